@@ -1,0 +1,23 @@
+//! Sluice's engine: rules compiled to a [`Ruleset`], and streams of bytes scanned and masked with it.
+//!
+//! The engine does no I/O, knows no clock and starts no thread. Bytes are pushed in as they come, in chunks of
+//! any size; released bytes, replacements and match events come out. What comes out is a function of the input
+//! bytes and the ruleset alone, never of where the chunks were cut.
+//!
+//! * [`Rule`] is what a pack says of one kind of value; [`Ruleset::compile`] makes automata of many of them.
+//! * [`Stream`] scans one logical text and tells a [`Sink`] what passes, what is replaced, and what was found.
+//! * [`Masker`] takes a whole body in a [`Format`] (text, JSON, NDJSON, SSE, form), finds the logical texts in
+//!   it, and writes the same format back.
+#![forbid(unsafe_code)]
+
+mod format;
+mod mask;
+mod rule;
+mod ruleset;
+mod stream;
+
+pub use format::{Finding, Format, FormatError, FormatErrorKind, Masker, MaskerOptions, OnError};
+pub use mask::{Strategy, TokenKey};
+pub use rule::{Action, Confidence, Field, Pattern, Rule, RuleError, Suppress, Validator};
+pub use ruleset::{CompileError, CompileOptions, RuleId, Ruleset};
+pub use stream::{Event, Scratch, Sink, Stream, StreamOptions};

@@ -1,1 +1,2 @@
-//! (skeleton)
+//! Cases of the benches, as data with their answers.
+#![forbid(unsafe_code)]

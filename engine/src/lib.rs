@@ -10,11 +10,15 @@
 //!   it, and writes the same format back.
 #![forbid(unsafe_code)]
 
+mod compile;
 mod format;
 mod mask;
+#[cfg(any(test, feature = "oracle"))]
+pub mod oracle;
 mod rule;
 mod ruleset;
 mod stream;
+mod validate;
 
 pub use format::{Finding, Format, FormatError, FormatErrorKind, Masker, MaskerOptions, OnError};
 pub use mask::{Strategy, TokenKey};

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
 /// How a value is replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Strategy {
@@ -17,7 +20,8 @@ pub enum Strategy {
     /// over the entity, a NUL and the value. Needs a [`TokenKey`].
     Token,
     /// The first and last characters stay, `*` stands for each of the others. A value no longer than
-    /// `first + last` characters is filled whole.
+    /// `first + last` characters is filled whole. A value without a maximum (enclosed, or past its `max_len`) is
+    /// labelled, for its end is not kept.
     Keep {
         /// Characters kept at the start.
         first: usize,
@@ -44,5 +48,87 @@ impl TokenKey {
 impl fmt::Debug for TokenKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenKey(…)")
+    }
+}
+
+/// Writes the replacement of `value`, known whole, to `out`.
+pub(crate) fn replace(
+    strategy: &Strategy,
+    entity: &str,
+    value: &[u8],
+    key: Option<&TokenKey>,
+    out: &mut Vec<u8>,
+) {
+    match strategy {
+        Strategy::Label => label(entity, out),
+        Strategy::Constant(text) => out.extend_from_slice(text.as_bytes()),
+        Strategy::Fill => out.resize(out.len() + value.len(), FILL),
+        Strategy::Drop => {}
+        Strategy::Token => {
+            let mut token = TokenHash::new(entity, key);
+            token.update(value);
+            token.finish(entity, out);
+        }
+        Strategy::Keep { first, last } => keep(*first, *last, value, out),
+    }
+}
+
+/// The byte that stands for a byte of a filled value.
+pub(crate) const FILL: u8 = b'*';
+
+pub(crate) fn label(entity: &str, out: &mut Vec<u8>) {
+    out.push(b'[');
+    out.extend_from_slice(entity.as_bytes());
+    out.push(b']');
+}
+
+/// Characters are told by their first bytes, so a value that is not UTF-8 is handled all the same.
+fn keep(first: usize, last: usize, value: &[u8], out: &mut Vec<u8>) {
+    let starts: Vec<usize> = (0..value.len()).filter(|&i| value[i] & 0xC0 != 0x80).collect();
+    let count = starts.len();
+    let whole = count <= first.saturating_add(last);
+    for (n, &start) in starts.iter().enumerate() {
+        let end = starts.get(n + 1).copied().unwrap_or(value.len());
+        if !whole && (n < first || n >= count - last) {
+            out.extend_from_slice(&value[start..end]);
+        } else {
+            out.push(FILL);
+        }
+    }
+}
+
+/// A token in the making; takes the value in pieces.
+pub(crate) struct TokenHash(Option<Hmac<Sha256>>);
+
+impl TokenHash {
+    pub(crate) fn new(entity: &str, key: Option<&TokenKey>) -> TokenHash {
+        // Rulesets that ask for tokens don't compile without a key; should one be missing, the label stands in.
+        let mut hash = key.and_then(|k| Hmac::<Sha256>::new_from_slice(&k.0).ok());
+        if let Some(hash) = &mut hash {
+            hash.update(entity.as_bytes());
+            hash.update(&[0]);
+        }
+        TokenHash(hash)
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        if let Some(hash) = &mut self.0 {
+            hash.update(bytes);
+        }
+    }
+
+    pub(crate) fn finish(self, entity: &str, out: &mut Vec<u8>) {
+        let Some(hash) = self.0 else {
+            return label(entity, out);
+        };
+        out.push(b'[');
+        out.extend_from_slice(entity.as_bytes());
+        out.push(b':');
+        for byte in hash.finalize().into_bytes().iter().take(8) {
+            for nibble in [byte >> 4, byte & 15] {
+                out.push(b"0123456789abcdef"[nibble as usize]);
+            }
+        }
+        out.push(b']');
     }
 }

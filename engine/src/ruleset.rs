@@ -1,10 +1,21 @@
 //! Rules compiled together.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::compile::automaton::{Automaton, Before, Searcher};
+use crate::compile::expression::{Expression, RULE_LEN_MAX};
+use crate::compile::prefilter::{KEYWORD_LEN_MAX, Prefilter, Trigger};
 use crate::mask::{Strategy, TokenKey};
-use crate::rule::{Rule, RuleError};
+use crate::rule::{Action, Confidence, Field, Pattern, Rule, RuleError, Validator};
+
+/// The farthest a keyword may stand before a match, in bytes.
+const NEAR_MAX: usize = 1024;
+/// Longest `begin` or `end` of an enclosed rule, in bytes.
+const ENCLOSURE_LEN_MAX: usize = 1024;
+/// Longest entity, in bytes.
+const ENTITY_LEN_MAX: usize = 64;
 
 /// Index of a rule in its [`Ruleset`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +34,36 @@ pub struct CompileOptions {
 #[derive(Debug)]
 pub struct Ruleset {
     rules: Vec<Rule>,
+    pub(crate) compiled: Vec<CompiledRule>,
+    pub(crate) prefilter: Prefilter,
+    pub(crate) token_key: Option<TokenKey>,
+    /// Bytes behind the scan that later decisions may look at.
+    pub(crate) history: usize,
+}
+
+/// What the scan needs of one rule.
+#[derive(Debug)]
+pub(crate) struct CompiledRule {
+    pub(crate) automaton: Automaton,
+    /// The most bytes a match takes before it is decided.
+    pub(crate) len_max: usize,
+    /// The close of an enclosed rule.
+    pub(crate) end: Option<Searcher>,
+    pub(crate) priority: i32,
+    /// False: matches are told, bytes stay.
+    pub(crate) masks: bool,
+    pub(crate) strategy: Strategy,
+    pub(crate) entity: String,
+    /// In lower case.
+    pub(crate) keywords: Vec<Vec<u8>>,
+    pub(crate) near: usize,
+    /// The keyword was seen before a candidate exists.
+    pub(crate) gated: bool,
+    pub(crate) validators: Vec<Validator>,
+    pub(crate) exact: HashSet<Vec<u8>>,
+    pub(crate) suppress: Vec<Searcher>,
+    pub(crate) starts_with: Vec<Vec<u8>>,
+    pub(crate) ends_with: Vec<Vec<u8>>,
 }
 
 /// Every fault of a list of rules.
@@ -56,12 +97,55 @@ impl std::error::Error for CompileError {}
 impl Ruleset {
     /// Compiles `rules`; those whose action is `off` are left out.
     ///
+    /// A match is decided within [`Rule::max_len`] bytes of its start (or the expression's own maximum). Where the
+    /// expression could go on there and has matched already, the value is masked on to where the expression can't
+    /// go on; where it has not matched yet, there is no match.
+    ///
     /// # Errors
     /// Every fault of every rule.
     pub fn compile(rules: Vec<Rule>, options: &CompileOptions) -> Result<Arc<Ruleset>, CompileError> {
-        let _ = options;
-        let errors = Vec::new();
-        if errors.is_empty() { Ok(Arc::new(Ruleset { rules })) } else { Err(CompileError { errors }) }
+        let mut errors = Vec::new();
+        let (mut kept, mut compiled, mut triggers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut ids = HashSet::new();
+        for (index, rule) in rules.into_iter().enumerate() {
+            if rule.action == Action::Off {
+                continue;
+            }
+            let mut faults = Faults { rule: index, errors: &mut errors };
+            if !ids.insert(rule.id.clone()) {
+                faults.add(Field::Id, format!("the id `{}` is taken by another rule", rule.id));
+            }
+            if let Some((rule_compiled, trigger)) = compile_rule(&rule, options, &mut faults) {
+                compiled.push(rule_compiled);
+                triggers.push(trigger);
+                kept.push(rule);
+            }
+        }
+        if !errors.is_empty() {
+            return Err(CompileError { errors });
+        }
+        let prefilter = Prefilter::build(&triggers).map_err(|reason| CompileError {
+            errors: vec![RuleError { rule: 0, field: Field::Regex, reason }],
+        })?;
+        let near_max = compiled.iter().filter(|c| !c.gated).map(|c| c.near).max().unwrap_or(0);
+        Ok(Arc::new(Ruleset {
+            history: near_max + prefilter.lead_len_max() + 1,
+            rules: kept,
+            compiled,
+            prefilter,
+            token_key: options.token_key.clone(),
+        }))
+    }
+
+    /// Bytes of memory that the automata take.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let rules = self.compiled.iter().map(|c| {
+            c.automaton.memory_bytes()
+                + c.end.as_ref().map_or(0, Searcher::memory_bytes)
+                + c.suppress.iter().map(Searcher::memory_bytes).sum::<usize>()
+        });
+        rules.sum::<usize>() + self.prefilter.memory_bytes()
     }
 
     /// The rule with this id, as it was given.
@@ -77,4 +161,184 @@ impl Ruleset {
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
+}
+
+struct Faults<'a> {
+    rule: usize,
+    errors: &'a mut Vec<RuleError>,
+}
+
+impl Faults<'_> {
+    fn add(&mut self, field: Field, reason: String) {
+        self.errors.push(RuleError { rule: self.rule, field, reason });
+    }
+
+    /// The value, or `None` with the fault noted.
+    fn take<T>(&mut self, field: Field, result: Result<T, String>) -> Option<T> {
+        result.map_err(|reason| self.add(field, reason)).ok()
+    }
+}
+
+fn compile_rule(
+    rule: &Rule,
+    options: &CompileOptions,
+    faults: &mut Faults<'_>,
+) -> Option<(CompiledRule, Trigger)> {
+    check_names(rule, faults);
+    let keywords = check_keywords(rule, faults);
+    let strategy = options.strategy.clone().unwrap_or_else(|| rule.strategy.clone());
+    if strategy == Strategy::Token && options.token_key.is_none() {
+        faults.add(Field::Strategy, "the strategy `token` needs a token key".into());
+    }
+    let mut suppress = Vec::new();
+    for (n, text) in rule.suppress.regex.iter().enumerate() {
+        let built = Expression::parse(text).and_then(|e| Searcher::build(&e));
+        suppress.extend(faults.take(Field::SuppressRegex(n), built));
+    }
+    let (field, text) = match &rule.pattern {
+        Pattern::Regex(text) => (Field::Regex, text),
+        Pattern::Enclosed { begin, .. } => (Field::Begin, begin),
+    };
+    let expression = faults.take(field, Expression::parse(text));
+    let end = match &rule.pattern {
+        Pattern::Regex(_) => None,
+        Pattern::Enclosed { end, .. } => Some(faults.take(Field::End, compile_end(end))?),
+    };
+    let expression = expression?;
+    let len_max = match_len_max(rule, &expression, end.is_some(), faults)?;
+    let automaton = faults.take(field, Automaton::build(&expression))?;
+    let leads = expression.leads();
+    if end.is_some() && leads.is_empty() {
+        faults.add(Field::Begin, "an enclosed rule must begin with a literal of two bytes or more".into());
+    }
+    if end.is_some() && rule.action == Action::Label {
+        faults.add(Field::Begin, "an enclosed value can only be masked: use `regex` for a label".into());
+    }
+    let place = automaton.place;
+    // A keyword that stands before the match is known when the candidate begins; one that may also stand between
+    // the match's start and the value's is looked for afterwards.
+    let gated = rule.near > 0 && !keywords.is_empty() && place.before == Some(0) && leads.is_empty();
+    let first = if leads.is_empty() { first_bytes(&automaton) } else { Vec::new() };
+    let in_value = end.is_some() || leads.iter().any(|l| place.before_min < l.len().saturating_sub(1));
+    let trigger = Trigger {
+        leads,
+        keywords: if gated { keywords.clone() } else { Vec::new() },
+        near: rule.near as u32,
+        lead_in_value: in_value && rule.action == Action::Mask,
+        first,
+    };
+    let bytes = |list: &[String]| list.iter().map(|s| s.as_bytes().to_vec()).collect();
+    let compiled = CompiledRule {
+        automaton,
+        len_max,
+        priority: rule.priority.unwrap_or(match (&end, rule.confidence) {
+            (Some(_), _) => 40,
+            (None, Confidence::High) => 30,
+            (None, Confidence::Medium) => 20,
+            (None, Confidence::Low) => 10,
+        }),
+        end,
+        masks: rule.action == Action::Mask,
+        strategy,
+        entity: rule.entity.clone(),
+        keywords,
+        near: rule.near,
+        gated,
+        validators: rule.validators.clone(),
+        exact: rule.suppress.exact.iter().map(|s| s.as_bytes().to_vec()).collect(),
+        suppress,
+        starts_with: bytes(&rule.suppress.starts_with),
+        ends_with: bytes(&rule.suppress.ends_with),
+    };
+    Some((compiled, trigger))
+}
+
+fn check_names(rule: &Rule, faults: &mut Faults<'_>) {
+    let word = |s: &str, more: &[u8]| {
+        !s.is_empty()
+            && s.len() <= ENTITY_LEN_MAX
+            && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || more.contains(&b))
+    };
+    if !word(&rule.id, b"-_.") {
+        faults.add(Field::Id, format!("`{}` is no id: a-z, 0-9, `-`, `_` and `.`, 1 to 64 bytes", rule.id));
+    }
+    if !word(&rule.entity, b"_") {
+        faults.add(Field::Entity, format!("`{}` is no entity: a-z, 0-9 and `_`, 1 to 64 bytes", rule.entity));
+    }
+    for (n, validator) in rule.validators.iter().enumerate() {
+        if let Validator::Entropy { min } = validator
+            && !(0.0..=8.0).contains(min)
+        {
+            faults.add(Field::Validator(n), format!("entropy is 0 to 8 bits a byte, not {min}"));
+        }
+    }
+}
+
+/// The keywords in lower case.
+fn check_keywords(rule: &Rule, faults: &mut Faults<'_>) -> Vec<Vec<u8>> {
+    if rule.near > NEAR_MAX {
+        faults.add(Field::Near, format!("{} is too far: at most {NEAR_MAX} bytes", rule.near));
+    }
+    if rule.near > 0 && rule.keywords.is_empty() {
+        faults.add(Field::Near, "`near` needs `keywords`".into());
+    }
+    for (n, keyword) in rule.keywords.iter().enumerate() {
+        if !(2..=KEYWORD_LEN_MAX).contains(&keyword.len()) {
+            faults.add(Field::Keyword(n), format!("a keyword has 2 to {KEYWORD_LEN_MAX} bytes"));
+        } else if rule.near > 0 && keyword.len() > rule.near {
+            faults.add(Field::Keyword(n), format!("it can't stand within `near` = {} bytes", rule.near));
+        }
+    }
+    rule.keywords.iter().map(|k| k.to_ascii_lowercase().into_bytes()).collect()
+}
+
+fn compile_end(text: &str) -> Result<Searcher, String> {
+    let expression = Expression::parse(text)?;
+    match expression.len_max {
+        Some(len) if len <= ENCLOSURE_LEN_MAX => Searcher::build(&expression),
+        _ => Err(format!(
+            "it has no finite length of at most {ENCLOSURE_LEN_MAX} bytes: bound its repetitions"
+        )),
+    }
+}
+
+fn match_len_max(
+    rule: &Rule,
+    expression: &Expression,
+    enclosed: bool,
+    faults: &mut Faults<'_>,
+) -> Option<usize> {
+    if enclosed {
+        let len = expression.len_max.filter(|l| *l <= ENCLOSURE_LEN_MAX);
+        let reason =
+            format!("it has no finite length of at most {ENCLOSURE_LEN_MAX} bytes: bound its repetitions");
+        if rule.max_len.is_some() {
+            faults.add(Field::MaxLen, "an enclosed rule has no maximum: leave `max_len` out".into());
+        }
+        return faults.take(Field::Begin, len.ok_or(reason));
+    }
+    if rule.max_len.is_some_and(|m| m > RULE_LEN_MAX) {
+        faults.add(Field::MaxLen, format!("at most {RULE_LEN_MAX} bytes"));
+        return None;
+    }
+    if rule.max_len.is_some_and(|m| m < expression.len_min) {
+        let reason = format!("the shortest match has {} bytes: nothing can match", expression.len_min);
+        faults.add(Field::MaxLen, reason);
+        return None;
+    }
+    let len = match (rule.max_len, expression.len_max) {
+        (Some(max), Some(own)) => Some(max.min(own)),
+        (Some(max), None) => Some(max),
+        (None, own) => own.filter(|l| *l <= RULE_LEN_MAX),
+    };
+    let reason = match expression.len_max {
+        None => "its matches can be of any length: give `max_len`, or bound its repetitions".to_owned(),
+        Some(len) => format!("its matches can have {len} bytes: give a `max_len` of at most {RULE_LEN_MAX}"),
+    };
+    faults.take(Field::Regex, len.ok_or(reason))
+}
+
+fn first_bytes(automaton: &Automaton) -> Vec<[bool; 256]> {
+    let of = |before| std::array::from_fn(|b| automaton.may_start(before, b as u8));
+    Before::ALL.into_iter().map(of).collect()
 }

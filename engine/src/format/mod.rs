@@ -117,7 +117,12 @@ impl Masker {
     /// # Errors
     /// The body is not valid in its format, or passes a limit. Bytes already appended are masked and may leave;
     /// after an error every further call returns it again and appends nothing.
-    pub fn push(&mut self, scratch: &mut Scratch, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), FormatError> {
+    pub fn push(
+        &mut self,
+        scratch: &mut Scratch,
+        chunk: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), FormatError> {
         let _ = scratch;
         out.extend_from_slice(chunk);
         Ok(())

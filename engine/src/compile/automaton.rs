@@ -1,0 +1,344 @@
+//! The automata of one expression.
+//!
+//! A rule is confirmed by a dense DFA anchored at a candidate's start (`regex-automata`), whose state is all that
+//! is carried from chunk to chunk. Where the value lies in a match is told by arithmetic when the expression
+//! fixes it, else by a Pike VM over the finished match, which is rare and short.
+//!
+//! A DFA state may be neither dead nor able to match again (contradictory look-around); [`Automaton::is_live`]
+//! tells the two apart, for hold-back must not wait for what can't come.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use regex_automata::dfa::Automaton as _;
+use regex_automata::dfa::{StartKind, dense};
+use regex_automata::nfa::thompson::{self, State, WhichCaptures, pikevm::PikeVM};
+use regex_automata::util::primitives::StateID;
+use regex_automata::util::start;
+use regex_automata::{Anchored, MatchKind};
+
+use super::expression::{Expression, Place};
+
+/// The most bytes one expression's DFA may take.
+const DFA_BYTES_MAX: usize = 8 << 20;
+/// The most bytes building it may take.
+const BUILD_BYTES_MAX: usize = 64 << 20;
+
+type Dfa = dense::DFA<Vec<u32>>;
+
+/// What stands before a position, as far as look-around can tell: the index of a start state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Before {
+    Nothing,
+    LineFeed,
+    CarriageReturn,
+    Word,
+    Other,
+}
+
+impl Before {
+    pub(crate) const ALL: [Before; 5] =
+        [Before::Nothing, Before::LineFeed, Before::CarriageReturn, Before::Word, Before::Other];
+
+    pub(crate) fn of(byte: Option<u8>) -> Before {
+        match byte {
+            None => Before::Nothing,
+            Some(b'\n') => Before::LineFeed,
+            Some(b'\r') => Before::CarriageReturn,
+            Some(b) if b == b'_' || b.is_ascii_alphanumeric() => Before::Word,
+            Some(_) => Before::Other,
+        }
+    }
+
+    fn example(self) -> Option<u8> {
+        match self {
+            Before::Nothing => None,
+            Before::LineFeed => Some(b'\n'),
+            Before::CarriageReturn => Some(b'\r'),
+            Before::Word => Some(b'a'),
+            Before::Other => Some(b' '),
+        }
+    }
+}
+
+/// An anchored matcher of one expression.
+pub(crate) struct Automaton {
+    dfa: Dfa,
+    starts: [StateID; 5],
+    live: Vec<u64>,
+    pub(crate) nfa: thompson::NFA,
+    pub(crate) pike: PikeVM,
+    pub(crate) secret: Option<u32>,
+    pub(crate) place: Place,
+    /// By NFA state: a match can come from it that does not enter the group `secret`.
+    pub(crate) skips: Vec<bool>,
+}
+
+impl fmt::Debug for Automaton {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Automaton").field("bytes", &self.memory_bytes()).finish_non_exhaustive()
+    }
+}
+
+/// What a step of a DFA told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    On,
+    /// A match ended before the byte just taken.
+    Matched,
+    Dead,
+}
+
+impl Automaton {
+    pub(crate) fn build(expression: &Expression) -> Result<Automaton, String> {
+        let nfa = build_nfa(expression)?;
+        let dfa = build_dfa(&nfa, StartKind::Anchored)?;
+        let starts = start_states(&dfa, Anchored::Yes)?;
+        let live = live_states(&dfa, &starts);
+        let pike = PikeVM::new_from_nfa(nfa.clone()).map_err(|e| too_large(&e))?;
+        let skips = skipping_states(&nfa, expression.secret);
+        Ok(Automaton {
+            dfa,
+            starts,
+            live,
+            nfa,
+            pike,
+            secret: expression.secret,
+            place: expression.place,
+            skips,
+        })
+    }
+
+    pub(crate) fn start(&self, before: Before) -> StateID {
+        self.starts[before as usize]
+    }
+
+    #[inline]
+    pub(crate) fn step(&self, state: &mut StateID, byte: u8) -> Step {
+        step(&self.dfa, state, byte)
+    }
+
+    /// True when the text ending here completes a match.
+    pub(crate) fn matches_at_end(&self, state: StateID) -> bool {
+        self.dfa.is_match_state(self.dfa.next_eoi_state(state))
+    }
+
+    /// True when some continuation (the end included) gives a match that has not been told yet.
+    #[inline]
+    pub(crate) fn is_live(&self, state: StateID) -> bool {
+        let index = state.as_usize() >> self.dfa.stride2();
+        self.live.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+    }
+
+    /// True when a match may start with `byte` after `before`.
+    pub(crate) fn may_start(&self, before: Before, byte: u8) -> bool {
+        let mut state = self.start(before);
+        self.step(&mut state, byte) != Step::Dead && self.is_live(state)
+    }
+
+    /// Bytes of memory the automata take.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.dfa.memory_usage() + self.nfa.memory_usage() + self.live.len() * 8
+    }
+}
+
+/// An unanchored matcher: finds the close of an enclosed value.
+pub(crate) struct Searcher {
+    dfa: Dfa,
+    starts: [StateID; 5],
+    live: Vec<u64>,
+}
+
+impl fmt::Debug for Searcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Searcher").finish_non_exhaustive()
+    }
+}
+
+impl Searcher {
+    pub(crate) fn build(expression: &Expression) -> Result<Searcher, String> {
+        let nfa = build_nfa(expression)?;
+        let dfa = build_dfa(&nfa, StartKind::Unanchored)?;
+        let starts = start_states(&dfa, Anchored::No)?;
+        let live = live_states(&dfa, &starts);
+        Ok(Searcher { dfa, starts, live })
+    }
+
+    pub(crate) fn start(&self, before: Before) -> StateID {
+        self.starts[before as usize]
+    }
+
+    /// True when some continuation (the end included) gives a match that has not been told yet.
+    pub(crate) fn is_live(&self, state: StateID) -> bool {
+        is_in(&self.live, &self.dfa, state)
+    }
+
+    #[inline]
+    pub(crate) fn step(&self, state: &mut StateID, byte: u8) -> Step {
+        step(&self.dfa, state, byte)
+    }
+
+    pub(crate) fn matches_at_end(&self, state: StateID) -> bool {
+        self.dfa.is_match_state(self.dfa.next_eoi_state(state))
+    }
+
+    /// True when the expression matches somewhere in `haystack`.
+    pub(crate) fn is_found_in(&self, haystack: &[u8]) -> bool {
+        let mut state = self.start(Before::Nothing);
+        for &byte in haystack {
+            match self.step(&mut state, byte) {
+                Step::Matched => return true,
+                Step::Dead => return false,
+                Step::On => {}
+            }
+        }
+        self.matches_at_end(state)
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.dfa.memory_usage()
+    }
+}
+
+fn build_nfa(expression: &Expression) -> Result<thompson::NFA, String> {
+    let config = thompson::Config::new()
+        .utf8(false)
+        .which_captures(WhichCaptures::All)
+        .nfa_size_limit(Some(DFA_BYTES_MAX));
+    thompson::Compiler::new().configure(config).build_from_hir(&expression.hir).map_err(|e| too_large(&e))
+}
+
+fn build_dfa(nfa: &thompson::NFA, starts: StartKind) -> Result<Dfa, String> {
+    let config = dense::Config::new()
+        .match_kind(MatchKind::LeftmostFirst)
+        .start_kind(starts)
+        .accelerate(false)
+        .dfa_size_limit(Some(DFA_BYTES_MAX))
+        .determinize_size_limit(Some(BUILD_BYTES_MAX));
+    dense::Builder::new().configure(config).build_from_nfa(nfa).map_err(|e| too_large(&e))
+}
+
+fn too_large(error: &dyn fmt::Display) -> String {
+    format!(
+        "its automaton can't be built ({error}): make repetitions shorter or classes simpler; the limit is {} MiB",
+        DFA_BYTES_MAX >> 20
+    )
+}
+
+#[inline]
+fn step(dfa: &Dfa, state: &mut StateID, byte: u8) -> Step {
+    *state = dfa.next_state(*state, byte);
+    if !dfa.is_special_state(*state) {
+        Step::On
+    } else if dfa.is_match_state(*state) {
+        Step::Matched
+    } else if dfa.is_dead_state(*state) || dfa.is_quit_state(*state) {
+        Step::Dead
+    } else {
+        Step::On
+    }
+}
+
+fn start_states(dfa: &Dfa, anchored: Anchored) -> Result<[StateID; 5], String> {
+    let mut starts = [StateID::ZERO; 5];
+    for (slot, before) in starts.iter_mut().zip(Before::ALL) {
+        let config = start::Config::new().anchored(anchored).look_behind(before.example());
+        *slot = dfa.start_state(&config).map_err(|e| format!("no start state: {e}"))?;
+    }
+    Ok(starts)
+}
+
+/// Membership in a set of states, kept as bits by state index.
+#[inline]
+fn is_in(bits: &[u64], dfa: &Dfa, state: StateID) -> bool {
+    let index = state.as_usize() >> dfa.stride2();
+    bits.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+}
+
+/// NFA states from which a match can come without entering group `secret`.
+fn skipping_states(nfa: &thompson::NFA, secret: Option<u32>) -> Vec<bool> {
+    let mut skips = vec![false; nfa.states().len()];
+    loop {
+        let mut changed = false;
+        for (index, state) in nfa.states().iter().enumerate() {
+            let reached = |id: StateID| skips[id.as_usize()];
+            let skip = match state {
+                State::Match { .. } => true,
+                State::Capture { group_index, slot, .. }
+                    if Some(group_index.as_u32()) == secret && slot.as_usize() % 2 == 0 =>
+                {
+                    false
+                }
+                State::Capture { next, .. } | State::Look { next, .. } => reached(*next),
+                State::ByteRange { trans } => reached(trans.next),
+                State::Sparse(sparse) => sparse.transitions.iter().any(|t| reached(t.next)),
+                State::Dense(dense) => dense.transitions.iter().any(|to| reached(*to)),
+                State::Union { alternates } => alternates.iter().any(|to| reached(*to)),
+                State::BinaryUnion { alt1, alt2 } => reached(*alt1) || reached(*alt2),
+                State::Fail => false,
+            };
+            changed |= skip && !std::mem::replace(&mut skips[index], skip);
+        }
+        if !changed {
+            return skips;
+        }
+    }
+}
+
+/// States from which a match can still come, as bits by state index.
+fn live_states(dfa: &Dfa, starts: &[StateID; 5]) -> Vec<u64> {
+    let index = |s: StateID| s.as_usize() >> dfa.stride2();
+    let mut seen: Vec<StateID> = Vec::new();
+    let mut number: HashMap<StateID, usize> = HashMap::new();
+    let mut from: Vec<Vec<usize>> = Vec::new();
+    let mut work: Vec<usize> = Vec::new();
+    let mut live: Vec<bool> = Vec::new();
+    let mut add = |s: StateID, seen: &mut Vec<StateID>, from: &mut Vec<Vec<usize>>| -> usize {
+        *number.entry(s).or_insert_with(|| {
+            seen.push(s);
+            from.push(Vec::new());
+            seen.len() - 1
+        })
+    };
+    for &s in starts {
+        add(s, &mut seen, &mut from);
+    }
+    let classes: Vec<u8> = dfa.byte_classes().representatives(..).filter_map(|u| u.as_u8()).collect();
+    let mut at = 0;
+    while at < seen.len() {
+        let state = seen[at];
+        let mut ends = dfa.is_match_state(dfa.next_eoi_state(state));
+        for &byte in &classes {
+            let next = dfa.next_state(state, byte);
+            if dfa.is_dead_state(next) {
+                continue;
+            }
+            ends |= dfa.is_match_state(next);
+            let n = add(next, &mut seen, &mut from);
+            from[n].push(at);
+        }
+        live.resize(seen.len(), false);
+        if ends {
+            live[at] = true;
+            work.push(at);
+        }
+        at += 1;
+    }
+    while let Some(n) = work.pop() {
+        for &before in &from[n] {
+            if !live[before] {
+                live[before] = true;
+                work.push(before);
+            }
+        }
+    }
+    let highest = seen.iter().map(|&s| index(s)).max().unwrap_or(0);
+    let mut bits = vec![0u64; highest / 64 + 1];
+    for (n, &s) in seen.iter().enumerate() {
+        if live[n] {
+            bits[index(s) / 64] |= 1 << (index(s) % 64);
+        }
+    }
+    bits
+}

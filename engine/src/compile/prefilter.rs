@@ -1,0 +1,215 @@
+//! One pass that finds where candidates of any rule may start.
+//!
+//! A rule whose matches begin with one of a few literals is *led*: an Aho-Corasick automaton over all such leads,
+//! ASCII case ignored, tells its starts. Any other rule is tried where a table by look-behind and first byte
+//! allows it. A rule of the second kind whose value must follow a keyword within some distance is tried only
+//! where that keyword, found by the same automaton, has *armed* it.
+//!
+//! At the end of a chunk a lead may be cut. What of the text could still grow into one is told by
+//! [`Prefilter::cut_leads`], for only there does it matter.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use aho_corasick::automaton::{Automaton as _, StateID};
+use aho_corasick::dfa::DFA;
+use aho_corasick::{Anchored, MatchKind};
+
+use super::automaton::Before;
+
+/// Longest keyword, in bytes.
+pub(crate) const KEYWORD_LEN_MAX: usize = 64;
+
+/// What an occurrence of a literal means for a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hit {
+    /// The rule's match may start where the literal does.
+    Lead { rule: u32 },
+    /// The rule's matches may start up to `near` bytes after the literal's start.
+    Keyword { rule: u32, near: u32 },
+}
+
+/// How one rule's starts are found.
+#[derive(Debug, Default)]
+pub(crate) struct Trigger {
+    /// Lower-case literals; empty: by first byte.
+    pub(crate) leads: Vec<Vec<u8>>,
+    /// Keywords that arm the rule, and the distance; empty: always armed.
+    pub(crate) keywords: Vec<Vec<u8>>,
+    pub(crate) near: u32,
+    /// True when a cut lead may already hold bytes of the value.
+    pub(crate) lead_in_value: bool,
+    /// For a rule without leads: whether it may start, by look-behind and byte.
+    pub(crate) first: Vec<[bool; 256]>,
+}
+
+/// The compiled prefilter of a ruleset.
+pub(crate) struct Prefilter {
+    literals: Option<DFA>,
+    start: StateID,
+    hits: Vec<(u32, Vec<Hit>)>,
+    /// By look-behind and byte: index into `lists`; 0 is none.
+    first: Box<[[u16; 256]; 5]>,
+    lists: Vec<Vec<u32>>,
+    gated: HashMap<u32, Vec<[bool; 256]>>,
+    cut: HashMap<Vec<u8>, Vec<u32>>,
+    lead_len_max: usize,
+    cut_len_max: usize,
+}
+
+impl fmt::Debug for Prefilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prefilter").field("literals", &self.hits.len()).finish_non_exhaustive()
+    }
+}
+
+impl Prefilter {
+    pub(crate) fn build(triggers: &[Trigger]) -> Result<Prefilter, String> {
+        let mut literals: HashMap<Vec<u8>, Vec<Hit>> = HashMap::new();
+        let mut cut: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
+        let mut gated = HashMap::new();
+        let (mut lead_len_max, mut cut_len_max) = (0, 0);
+        for (rule, trigger) in (0u32..).zip(triggers) {
+            for lead in &trigger.leads {
+                literals.entry(lead.clone()).or_default().push(Hit::Lead { rule });
+                lead_len_max = lead_len_max.max(lead.len());
+                if trigger.lead_in_value {
+                    cut_len_max = cut_len_max.max(lead.len() - 1);
+                    for len in 1..lead.len() {
+                        let rules = cut.entry(lead[..len].to_vec()).or_default();
+                        if rules.last() != Some(&rule) {
+                            rules.push(rule);
+                        }
+                    }
+                }
+            }
+            if trigger.leads.is_empty() && !trigger.keywords.is_empty() {
+                for keyword in &trigger.keywords {
+                    let hit = Hit::Keyword { rule, near: trigger.near };
+                    literals.entry(keyword.clone()).or_default().push(hit);
+                }
+                gated.insert(rule, trigger.first.clone());
+            }
+        }
+        let mut literals: Vec<(Vec<u8>, Vec<Hit>)> = literals.into_iter().collect();
+        literals.sort_by(|a, b| a.0.cmp(&b.0));
+        let (first, lists) = first_bytes(triggers);
+        let automaton = literal_automaton(&literals)?;
+        let start = match &automaton {
+            Some(dfa) => dfa.start_state(Anchored::No).map_err(|e| e.to_string())?,
+            None => StateID::ZERO,
+        };
+        let hits = literals.into_iter().map(|(text, hits)| (text.len() as u32, hits)).collect();
+        Ok(Prefilter {
+            literals: automaton,
+            start,
+            hits,
+            first,
+            lists,
+            gated,
+            cut,
+            lead_len_max,
+            cut_len_max,
+        })
+    }
+
+    /// The state of the literal automaton at the start of a text.
+    pub(crate) fn start(&self) -> StateID {
+        self.start
+    }
+
+    /// Takes a byte; true when [`Prefilter::hits`] has something to tell.
+    #[inline]
+    pub(crate) fn step(&self, state: &mut StateID, byte: u8) -> bool {
+        match &self.literals {
+            Some(dfa) => {
+                *state = dfa.next_state(Anchored::No, *state, byte);
+                dfa.is_special(*state) && dfa.is_match(*state)
+            }
+            None => false,
+        }
+    }
+
+    /// The literals that end here: length and meaning.
+    pub(crate) fn hits(&self, state: StateID) -> impl Iterator<Item = (u32, Hit)> {
+        let dfa = self.literals.as_ref().filter(|d| d.is_match(state));
+        let count = dfa.map_or(0, |d| d.match_len(state));
+        (0..count).flat_map(move |i| {
+            let pattern = dfa.map_or(0, |d| d.match_pattern(state, i).as_usize());
+            let (len, hits) = &self.hits[pattern];
+            hits.iter().map(|h| (*len, *h))
+        })
+    }
+
+    /// Rules without leads that may start with `byte` after `before`.
+    #[inline]
+    pub(crate) fn starting(&self, before: Before, byte: u8) -> &[u32] {
+        &self.lists[self.first[before as usize][byte as usize] as usize]
+    }
+
+    /// As [`Prefilter::starting`] for one armed rule.
+    pub(crate) fn may_start(&self, rule: u32, before: Before, byte: u8) -> bool {
+        self.gated.get(&rule).is_some_and(|f| f[before as usize][byte as usize])
+    }
+
+    /// Rules of which a lead may begin with all of `tail`, given in lower case.
+    pub(crate) fn cut_leads(&self, tail: &[u8]) -> &[u32] {
+        self.cut.get(tail).map_or(&[], Vec::as_slice)
+    }
+
+    /// Bytes of the longest cut lead that can hold a part of a value.
+    pub(crate) fn cut_len_max(&self) -> usize {
+        self.cut_len_max
+    }
+
+    /// Bytes of the longest lead.
+    pub(crate) fn lead_len_max(&self) -> usize {
+        self.lead_len_max
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.literals.as_ref().map_or(0, |d| d.memory_usage())
+            + self.lists.iter().map(|l| l.len() * 4 + 24).sum::<usize>()
+            + self.gated.len() * 5 * 256
+            + self.cut.iter().map(|(k, v)| k.len() + v.len() * 4 + 48).sum::<usize>()
+    }
+}
+
+fn literal_automaton(literals: &[(Vec<u8>, Vec<Hit>)]) -> Result<Option<DFA>, String> {
+    if literals.is_empty() {
+        return Ok(None);
+    }
+    DFA::builder()
+        .ascii_case_insensitive(true)
+        .match_kind(MatchKind::Standard)
+        .start_kind(aho_corasick::StartKind::Unanchored)
+        .prefilter(false)
+        .build(literals.iter().map(|(text, _)| text))
+        .map(Some)
+        .map_err(|e| format!("the literals of all rules together are too many: {e}"))
+}
+
+type FirstBytes = (Box<[[u16; 256]; 5]>, Vec<Vec<u32>>);
+
+fn first_bytes(triggers: &[Trigger]) -> FirstBytes {
+    let mut first = Box::new([[0u16; 256]; 5]);
+    let mut lists: Vec<Vec<u32>> = vec![Vec::new()];
+    let mut known: HashMap<Vec<u32>, u16> = HashMap::from([(Vec::new(), 0)]);
+    for before in Before::ALL {
+        for byte in 0..=255u8 {
+            let rules: Vec<u32> = (0u32..)
+                .zip(triggers)
+                .filter(|(_, t)| t.leads.is_empty() && t.keywords.is_empty())
+                .filter(|(_, t)| t.first[before as usize][byte as usize])
+                .map(|(rule, _)| rule)
+                .collect();
+            // At most 5 * 256 lists: the number fits.
+            let index = *known.entry(rules.clone()).or_insert_with(|| {
+                lists.push(rules);
+                (lists.len() - 1) as u16
+            });
+            first[before as usize][byte as usize] = index;
+        }
+    }
+    (first, lists)
+}

@@ -1,0 +1,160 @@
+//! Scanning one logical text as its bytes come.
+//!
+//! # What is found
+//! For every rule and every start, the expression anchored there is matched leftmost-first; the value is the group
+//! `secret` or the whole match, and counts when keywords, validators and suppressions let it. Of overlapping
+//! values the one that starts first is masked, then the one of higher priority, then the longer one (a value
+//! without a maximum counts as the longest), then the one whose rule comes first. What a loser covers beyond its winner is masked as its own when its priority is no
+//! lower than the winner's, or when it has no maximum; else it is dropped. Inside an enclosed value nothing is looked for.
+//!
+//! # How
+//! ```text
+//!              byte                 dies, ends or is cut              no candidate could
+//!  prefilter ────────► candidates ─────────────────────────► spans ──────────────────────► sink
+//!   (starts)            (scan)       (validators …)        (pending)  begin before it  (resolve)
+//! ```
+//! All positions are absolute: bytes since the start of the text, primed context included. A chunk is taken in
+//! pieces of at most [`PIECE_BYTES`]; each candidate is run to the end of the piece at once and carried over only
+//! when its automaton is still live there.
+//!
+//! # Invariants
+//! * Released is everything before the least position at which a live candidate's value can begin
+//!   ([`scan::Watermarks`]). Nothing else decides what is held.
+//! * What is kept of the input is bounded: by the longest `len_max` (and `near`) of the rules behind the scan,
+//!   and by what unresolved spans hold, which live candidates bound in turn.
+//! * A span is resolved when no live candidate can begin at or before it, so the order in which candidates end
+//!   does not matter, and with it not where chunks are cut.
+//!
+//! # Rejected
+//! A fixed window held back (leaks longer values and delays every text); one Pike VM over all rules (cost grows
+//! with the number of rules); leftmost-first over the union of all rules (one rule's match would hide another's).
+
+mod candidate;
+mod resolve;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use regex_automata::nfa::thompson::pikevm;
+
+use crate::compile::tracker::TrackerScratch;
+use crate::mask::Strategy;
+use crate::ruleset::{RuleId, Ruleset};
+use scan::Scan;
+
+/// A chunk is taken in pieces of at most this many bytes: it bounds what a stream copies at once.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// Takes what a [`Stream`] makes of its input, in order.
+///
+/// Each byte of the input is accounted for once: `pass` or `skip`. `emit` stands for skipped bytes and may come
+/// before, between or after the `skip`s of its match.
+pub trait Sink {
+    /// The next `bytes.len()` bytes of input leave as they came.
+    fn pass(&mut self, bytes: &[u8]);
+    /// Replacement text leaves; it stands for no input of its own.
+    fn emit(&mut self, bytes: &[u8]);
+    /// The next `len` bytes of input are masked: they never leave.
+    fn skip(&mut self, len: usize);
+    /// A match is complete.
+    fn event(&mut self, event: &Event);
+}
+
+/// A confirmed match.
+///
+/// Events of masked values come in the order of the input, and so do events of labels; how the two are mixed is
+/// not fixed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Which rule.
+    pub rule: RuleId,
+    /// Bytes of the stream's input that the value took. Primed context is not counted.
+    pub input: Range<u64>,
+    /// Bytes of the stream's output that stand for it; empty where the action is `label`, for nothing does.
+    pub output: Range<u64>,
+}
+
+/// Settings of one stream.
+#[derive(Clone, Debug, Default)]
+pub struct StreamOptions {
+    /// In place of the strategies of the ruleset, as length-prefixed carriers need ([`Strategy::Fill`]).
+    pub strategy: Option<Strategy>,
+}
+
+/// Reusable search memory, one a thread, for streams of any ruleset.
+#[derive(Default)]
+pub struct Scratch {
+    pub(crate) tracker: TrackerScratch,
+    pub(crate) pike: Option<pikevm::Cache>,
+    pub(crate) text: Vec<u8>,
+}
+
+impl std::fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scratch").finish_non_exhaustive()
+    }
+}
+
+impl Scratch {
+    /// Empty; grows as searches need it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// The scan state of one logical text.
+pub struct Stream {
+    ruleset: Arc<Ruleset>,
+    scan: Scan,
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("held", &self.held()).finish_non_exhaustive()
+    }
+}
+
+impl Stream {
+    /// A stream at its start.
+    #[must_use]
+    pub fn new(ruleset: &Arc<Ruleset>, options: StreamOptions) -> Self {
+        Stream { ruleset: Arc::clone(ruleset), scan: Scan::new(ruleset, options.strategy) }
+    }
+
+    /// Gives context that stands before the text (a JSON key, a form field's name) and is not part of it: rules
+    /// may match from within it, nothing of it is masked or handed to the sink. Only before the first `push`.
+    pub fn prime(&mut self, scratch: &mut Scratch, context: &[u8]) {
+        self.scan.prime(&self.ruleset, scratch, context);
+    }
+
+    /// Scans `chunk`; tells `sink` all that is decided by now.
+    pub fn push(&mut self, scratch: &mut Scratch, chunk: &[u8], sink: &mut dyn Sink) {
+        for piece in chunk.chunks(PIECE_BYTES) {
+            self.scan.take(&self.ruleset, scratch, piece);
+            self.scan.resolve(&self.ruleset, scratch, sink, false);
+        }
+    }
+
+    /// Ends the text: everything held is decided. The stream is then as new (for the next text of its kind).
+    pub fn finish(&mut self, scratch: &mut Scratch, sink: &mut dyn Sink) {
+        self.scan.end(&self.ruleset, scratch);
+        self.scan.resolve(&self.ruleset, scratch, sink, true);
+        self.scan.reset(&self.ruleset);
+    }
+
+    /// Bytes of input read and not yet released.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.scan.held()
+    }
+
+    /// Bytes of memory the stream takes now, itself included.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.scan.memory_bytes()
+    }
+}

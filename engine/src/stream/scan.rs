@@ -1,0 +1,639 @@
+//! Candidates: where they start, how they end, which spans they become.
+
+use std::collections::VecDeque;
+
+use aho_corasick::automaton::StateID as LiteralState;
+use regex_automata::util::primitives::StateID;
+use regex_automata::{Anchored, Input};
+
+use super::candidate::{Candidate, Progress};
+use super::resolve::Release;
+use super::{Scratch, Sink};
+use crate::compile::automaton::{Before, Searcher, Step};
+use crate::compile::prefilter::Hit;
+use crate::mask::Strategy;
+use crate::ruleset::{CompiledRule, Ruleset};
+
+/// A confirmed value that has not been resolved.
+#[derive(Debug)]
+pub(super) struct Span {
+    pub(super) rule: u32,
+    /// Where the match began, context included.
+    pub(super) match_start: u64,
+    /// Where the value begins.
+    pub(super) start: u64,
+    /// Where it ends; while `tail` is there, the position it has at least reached.
+    pub(super) end: u64,
+    /// What still looks for the end.
+    pub(super) tail: Option<Tail>,
+    /// The value has no maximum: it was enclosed, or went on past `len_max`.
+    pub(super) unbounded: bool,
+}
+
+/// A value without a maximum, looking for its end in constant memory.
+#[derive(Debug)]
+pub(super) enum Tail {
+    /// A value that went on past `len_max`: it ends where its automaton dies.
+    Value { state: StateID, at: u64 },
+    /// An enclosed value: it ends with a match of `end`.
+    Enclosed { state: StateID, at: u64, matched: Option<u64> },
+}
+
+/// A confirmed opening of an enclosed value.
+#[derive(Debug)]
+struct Opening {
+    rule: u32,
+    start: u64,
+    end: u64,
+}
+
+/// A rule that may start, a keyword of it having been seen.
+#[derive(Debug)]
+struct Armed {
+    rule: u32,
+    from: u64,
+    to: u64,
+}
+
+/// Up to where things are settled.
+#[derive(Debug)]
+pub(super) struct Watermarks {
+    /// No value that is masked can begin before this and is not in `spans` yet.
+    pub(super) values: u64,
+    /// No match that is labelled can begin before this and is not in `labels` yet.
+    pub(super) labels: u64,
+}
+
+/// The scan state.
+pub(super) struct Scan {
+    /// Kept bytes; the first is at `base`.
+    pub(super) text: Vec<u8>,
+    pub(super) base: u64,
+    /// Next position whose byte the prefilter takes.
+    at: u64,
+    literals: LiteralState,
+    before: Before,
+    /// Nothing starts before this: the end of the last enclosed value.
+    floor: u64,
+    /// True inside an enclosed value.
+    enclosed: bool,
+    live: Vec<Candidate>,
+    openings: Vec<Opening>,
+    armed: VecDeque<Armed>,
+    pub(super) spans: Vec<Span>,
+    pub(super) labels: Vec<Span>,
+    pub(super) release: Release,
+}
+
+impl Scan {
+    pub(super) fn new(ruleset: &Ruleset, strategy: Option<Strategy>) -> Scan {
+        Scan {
+            text: Vec::new(),
+            base: 0,
+            at: 0,
+            literals: ruleset.prefilter.start(),
+            before: Before::Nothing,
+            floor: 0,
+            enclosed: false,
+            live: Vec::new(),
+            openings: Vec::new(),
+            armed: VecDeque::new(),
+            spans: Vec::new(),
+            labels: Vec::new(),
+            release: Release::new(strategy),
+        }
+    }
+
+    /// Back to the start of a text; memory is kept.
+    pub(super) fn reset(&mut self, ruleset: &Ruleset) {
+        self.text.clear();
+        self.base = 0;
+        self.at = 0;
+        self.literals = ruleset.prefilter.start();
+        self.before = Before::Nothing;
+        self.floor = 0;
+        self.enclosed = false;
+        self.live.clear();
+        self.openings.clear();
+        self.armed.clear();
+        self.spans.clear();
+        self.labels.clear();
+        self.release.reset();
+    }
+
+    pub(super) fn prime(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, context: &[u8]) {
+        debug_assert_eq!(self.end_at(), 0, "context comes before the text");
+        self.take(ruleset, scratch, context);
+        self.release.begin_at(self.end_at());
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.end_at().saturating_sub(self.release.released()) as usize
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.text.capacity()
+            + self.live.capacity() * size_of::<Candidate>()
+            + (self.spans.capacity() + self.labels.capacity()) * size_of::<Span>()
+            + self.armed.capacity() * size_of::<Armed>()
+    }
+
+    /// Position after the last byte taken.
+    pub(super) fn end_at(&self) -> u64 {
+        self.base + self.text.len() as u64
+    }
+
+    /// The kept bytes between two positions.
+    pub(super) fn bytes(&self, from: u64, to: u64) -> &[u8] {
+        let from = from.saturating_sub(self.base) as usize;
+        let to = to.saturating_sub(self.base) as usize;
+        self.text.get(from..to).unwrap_or_default()
+    }
+
+    fn byte_before(&self, at: u64) -> Option<u8> {
+        let index = at.checked_sub(1)?.checked_sub(self.base)?;
+        self.text.get(index as usize).copied()
+    }
+
+    /// Takes a piece of the text and scans it.
+    pub(super) fn take(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, piece: &[u8]) {
+        self.text.extend_from_slice(piece);
+        self.scan(ruleset, scratch, false);
+    }
+
+    /// The text ends here.
+    pub(super) fn end(&mut self, ruleset: &Ruleset, scratch: &mut Scratch) {
+        self.scan(ruleset, scratch, true);
+    }
+
+    fn scan(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, end: bool) {
+        let mut live = std::mem::take(&mut self.live);
+        live.retain_mut(|c| self.run(ruleset, scratch, c));
+        live.append(&mut self.live);
+        self.live = live;
+        loop {
+            if self.enclosed && !self.close_enclosed(ruleset, end) {
+                break;
+            }
+            self.find_starts(ruleset, scratch);
+            if end && !self.enclosed {
+                self.end_candidates(ruleset, scratch);
+            }
+            if !self.open_enclosed(ruleset, end) {
+                break;
+            }
+        }
+        self.run_tails(ruleset, end);
+    }
+
+    /// Runs a candidate over what is there; true when it is live at the end.
+    fn run(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, candidate: &mut Candidate) -> bool {
+        let Some(rule) = ruleset.compiled.get(candidate.rule as usize) else {
+            return false;
+        };
+        match candidate.run(rule, &self.text, self.base) {
+            Progress::Live => return true,
+            Progress::Done => self.confirm(rule, scratch, candidate, None),
+            Progress::Over => {
+                let tail = Tail::Value { state: candidate.state, at: candidate.at };
+                self.confirm(rule, scratch, candidate, Some(tail));
+            }
+        }
+        false
+    }
+
+    fn end_candidates(&mut self, ruleset: &Ruleset, scratch: &mut Scratch) {
+        for mut candidate in std::mem::take(&mut self.live) {
+            if let Some(rule) = ruleset.compiled.get(candidate.rule as usize) {
+                candidate.end(&rule.automaton);
+                self.confirm(rule, scratch, &candidate, None);
+            }
+        }
+    }
+
+    /// Takes bytes through the prefilter, up to the end or to the opening of an enclosed value.
+    fn find_starts(&mut self, ruleset: &Ruleset, scratch: &mut Scratch) {
+        let prefilter = &ruleset.prefilter;
+        while !self.enclosed {
+            let from = (self.at - self.base) as usize;
+            let (mut literals, mut before) = (self.literals, self.before);
+            let mut stop = None;
+            for (index, &byte) in self.text.iter().enumerate().skip(from) {
+                let hit = prefilter.step(&mut literals, byte);
+                let starting = prefilter.starting(before, byte);
+                if hit || !starting.is_empty() || !self.armed.is_empty() || !self.openings.is_empty() {
+                    stop = Some((index, byte, hit, starting));
+                    break;
+                }
+                before = Before::of(Some(byte));
+            }
+            self.literals = literals;
+            self.before = before;
+            let Some((index, byte, hit, starting)) = stop else {
+                self.at = self.end_at();
+                return;
+            };
+            self.at = self.base + index as u64;
+            let at = self.at;
+            for &rule in starting {
+                self.try_start(ruleset, scratch, rule, at);
+            }
+            self.try_armed(ruleset, scratch, byte);
+            if hit {
+                for (len, hit) in prefilter.hits(literals) {
+                    self.take_hit(ruleset, scratch, at + 1, u64::from(len), hit);
+                }
+            }
+            self.before = Before::of(Some(byte));
+            self.at += 1;
+            if !self.openings.is_empty() && self.opening_ready(ruleset, false).is_some() {
+                return;
+            }
+        }
+    }
+
+    fn take_hit(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, end: u64, len: u64, hit: Hit) {
+        let start = end - len;
+        match hit {
+            Hit::Lead { rule } => self.try_start(ruleset, scratch, rule, start),
+            Hit::Keyword { rule, near } => {
+                let to = start + u64::from(near);
+                match self.armed.iter_mut().find(|a| a.rule == rule && a.to >= end) {
+                    // Of two ranges that meet, the union: ends grow with starts, for `near` is the rule's.
+                    Some(armed) => armed.to = armed.to.max(to),
+                    None => self.armed.push_back(Armed { rule, from: end, to }),
+                }
+            }
+        }
+    }
+
+    fn try_armed(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, byte: u8) {
+        let at = self.at;
+        self.armed.retain(|a| a.to >= at);
+        for index in 0..self.armed.len() {
+            let Some(armed) = self.armed.get(index) else {
+                return;
+            };
+            let rule = armed.rule;
+            if armed.from <= at && ruleset.prefilter.may_start(rule, self.before, byte) {
+                self.try_start(ruleset, scratch, rule, at);
+            }
+        }
+    }
+
+    fn try_start(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, rule: u32, start: u64) {
+        let Some(compiled) = ruleset.compiled.get(rule as usize) else {
+            return;
+        };
+        if !self.keyword_can_come(compiled, start) {
+            return;
+        }
+        let before = self.byte_before(start);
+        let state = compiled.automaton.start(Before::of(before));
+        let mut candidate = Candidate::new(rule, start, state, before);
+        if self.run(ruleset, scratch, &mut candidate) {
+            self.live.push(candidate);
+        }
+    }
+
+    /// A candidate has ended: its match, if it has one and it counts, becomes a span, an opening or a label.
+    fn confirm(&mut self, rule: &CompiledRule, scratch: &mut Scratch, c: &Candidate, tail: Option<Tail>) {
+        let Some(end) = c.matched else { return };
+        if rule.end.is_some() {
+            self.openings.push(Opening { rule: c.rule, start: c.start, end });
+            return;
+        }
+        let Some((from, to)) = self.value(rule, scratch, c.start, end) else {
+            return;
+        };
+        if !self.counts(rule, c.start, end, from, to) {
+            return;
+        }
+        let unbounded = tail.is_some();
+        let mut span = Span { rule: c.rule, match_start: c.start, start: from, end: to, tail, unbounded };
+        if rule.masks {
+            if span.tail.is_some() {
+                span.end = c.at;
+            }
+            self.spans.push(span);
+        } else {
+            span.tail = None;
+            self.labels.push(span);
+        }
+    }
+
+    /// Where the value lies in the match from `start` to `end`; `None` when it is empty.
+    fn value(&self, rule: &CompiledRule, scratch: &mut Scratch, start: u64, end: u64) -> Option<(u64, u64)> {
+        let automaton = &rule.automaton;
+        let (from, to) = match (automaton.place.before, automaton.place.after, automaton.secret) {
+            (Some(before), Some(after), _) => (start + before as u64, end - after as u64),
+            (_, _, None) => (start, end),
+            (_, _, Some(group)) => {
+                let cache = scratch.pike.get_or_insert_with(|| automaton.pike.create_cache());
+                cache.reset(&automaton.pike);
+                let span = (start - self.base) as usize..(end - self.base) as usize;
+                let input = Input::new(&self.text).span(span).anchored(Anchored::Yes);
+                let mut slots = vec![None; 2 * (group as usize + 1)];
+                automaton.pike.search_slots(cache, &input, &mut slots);
+                let slot = |n: usize| slots.get(n).copied().flatten().map(|o| self.base + o.get() as u64);
+                match (slot(2 * group as usize), slot(2 * group as usize + 1)) {
+                    (Some(from), Some(to)) => (from, to),
+                    _ => (start, end),
+                }
+            }
+        };
+        (from < to).then_some((from, to))
+    }
+
+    /// True when keywords, validators and suppressions let the value count.
+    fn counts(&self, rule: &CompiledRule, start: u64, end: u64, from: u64, to: u64) -> bool {
+        let value = self.bytes(from, to);
+        if !rule.keywords.is_empty() && !rule.gated {
+            let window =
+                if rule.near == 0 { self.bytes(start, end) } else { self.before_value(rule, start, from) };
+            if !has_keyword(rule, window) {
+                return false;
+            }
+        }
+        rule.validators.iter().all(|v| v.accepts(value))
+            && !rule.exact.contains(value)
+            && !rule.starts_with.iter().any(|s| value.starts_with(s))
+            && !rule.ends_with.iter().any(|s| value.ends_with(s))
+            && !rule.suppress.iter().any(|s| s.is_found_in(value))
+    }
+
+    /// The bytes in which a keyword counts for a value at `from` in a match that begins at `start`.
+    fn before_value(&self, rule: &CompiledRule, start: u64, from: u64) -> &[u8] {
+        self.bytes(start.saturating_sub(rule.near as u64).max(self.floor.min(start)), from)
+    }
+
+    /// False when a rule whose value begins with the match lacks its keyword before `start`.
+    fn keyword_can_come(&self, rule: &CompiledRule, start: u64) -> bool {
+        let decided = rule.near > 0 && !rule.gated && rule.automaton.place.before == Some(0);
+        !decided || has_keyword(rule, self.before_value(rule, start, start))
+    }
+
+    /// The opening that is next, once no other can come before it: its index in `openings`.
+    fn opening_ready(&self, ruleset: &Ruleset, end: bool) -> Option<usize> {
+        let priority = |rule: u32| ruleset.compiled.get(rule as usize).map_or(0, |r| r.priority);
+        let key = |o: &Opening| (o.start, -priority(o.rule), u64::MAX - o.end, o.rule);
+        let (index, first) = self.openings.iter().enumerate().min_by_key(|(_, o)| key(o))?;
+        // Every start before the opening's has been found by then, of any rule: which ones are kept must not
+        // depend on when the enclosed value is entered.
+        let all_found = end || self.at >= first.start + ruleset.prefilter.lead_len_max() as u64;
+        let is_enclosed = |rule: u32| ruleset.compiled.get(rule as usize).is_some_and(|r| r.end.is_some());
+        let none_before = !self.live.iter().any(|c| c.start <= first.start && is_enclosed(c.rule));
+        (all_found && none_before).then_some(index)
+    }
+
+    /// Enters the next enclosed value, if one is ready; what started inside it is forgotten.
+    fn open_enclosed(&mut self, ruleset: &Ruleset, end: bool) -> bool {
+        if self.enclosed {
+            return false;
+        }
+        let Some(index) = self.opening_ready(ruleset, end) else {
+            return false;
+        };
+        let opening = self.openings.swap_remove(index);
+        let start = opening.start;
+        self.openings.clear();
+        self.live.retain(|c| c.start < start);
+        self.spans.retain(|s| s.match_start < start);
+        self.labels.retain(|s| s.match_start < start);
+        let Some(searcher) = searcher(ruleset, opening.rule) else {
+            return false;
+        };
+        let state = searcher.start(Before::of(self.byte_before(opening.end)));
+        let tail = Some(Tail::Enclosed { state, at: opening.end, matched: None });
+        let (rule, end) = (opening.rule, opening.end);
+        self.spans.push(Span { rule, match_start: start, start, end, tail, unbounded: true });
+        self.enclosed = true;
+        true
+    }
+
+    /// Looks for the close of the enclosed value; true when it was found and the scan goes on after it.
+    fn close_enclosed(&mut self, ruleset: &Ruleset, end: bool) -> bool {
+        let end_at = self.end_at();
+        let active = self.release.open_mut().into_iter();
+        let mut spans = self.spans.iter_mut().chain(active);
+        let Some(span) = spans.find(|s| matches!(s.tail, Some(Tail::Enclosed { .. }))) else {
+            return false;
+        };
+        let Some(Tail::Enclosed { state, at, matched }) = &mut span.tail else {
+            return false;
+        };
+        let Some(searcher) = searcher(ruleset, span.rule) else {
+            return false;
+        };
+        let from = (*at - self.base) as usize;
+        let mut dead = false;
+        for &byte in self.text.get(from..).unwrap_or_default() {
+            match searcher.step(state, byte) {
+                Step::On => {}
+                Step::Matched => *matched = Some(*at),
+                Step::Dead => {
+                    dead = true;
+                    break;
+                }
+            }
+            *at += 1;
+            if matched.is_some() && !searcher.is_live(*state) {
+                dead = true;
+                break;
+            }
+        }
+        if end && !dead {
+            *matched = if searcher.matches_at_end(*state) { Some(*at) } else { matched.or(Some(end_at)) };
+        }
+        span.end = matched.unwrap_or(*at);
+        if !(dead || end) {
+            return false;
+        }
+        let closed = span.end;
+        span.tail = None;
+        self.enclosed = false;
+        self.at = closed;
+        self.floor = closed;
+        self.literals = ruleset.prefilter.start();
+        self.before = Before::of(self.byte_before(closed));
+        self.armed.clear();
+        true
+    }
+
+    /// Runs the tails of values past their maximum, all in step, so that those which have come to the same state
+    /// are one from there on: a later one is covered by the earlier.
+    fn run_tails(&mut self, ruleset: &Ruleset, end: bool) {
+        let end_at = self.end_at();
+        let mut spans: Vec<&mut Span> = self.spans.iter_mut().chain(self.release.open_mut()).collect();
+        spans.retain(|s| matches!(s.tail, Some(Tail::Value { .. })));
+        if spans.is_empty() {
+            return;
+        }
+        let at_of = |s: &Span| match s.tail {
+            Some(Tail::Value { at, .. }) => at,
+            Some(Tail::Enclosed { .. }) | None => end_at,
+        };
+        spans.sort_by_key(|s| (at_of(s), s.start));
+        let mut waiting = spans.into_iter().peekable();
+        let mut running: Vec<&mut Span> = Vec::new();
+        let mut at = waiting.peek().map_or(end_at, |s| at_of(s));
+        loop {
+            while let Some(span) = waiting.next_if(|s| at_of(s) <= at) {
+                match running
+                    .iter()
+                    .any(|r| r.rule == span.rule && same_state(r, span) && r.start <= span.start)
+                {
+                    // Nothing left of its own.
+                    true => (span.tail, span.end) = (None, span.start),
+                    false => running.push(span),
+                }
+            }
+            if at >= end_at || (running.is_empty() && waiting.peek().is_none()) {
+                break;
+            }
+            let index = (at - self.base) as usize;
+            let Some(&byte) = self.text.get(index) else { break };
+            running.retain_mut(|span| step_tail(ruleset, span, byte));
+            at += 1;
+        }
+        if end {
+            for span in running {
+                span.tail = None;
+                span.end = end_at;
+            }
+        }
+        self.spans.retain(|s| s.tail.is_some() || s.end > s.start);
+    }
+
+    /// Up to where nothing new can begin.
+    pub(super) fn watermarks(&mut self, ruleset: &Ruleset, scratch: &mut Scratch) -> Watermarks {
+        let end = self.end_at();
+        let mut marks = Watermarks { values: end, labels: end };
+        for opening in &self.openings {
+            marks.values = marks.values.min(opening.start);
+            marks.labels = marks.labels.min(opening.start);
+        }
+        for candidate in &mut self.live {
+            let Some(rule) = ruleset.compiled.get(candidate.rule as usize) else {
+                continue;
+            };
+            if !rule.masks || rule.end.is_some() {
+                marks.labels = marks.labels.min(candidate.start);
+            }
+            if rule.masks {
+                let from = candidate.hold_from(rule, &mut scratch.tracker, &self.text, self.base);
+                marks.values = marks.values.min(from);
+            }
+        }
+        if !self.enclosed {
+            self.mark_cut_leads(ruleset, scratch, &mut marks);
+        }
+        marks
+    }
+
+    /// Lowers the marks for rules of which a lead has begun and is cut by the end of what is there.
+    fn mark_cut_leads(&self, ruleset: &Ruleset, scratch: &mut Scratch, marks: &mut Watermarks) {
+        let end = self.end_at();
+        let len_max = ruleset.prefilter.cut_len_max().min((end - self.floor.max(self.base)) as usize);
+        let tail = self.text.get(self.text.len() - len_max.min(self.text.len())..).unwrap_or_default();
+        scratch.text.clear();
+        scratch.text.extend(tail.iter().map(u8::to_ascii_lowercase));
+        let lower = std::mem::take(&mut scratch.text);
+        for index in 0..lower.len() {
+            let start = end - (lower.len() - index) as u64;
+            if start >= marks.values {
+                break;
+            }
+            for &id in ruleset.prefilter.cut_leads(lower.get(index..).unwrap_or_default()) {
+                let Some(rule) = ruleset.compiled.get(id as usize) else { continue };
+                if !self.keyword_can_come(rule, start) {
+                    continue;
+                }
+                let before = self.byte_before(start);
+                let state = rule.automaton.start(Before::of(before));
+                let mut candidate = Candidate::new(id, start, state, before);
+                if candidate.run(rule, &self.text, self.base) == Progress::Live {
+                    let from = candidate.hold_from(rule, &mut scratch.tracker, &self.text, self.base);
+                    marks.values = marks.values.min(from);
+                    if rule.end.is_some() {
+                        marks.labels = marks.labels.min(start);
+                    }
+                }
+            }
+        }
+        scratch.text = lower;
+    }
+
+    /// Forgets bytes that nothing can look at any more.
+    pub(super) fn trim(&mut self, ruleset: &Ruleset) {
+        let scanned = if self.enclosed { self.end_at() } else { self.at };
+        let mut keep = scanned.saturating_sub(ruleset.history as u64);
+        // One byte of look-behind, and what a value that ends within a character needs.
+        keep = keep.min(self.release.released().saturating_sub(4));
+        for candidate in &self.live {
+            let near = ruleset.compiled.get(candidate.rule as usize).map_or(0, |r| r.near);
+            keep = keep.min(candidate.start.saturating_sub(1 + near as u64));
+        }
+        for opening in &self.openings {
+            keep = keep.min(opening.start.saturating_sub(1));
+        }
+        let unused = keep.saturating_sub(self.base) as usize;
+        // Moving what is kept for every byte taken would make byte-wise feeding quadratic in what is kept.
+        if unused > 256 || unused >= self.text.len() {
+            self.text.drain(..unused.min(self.text.len()));
+            self.base += unused as u64;
+        }
+    }
+
+    /// Tells the sink what is decided.
+    pub(super) fn resolve(
+        &mut self,
+        ruleset: &Ruleset,
+        scratch: &mut Scratch,
+        sink: &mut dyn Sink,
+        end: bool,
+    ) {
+        let mut marks = self.watermarks(ruleset, scratch);
+        if end {
+            marks = Watermarks { values: u64::MAX, labels: u64::MAX };
+        }
+        self.release_values(ruleset, sink, &marks);
+        self.release_labels(ruleset, sink, &marks);
+        self.trim(ruleset);
+    }
+}
+
+fn searcher(ruleset: &Ruleset, rule: u32) -> Option<&Searcher> {
+    ruleset.compiled.get(rule as usize)?.end.as_ref()
+}
+
+fn has_keyword(rule: &CompiledRule, window: &[u8]) -> bool {
+    let window = window.to_ascii_lowercase();
+    rule.keywords.iter().any(|k| memchr::memmem::find(&window, k).is_some())
+}
+
+fn same_state(a: &Span, b: &Span) -> bool {
+    match (&a.tail, &b.tail) {
+        (Some(Tail::Value { state: a, .. }), Some(Tail::Value { state: b, .. })) => a == b,
+        _ => false,
+    }
+}
+
+/// Takes one byte; false when the value has ended.
+fn step_tail(ruleset: &Ruleset, span: &mut Span, byte: u8) -> bool {
+    let Some(rule) = ruleset.compiled.get(span.rule as usize) else {
+        return false;
+    };
+    let Some(Tail::Value { state, at }) = &mut span.tail else {
+        return false;
+    };
+    let dead = rule.automaton.step(state, byte) == Step::Dead || !rule.automaton.is_live(*state);
+    if dead {
+        span.end = *at;
+        span.tail = None;
+    } else {
+        *at += 1;
+        span.end = *at;
+    }
+    !dead
+}

@@ -1,5 +1,7 @@
 //! Spans become output: overlaps are settled, and everything before the watermark leaves.
 
+use std::cmp::Reverse;
+
 use super::scan::{Scan, Span, Watermarks};
 use super::{Event, Sink};
 use crate::mask::{self, FILL, Strategy, TokenHash};
@@ -91,21 +93,27 @@ impl Release {
 impl Scan {
     /// Hands everything that is settled to the sink.
     pub(super) fn release_values(&mut self, ruleset: &Ruleset, sink: &mut dyn Sink, marks: &Watermarks) {
-        loop {
-            if self.release.open.is_some() && !self.skip_open(ruleset, sink) {
-                return;
+        let mut spans = std::mem::take(&mut self.spans);
+        let key = |s: &Span| {
+            let priority = ruleset.compiled.get(s.rule as usize).map_or(0, |r| r.priority);
+            let end = if s.unbounded { u64::MAX } else { s.end };
+            (s.start, -i64::from(priority), u64::MAX - end, s.rule)
+        };
+        // The next one last.
+        spans.sort_by_key(|s| Reverse(key(s)));
+        while self.release.open.is_none() || self.skip_open(ruleset, sink) {
+            match spans.pop_if(|s| s.start < marks.values) {
+                Some(span) => self.take_span(ruleset, sink, span),
+                None => break,
             }
-            let key = |s: &Span| {
-                let priority = ruleset.compiled.get(s.rule as usize).map_or(0, |r| r.priority);
-                let end = if s.unbounded { u64::MAX } else { s.end };
-                (s.start, -i64::from(priority), u64::MAX - end, s.rule)
-            };
-            let settled = self.spans.iter().enumerate().filter(|(_, s)| s.start < marks.values);
-            let Some((index, _)) = settled.min_by_key(|(_, s)| key(s)) else {
-                break;
-            };
-            let span = self.spans.swap_remove(index);
-            self.take_span(ruleset, sink, span);
+        }
+        if let Some(open) = &self.release.open {
+            // Whatever has ended by now lies inside.
+            spans.retain(|s| s.tail.is_some() || s.end > open.span.end);
+        }
+        self.spans = spans;
+        if self.release.open.is_some() {
+            return;
         }
         let pending = self.spans.iter().map(|s| s.start).min().unwrap_or(u64::MAX);
         self.pass_to(sink, marks.values.min(pending).min(self.end_at()));
@@ -178,8 +186,6 @@ impl Scan {
         }
         self.skip_to(sink, to);
         if open.span.tail.is_some() {
-            // Whatever has ended by now lies inside.
-            self.spans.retain(|s| s.tail.is_some() || s.end > to);
             self.release.open = Some(open);
             return false;
         }

@@ -464,40 +464,42 @@ impl Scan {
     /// are one from there on: a later one is covered by the earlier.
     fn run_tails(&mut self, ruleset: &Ruleset, end: bool) {
         let end_at = self.end_at();
-        let mut spans: Vec<&mut Span> = self.spans.iter_mut().chain(self.release.open_mut()).collect();
-        spans.retain(|s| matches!(s.tail, Some(Tail::Value { .. })));
-        if spans.is_empty() {
+        // What stands before the value that is being skipped has left: it counts as the first.
+        let active = self.release.open_mut().into_iter().map(|s| (0, s));
+        let mut waiting: Vec<(u64, &mut Span)> =
+            active.chain(self.spans.iter_mut().map(|s| (s.start, s))).collect();
+        waiting.retain(|(_, s)| matches!(s.tail, Some(Tail::Value { .. })));
+        if waiting.is_empty() {
             return;
         }
         let at_of = |s: &Span| match s.tail {
             Some(Tail::Value { at, .. }) => at,
             Some(Tail::Enclosed { .. }) | None => end_at,
         };
-        spans.sort_by_key(|s| (at_of(s), s.start));
-        let mut waiting = spans.into_iter().peekable();
-        let mut running: Vec<&mut Span> = Vec::new();
-        let mut at = waiting.peek().map_or(end_at, |s| at_of(s));
+        waiting.sort_by_key(|(first, s)| (at_of(s), *first));
+        let mut at = waiting.first().map_or(end_at, |(_, s)| at_of(s));
+        let mut waiting = waiting.into_iter().peekable();
+        let mut running: Vec<(u64, &mut Span)> = Vec::new();
         loop {
-            while let Some(span) = waiting.next_if(|s| at_of(s) <= at) {
-                match running
-                    .iter()
-                    .any(|r| r.rule == span.rule && same_state(r, span) && r.start <= span.start)
-                {
-                    // Nothing left of its own.
-                    true => (span.tail, span.end) = (None, span.start),
-                    false => running.push(span),
+            while let Some(next) = waiting.next_if(|(_, s)| at_of(s) <= at) {
+                run_along(&mut running, next);
+            }
+            let Some(&byte) = self.text.get((at - self.base) as usize) else { break };
+            running.retain_mut(|(_, span)| step_tail(ruleset, span, byte));
+            at += 1;
+            if running.is_empty() {
+                match waiting.peek() {
+                    Some((_, next)) => at = at_of(next),
+                    None => break,
                 }
             }
-            if at >= end_at || (running.is_empty() && waiting.peek().is_none()) {
-                break;
-            }
-            let index = (at - self.base) as usize;
-            let Some(&byte) = self.text.get(index) else { break };
-            running.retain_mut(|span| step_tail(ruleset, span, byte));
-            at += 1;
+        }
+        let mut distinct = Vec::new();
+        for next in running {
+            run_along(&mut distinct, next);
         }
         if end {
-            for span in running {
+            for (_, span) in distinct {
                 span.tail = None;
                 span.end = end_at;
             }
@@ -508,7 +510,9 @@ impl Scan {
     /// Up to where nothing new can begin.
     pub(super) fn watermarks(&mut self, ruleset: &Ruleset, scratch: &mut Scratch) -> Watermarks {
         let end = self.end_at();
-        let mut marks = Watermarks { values: end, labels: end };
+        // A lead that is cut here may still start a label; of values, only those matter that the lead reaches into.
+        let leads = ruleset.prefilter.lead_len_max() as u64;
+        let mut marks = Watermarks { values: end, labels: end.saturating_sub(leads) };
         for opening in &self.openings {
             marks.values = marks.values.min(opening.start);
             marks.labels = marks.labels.min(opening.start);
@@ -610,6 +614,20 @@ fn searcher(ruleset: &Ruleset, rule: u32) -> Option<&Searcher> {
 fn has_keyword(rule: &CompiledRule, window: &[u8]) -> bool {
     let window = window.to_ascii_lowercase();
     rule.keywords.iter().any(|k| memchr::memmem::find(&window, k).is_some())
+}
+
+/// Adds a tail to those running in step, unless one of them has come to the same state: then nothing is left of
+/// its own.
+fn run_along<'a>(running: &mut Vec<(u64, &'a mut Span)>, next: (u64, &'a mut Span)) {
+    let (first, span) = next;
+    let covered = |(before, other): &(u64, &mut Span)| {
+        other.rule == span.rule && *before <= first && same_state(other, span)
+    };
+    if running.iter().any(covered) {
+        (span.tail, span.end) = (None, span.start);
+    } else {
+        running.push((first, span));
+    }
 }
 
 fn same_state(a: &Span, b: &Span) -> bool {

@@ -1,3 +1,5 @@
+//! Validators: published values and their near misses.
+
 use super::*;
 
 fn check(validator: &Validator, good: &[&str], bad: &[&str]) {

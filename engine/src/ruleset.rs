@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::compile::automaton::{Automaton, Before, Searcher};
 use crate::compile::expression::{Expression, RULE_LEN_MAX};
-use crate::compile::prefilter::{KEYWORD_LEN_MAX, Prefilter, Trigger};
+use crate::compile::prefilter::{KEYWORD_LEN_MAX, Prefilter as Starts, Trigger};
 use crate::mask::{Strategy, TokenKey};
 use crate::rule::{Action, Confidence, Field, Pattern, Rule, RuleError, Validator};
 
@@ -35,7 +35,7 @@ pub struct CompileOptions {
 pub struct Ruleset {
     rules: Vec<Rule>,
     pub(crate) compiled: Vec<CompiledRule>,
-    pub(crate) prefilter: Prefilter,
+    pub(crate) prefilter: Starts,
     pub(crate) token_key: Option<TokenKey>,
     /// Bytes behind the scan that later decisions may look at.
     pub(crate) history: usize,
@@ -45,6 +45,7 @@ pub struct Ruleset {
 #[derive(Debug)]
 pub(crate) struct CompiledRule {
     pub(crate) automaton: Automaton,
+    pub(crate) starts: Prefilter,
     /// The most bytes a match takes before it is decided.
     pub(crate) len_max: usize,
     /// The close of an enclosed rule.
@@ -64,6 +65,32 @@ pub(crate) struct CompiledRule {
     pub(crate) suppress: Vec<Searcher>,
     pub(crate) starts_with: Vec<Vec<u8>>,
     pub(crate) ends_with: Vec<Vec<u8>>,
+}
+
+impl CompiledRule {
+    fn memory_bytes(&self) -> usize {
+        self.automaton.memory_bytes()
+            + self.end.as_ref().map_or(0, Searcher::memory_bytes)
+            + self.suppress.iter().map(Searcher::memory_bytes).sum::<usize>()
+    }
+}
+
+/// How the starts of a rule's matches are found: what it costs on text without a match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Prefilter {
+    /// By so many literals that every match begins with, all rules' in one pass.
+    Literals(usize),
+    /// Only near one of its keywords, by first byte.
+    Armed,
+    /// Everywhere, where look-behind and first byte allow it: at so many of 256 bytes after a non-word byte, and
+    /// at so many after a word byte. Each start costs a few steps of the rule's automaton.
+    FirstByte {
+        /// After a byte that is not of `\w`.
+        at_word_start: usize,
+        /// After a byte of `\w`.
+        in_word: usize,
+    },
 }
 
 /// Every fault of a list of rules.
@@ -124,7 +151,7 @@ impl Ruleset {
         if !errors.is_empty() {
             return Err(CompileError { errors });
         }
-        let prefilter = Prefilter::build(&triggers).map_err(|reason| CompileError {
+        let prefilter = Starts::build(&triggers).map_err(|reason| CompileError {
             errors: vec![RuleError { rule: 0, field: Field::Regex, reason }],
         })?;
         let near_max = compiled.iter().filter(|c| !c.gated).map(|c| c.near).max().unwrap_or(0);
@@ -140,11 +167,7 @@ impl Ruleset {
     /// Bytes of memory that the automata take.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let rules = self.compiled.iter().map(|c| {
-            c.automaton.memory_bytes()
-                + c.end.as_ref().map_or(0, Searcher::memory_bytes)
-                + c.suppress.iter().map(Searcher::memory_bytes).sum::<usize>()
-        });
+        let rules = self.compiled.iter().map(CompiledRule::memory_bytes);
         rules.sum::<usize>() + self.prefilter.memory_bytes()
     }
 
@@ -154,6 +177,18 @@ impl Ruleset {
     #[must_use]
     pub fn rule(&self, id: RuleId) -> Option<&Rule> {
         self.rules.get(id.0 as usize)
+    }
+
+    /// How the rule's starts are found.
+    #[must_use]
+    pub fn prefilter(&self, id: RuleId) -> Option<Prefilter> {
+        self.compiled.get(id.0 as usize).map(|r| r.starts)
+    }
+
+    /// Bytes of memory that one rule's automata take.
+    #[must_use]
+    pub fn rule_memory_bytes(&self, id: RuleId) -> usize {
+        self.compiled.get(id.0 as usize).map_or(0, CompiledRule::memory_bytes)
     }
 
     /// All rules, in the order of their ids.
@@ -207,8 +242,8 @@ fn compile_rule(
     let expression = expression?;
     let len_max = match_len_max(rule, &expression, end.is_some(), faults)?;
     let automaton = faults.take(field, Automaton::build(&expression))?;
-    let leads = expression.leads();
-    if end.is_some() && leads.is_empty() {
+    let leads = expression.leads().unwrap_or_default();
+    if end.is_some() && leads.literals.is_empty() {
         faults.add(Field::Begin, "an enclosed rule must begin with a literal of two bytes or more".into());
     }
     if end.is_some() && rule.action == Action::Label {
@@ -217,9 +252,18 @@ fn compile_rule(
     let place = automaton.place;
     // A keyword that stands before the match is known when the candidate begins; one that may also stand between
     // the match's start and the value's is looked for afterwards.
-    let gated = rule.near > 0 && !keywords.is_empty() && place.before == Some(0) && leads.is_empty();
-    let first = if leads.is_empty() { first_bytes(&automaton) } else { Vec::new() };
-    let in_value = end.is_some() || leads.iter().any(|l| place.before_min < l.len().saturating_sub(1));
+    let gated = rule.near > 0 && !keywords.is_empty() && place.before == Some(0) && leads.literals.is_empty();
+    let first = if leads.literals.is_empty() { first_bytes(&automaton) } else { Vec::new() };
+    let in_value = end.is_some()
+        || leads.literals.iter().any(|l| place.before_min < leads.behind_max + l.len().saturating_sub(1));
+    let count = |before: Before| first.get(before as usize).map_or(0, |f| f.iter().filter(|b| **b).count());
+    let starts = match (leads.literals.len(), gated) {
+        (0, true) => Prefilter::Armed,
+        (0, false) => {
+            Prefilter::FirstByte { at_word_start: count(Before::Other), in_word: count(Before::Word) }
+        }
+        (n, _) => Prefilter::Literals(n),
+    };
     let trigger = Trigger {
         leads,
         keywords: if gated { keywords.clone() } else { Vec::new() },
@@ -230,6 +274,7 @@ fn compile_rule(
     let bytes = |list: &[String]| list.iter().map(|s| s.as_bytes().to_vec()).collect();
     let compiled = CompiledRule {
         automaton,
+        starts,
         len_max,
         priority: rule.priority.unwrap_or(match (&end, rule.confidence) {
             (Some(_), _) => 40,

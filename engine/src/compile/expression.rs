@@ -16,6 +16,8 @@ const LEADS_MAX: usize = 256;
 const LEAD_LEN_MIN: usize = 2;
 /// Longer leads are cut: the automaton confirms the rest.
 const LEAD_LEN_MAX: usize = 24;
+/// The most bytes of a guard before the leads.
+const GUARD_LEN_MAX: usize = 4;
 /// Deepest nesting of an expression.
 const NEST_MAX: u32 = 100;
 /// The group that holds the value.
@@ -71,30 +73,67 @@ impl Expression {
         Ok(Expression { hir, place, secret, len_min, len_max })
     }
 
-    /// Literals, in lower case, of which every match begins with one (case ignored); none when there is no such
-    /// set of a useful kind.
-    pub(crate) fn leads(&self) -> Vec<Vec<u8>> {
-        let mut extractor = Extractor::new();
-        extractor.kind(ExtractKind::Prefix).limit_total(LEADS_MAX).limit_literal_len(LEAD_LEN_MAX);
-        let seq = extractor.extract(&fold(&self.hir));
-        let Some(literals) = seq.literals() else {
-            return Vec::new();
-        };
-        let mut leads: Vec<Vec<u8>> = literals.iter().map(|l| l.as_bytes().to_ascii_lowercase()).collect();
-        if leads.iter().any(|l| l.len() < LEAD_LEN_MIN) || leads.is_empty() {
-            return Vec::new();
+    /// Literals of which every match has one at or near its start, if there is such a set of a useful kind.
+    ///
+    /// What stands before them may be a guard such as `(?:^|[^\w-])`: short, and not of the value, so that
+    /// nothing before a literal ever needs to be held.
+    pub(crate) fn leads(&self) -> Option<Leads> {
+        let own = prefix_literals(&self.hir).map(|literals| Leads { literals, behind_min: 0, behind_max: 0 });
+        if own.is_some() || self.secret.is_none() {
+            return own;
         }
-        leads.sort();
-        // A lead that begins with another one of the same rule would find the same start twice. Sorted, such a
-        // one directly follows (others of the same kind may stand between).
-        let mut kept: Vec<Vec<u8>> = Vec::with_capacity(leads.len());
-        for lead in leads {
-            if !kept.last().is_some_and(|k| lead.starts_with(k)) {
-                kept.push(lead);
+        let HirKind::Concat(parts) = self.hir.kind() else { return None };
+        let (mut behind_min, mut behind_max) = (0, 0);
+        for (index, part) in parts.iter().enumerate() {
+            if index > 0 {
+                let rest = Hir::concat(parts.get(index..)?.to_vec());
+                if let Some(literals) = prefix_literals(&rest) {
+                    return Some(Leads { literals, behind_min, behind_max });
+                }
+            }
+            if place(part).is_some() {
+                return None;
+            }
+            behind_min += part.properties().minimum_len()?;
+            behind_max += part.properties().maximum_len().filter(|len| *len <= GUARD_LEN_MAX)?;
+            if behind_max > GUARD_LEN_MAX {
+                return None;
             }
         }
-        kept
+        None
     }
+}
+
+/// The literals of a rule's prefilter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Leads {
+    /// In lower case; none begins with another.
+    pub(crate) literals: Vec<Vec<u8>>,
+    /// Bytes of the match before the literal: at least.
+    pub(crate) behind_min: usize,
+    /// At most.
+    pub(crate) behind_max: usize,
+}
+
+/// Literals, in lower case, of which every match begins with one (case ignored).
+fn prefix_literals(hir: &Hir) -> Option<Vec<Vec<u8>>> {
+    let mut extractor = Extractor::new();
+    extractor.kind(ExtractKind::Prefix).limit_total(LEADS_MAX).limit_literal_len(LEAD_LEN_MAX);
+    let seq = extractor.extract(&fold(hir));
+    let mut leads: Vec<Vec<u8>> = seq.literals()?.iter().map(|l| l.as_bytes().to_ascii_lowercase()).collect();
+    if leads.iter().any(|l| l.len() < LEAD_LEN_MIN) || leads.is_empty() {
+        return None;
+    }
+    leads.sort();
+    // A lead that begins with another one of the same rule would find the same start twice. Sorted, such a one
+    // follows, perhaps behind others of the same kind.
+    let mut kept: Vec<Vec<u8>> = Vec::with_capacity(leads.len());
+    for lead in leads {
+        if !kept.last().is_some_and(|k| lead.starts_with(k)) {
+            kept.push(lead);
+        }
+    }
+    Some(kept)
 }
 
 fn syntax_reason(error: &regex_syntax::Error) -> String {
@@ -193,8 +232,8 @@ mod tests {
     use super::*;
 
     fn leads(text: &str) -> Vec<String> {
-        let e = Expression::parse(text).unwrap();
-        e.leads().into_iter().map(|l| String::from_utf8(l).unwrap()).collect()
+        let leads = Expression::parse(text).unwrap().leads().unwrap_or_default();
+        leads.literals.into_iter().map(|l| String::from_utf8(l).unwrap()).collect()
     }
 
     #[test]
@@ -206,6 +245,9 @@ mod tests {
         assert_eq!(leads(r"a\s*=").len(), 7);
         assert_eq!(leads(r"[\w.]+@x"), Vec::<String>::new());
         assert_eq!(leads(r"(?:ab|abc)x"), ["abcx", "abx"]);
+        let guarded = Expression::parse(r"(?:^|[^a-z])(?P<secret>sl\.[a-z]+)").unwrap().leads().unwrap();
+        assert_eq!(guarded, Leads { literals: vec![b"sl.".to_vec()], behind_min: 0, behind_max: 1 });
+        assert_eq!(leads(r"(?P<secret>[a-z]sl\.[a-z]+)"), Vec::<String>::new());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use aho_corasick::dfa::DFA;
 use aho_corasick::{Anchored, MatchKind};
 
 use super::automaton::Before;
+use super::expression::Leads;
 
 /// Longest keyword, in bytes.
 pub(crate) const KEYWORD_LEN_MAX: usize = 64;
@@ -23,17 +24,25 @@ pub(crate) const KEYWORD_LEN_MAX: usize = 64;
 /// What an occurrence of a literal means for a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hit {
-    /// The rule's match may start where the literal does.
-    Lead { rule: u32 },
+    /// The rule's match may start where the literal does, or so many bytes before it.
+    Lead { rule: u32, behind_min: u8, behind_max: u8 },
     /// The rule's matches may start up to `near` bytes after the literal's start.
     Keyword { rule: u32, near: u32 },
+}
+
+/// A rule of which a lead may have begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CutLead {
+    pub(crate) rule: u32,
+    pub(crate) behind_min: u8,
+    pub(crate) behind_max: u8,
 }
 
 /// How one rule's starts are found.
 #[derive(Debug, Default)]
 pub(crate) struct Trigger {
-    /// Lower-case literals; empty: by first byte.
-    pub(crate) leads: Vec<Vec<u8>>,
+    /// No literals: by first byte.
+    pub(crate) leads: Leads,
     /// Keywords that arm the rule, and the distance; empty: always armed.
     pub(crate) keywords: Vec<Vec<u8>>,
     pub(crate) near: u32,
@@ -52,7 +61,7 @@ pub(crate) struct Prefilter {
     first: Box<[[u16; 256]; 5]>,
     lists: Vec<Vec<u32>>,
     gated: HashMap<u32, Vec<[bool; 256]>>,
-    cut: HashMap<Vec<u8>, Vec<u32>>,
+    cut: HashMap<Vec<u8>, Vec<CutLead>>,
     lead_len_max: usize,
     cut_len_max: usize,
 }
@@ -66,24 +75,26 @@ impl fmt::Debug for Prefilter {
 impl Prefilter {
     pub(crate) fn build(triggers: &[Trigger]) -> Result<Prefilter, String> {
         let mut literals: HashMap<Vec<u8>, Vec<Hit>> = HashMap::new();
-        let mut cut: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
+        let mut cut: HashMap<Vec<u8>, Vec<CutLead>> = HashMap::new();
         let mut gated = HashMap::new();
         let (mut lead_len_max, mut cut_len_max) = (0, 0);
         for (rule, trigger) in (0u32..).zip(triggers) {
-            for lead in &trigger.leads {
-                literals.entry(lead.clone()).or_default().push(Hit::Lead { rule });
-                lead_len_max = lead_len_max.max(lead.len());
+            let (behind_min, behind_max) = (trigger.leads.behind_min as u8, trigger.leads.behind_max as u8);
+            for lead in &trigger.leads.literals {
+                let hit = Hit::Lead { rule, behind_min, behind_max };
+                literals.entry(lead.clone()).or_default().push(hit);
+                lead_len_max = lead_len_max.max(lead.len() + trigger.leads.behind_max);
                 if trigger.lead_in_value {
                     cut_len_max = cut_len_max.max(lead.len() - 1);
                     for len in 1..lead.len() {
-                        let rules = cut.entry(lead[..len].to_vec()).or_default();
-                        if rules.last() != Some(&rule) {
-                            rules.push(rule);
+                        let rules: &mut Vec<CutLead> = cut.entry(lead[..len].to_vec()).or_default();
+                        if rules.last().is_none_or(|c| c.rule != rule) {
+                            rules.push(CutLead { rule, behind_min, behind_max });
                         }
                     }
                 }
             }
-            if trigger.leads.is_empty() && !trigger.keywords.is_empty() {
+            if trigger.leads.literals.is_empty() && !trigger.keywords.is_empty() {
                 for keyword in &trigger.keywords {
                     let hit = Hit::Keyword { rule, near: trigger.near };
                     literals.entry(keyword.clone()).or_default().push(hit);
@@ -153,7 +164,7 @@ impl Prefilter {
     }
 
     /// Rules of which a lead may begin with all of `tail`, given in lower case.
-    pub(crate) fn cut_leads(&self, tail: &[u8]) -> &[u32] {
+    pub(crate) fn cut_leads(&self, tail: &[u8]) -> &[CutLead] {
         self.cut.get(tail).map_or(&[], Vec::as_slice)
     }
 
@@ -162,7 +173,7 @@ impl Prefilter {
         self.cut_len_max
     }
 
-    /// Bytes of the longest lead.
+    /// The farthest that the end of a lead is from the start of its match.
     pub(crate) fn lead_len_max(&self) -> usize {
         self.lead_len_max
     }
@@ -199,7 +210,7 @@ fn first_bytes(triggers: &[Trigger]) -> FirstBytes {
         for byte in 0..=255u8 {
             let rules: Vec<u32> = (0u32..)
                 .zip(triggers)
-                .filter(|(_, t)| t.leads.is_empty() && t.keywords.is_empty())
+                .filter(|(_, t)| t.leads.literals.is_empty() && t.keywords.is_empty())
                 .filter(|(_, t)| t.first[before as usize][byte as usize])
                 .map(|(rule, _)| rule)
                 .collect();

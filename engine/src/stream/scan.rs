@@ -255,7 +255,13 @@ impl Scan {
     fn take_hit(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, end: u64, len: u64, hit: Hit) {
         let start = end - len;
         match hit {
-            Hit::Lead { rule } => self.try_start(ruleset, scratch, rule, start),
+            Hit::Lead { rule, behind_min, behind_max } => {
+                for behind in behind_min..=behind_max {
+                    if let Some(start) = start.checked_sub(u64::from(behind)).filter(|s| *s >= self.floor) {
+                        self.try_start(ruleset, scratch, rule, start);
+                    }
+                }
+            }
             Hit::Keyword { rule, near } => {
                 let to = start + u64::from(near);
                 match self.armed.iter_mut().find(|a| a.rule == rule && a.to >= end) {
@@ -548,24 +554,39 @@ impl Scan {
             if start >= marks.values {
                 break;
             }
-            for &id in ruleset.prefilter.cut_leads(lower.get(index..).unwrap_or_default()) {
-                let Some(rule) = ruleset.compiled.get(id as usize) else { continue };
-                if !self.keyword_can_come(rule, start) {
-                    continue;
-                }
-                let before = self.byte_before(start);
-                let state = rule.automaton.start(Before::of(before));
-                let mut candidate = Candidate::new(id, start, state, before);
-                if candidate.run(rule, &self.text, self.base) == Progress::Live {
-                    let from = candidate.hold_from(rule, &mut scratch.tracker, &self.text, self.base);
-                    marks.values = marks.values.min(from);
-                    if rule.end.is_some() {
-                        marks.labels = marks.labels.min(start);
+            for lead in ruleset.prefilter.cut_leads(lower.get(index..).unwrap_or_default()) {
+                for behind in lead.behind_min..=lead.behind_max {
+                    if let Some(start) = start.checked_sub(u64::from(behind)).filter(|s| *s >= self.floor) {
+                        self.mark_cut_lead(ruleset, scratch, lead.rule, start, marks);
                     }
                 }
             }
         }
         scratch.text = lower;
+    }
+
+    fn mark_cut_lead(
+        &self,
+        ruleset: &Ruleset,
+        scratch: &mut Scratch,
+        id: u32,
+        start: u64,
+        marks: &mut Watermarks,
+    ) {
+        let Some(rule) = ruleset.compiled.get(id as usize) else { return };
+        if !self.keyword_can_come(rule, start) {
+            return;
+        }
+        let before = self.byte_before(start);
+        let state = rule.automaton.start(Before::of(before));
+        let mut candidate = Candidate::new(id, start, state, before);
+        if candidate.run(rule, &self.text, self.base) == Progress::Live {
+            let from = candidate.hold_from(rule, &mut scratch.tracker, &self.text, self.base);
+            marks.values = marks.values.min(from);
+            if rule.end.is_some() {
+                marks.labels = marks.labels.min(start);
+            }
+        }
     }
 
     /// Forgets bytes that nothing can look at any more.

@@ -64,6 +64,7 @@ fn all_kinds() -> Arc<Ruleset> {
             ..rule("near", r"[A-Z0-9]{6,}")
         },
         Rule { keywords: vec!["id".into()], near: 8, ..rule("led-near", r"key-(?P<secret>[a-z]{3,5})") },
+        rule("guarded", r"(?:^|[^a-z])(?P<secret>sl\.[a-z]{3})"),
         Rule { action: Action::Label, ..rule("word", r"(?i)\bsecret\b") },
         Rule { strategy: Strategy::Fill, max_len: Some(12), ..rule("fill", r"z[^ ]{2,}") },
         Rule {
@@ -166,6 +167,7 @@ fn table() {
         ("id key-abcd key-abcd", "id key-[led_near] key-abcd"),
         ("drop:ab\ndrop:abcdefg", "\ndrop:abcdefg"),
         ("zé", "***"),
+        ("sl.abc sl.abcd xsl.abc", "[guarded] [guarded]d xsl.abc"),
         ("zzzzzzzzzzzzzzzzzzzzzzzzzzzzzz z", "****************************** z"),
     ] {
         assert_eq!(masked(&rules, input), output, "{input}");
@@ -430,6 +432,8 @@ fn hold_back_is_shortest() {
         vec![rule("a", "(?:a|b(?P<secret>c)) ")],
         vec![enclosed("a", "ab", "c")],
         vec![rule("a", r"[ab]{1,3}c\b")],
+        vec![rule("a", "[ab]{0,2}(?P<secret>ca)")],
+        vec![rule("a", "(?:^|[^a])(?P<secret>bc)")],
         vec![Rule { keywords: vec!["ca".into()], near: 3, ..rule("a", "[bc]b") }],
         vec![Rule { max_len: Some(4), ..rule("a", "c[ab]*?a(?P<secret>b)") }],
     ];

@@ -21,7 +21,7 @@ mod stream;
 mod validate;
 
 pub use format::{Finding, Format, FormatError, FormatErrorKind, Masker, MaskerOptions, OnError};
-pub use mask::{Strategy, TokenKey};
+pub use mask::{Strategy, StrategyError, TokenKey};
 pub use rule::{Action, Confidence, Field, Pattern, Rule, RuleError, Suppress, Validator};
 pub use ruleset::{CompileError, CompileOptions, Prefilter, RuleId, Ruleset};
 pub use stream::{Event, Scratch, Sink, Stream, StreamOptions};

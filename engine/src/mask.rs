@@ -1,6 +1,7 @@
 //! What a masked value is replaced by.
 
 use std::fmt;
+use std::str::FromStr;
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -28,6 +29,40 @@ pub enum Strategy {
         /// Characters kept at the end.
         last: usize,
     },
+}
+
+/// Why a text names no [`Strategy`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StrategyError(());
+
+impl fmt::Display for StrategyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected label, fill, drop, token, keep:FIRST,LAST or constant:TEXT")
+    }
+}
+
+impl std::error::Error for StrategyError {}
+
+impl FromStr for Strategy {
+    type Err = StrategyError;
+
+    /// As packs and commands spell it: `label`, `fill`, `drop`, `token`, `keep:FIRST,LAST`, `constant:TEXT`.
+    fn from_str(text: &str) -> Result<Strategy, StrategyError> {
+        let (name, rest) = text.split_once(':').map_or((text, None), |(name, rest)| (name, Some(rest)));
+        match (name, rest) {
+            ("label", None) => Ok(Strategy::Label),
+            ("fill", None) => Ok(Strategy::Fill),
+            ("drop", None) => Ok(Strategy::Drop),
+            ("token", None) => Ok(Strategy::Token),
+            ("constant", Some(text)) => Ok(Strategy::Constant(text.to_owned())),
+            ("keep", Some(counts)) => {
+                let (first, last) = counts.split_once(',').ok_or(StrategyError(()))?;
+                let count = |text: &str| text.trim().parse().map_err(|_| StrategyError(()));
+                Ok(Strategy::Keep { first: count(first)?, last: count(last)? })
+            }
+            _ => Err(StrategyError(())),
+        }
+    }
 }
 
 /// The key of [`Strategy::Token`]. Its `Debug` never shows it.

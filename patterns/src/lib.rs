@@ -1,1 +1,18 @@
-//! (skeleton)
+//! Packs: versioned TOML files of rules, their examples, and the built-in ones.
+//!
+//! [`Pack::parse`] reads a file and reports every fault at once as `file:line: reason`; [`PackSet`] puts packs
+//! together to one [`sluice_engine::Ruleset`]; [`examples`] runs a pack's own examples; [`explain`] says step by
+//! step why a rule does or does not match a text.
+#![forbid(unsafe_code)]
+
+pub mod builtin;
+pub mod examples;
+pub mod explain;
+mod fault;
+mod pack;
+mod read;
+mod set;
+
+pub use fault::{Fault, PackError};
+pub use pack::{Example, LIMITS, Limits, Pack, PackRule};
+pub use set::{PackSet, SetError, load};

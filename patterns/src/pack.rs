@@ -1,0 +1,423 @@
+//! One pack: a TOML file parsed and checked.
+
+use std::path::Path;
+
+use sluice_engine::{
+    Action, CompileOptions, Confidence, Field, Pattern, Rule, Ruleset, Strategy, Suppress, TokenKey,
+    Validator,
+};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::fault::{Fault, PackError};
+use crate::read::Reader;
+
+/// Limits of a pack file.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of the file.
+    pub file_bytes_max: usize,
+    /// Rules of one pack.
+    pub rules_max: usize,
+    /// Bytes of one expression.
+    pub regex_bytes_max: usize,
+    /// Examples of one rule.
+    pub examples_max: usize,
+    /// Bytes of one example's text.
+    pub example_bytes_max: usize,
+    /// Entries of one list (keywords, suppressions, validators).
+    pub list_max: usize,
+}
+
+/// The limits in force: generous for people, small enough that a hostile file can't exhaust memory.
+pub const LIMITS: Limits = Limits {
+    file_bytes_max: 8 << 20,
+    rules_max: 10_000,
+    regex_bytes_max: 16 << 10,
+    examples_max: 1_000,
+    example_bytes_max: 64 << 10,
+    list_max: 10_000,
+};
+
+/// A pack of rules.
+#[derive(Clone, Debug)]
+pub struct Pack {
+    /// The file, as it was named.
+    pub file: String,
+    /// `pack.name`.
+    pub name: String,
+    /// `pack.version`.
+    pub version: String,
+    /// `pack.description`.
+    pub description: String,
+    /// In the order of the file.
+    pub rules: Vec<PackRule>,
+}
+
+/// A rule with its examples and its place in the file.
+#[derive(Clone, Debug)]
+pub struct PackRule {
+    /// The rule itself.
+    pub rule: Rule,
+    /// Texts and what the rule finds in them.
+    pub examples: Vec<Example>,
+    /// Line of its `[[rule]]`.
+    pub line: usize,
+    places: Places,
+}
+
+/// A text and the values that the rule finds in it, in order.
+#[derive(Clone, Debug)]
+pub struct Example {
+    /// The text.
+    pub text: String,
+    /// The values; none: the rule must not match.
+    pub matches: Vec<String>,
+    /// Line in the file.
+    pub line: usize,
+}
+
+/// Lines of a rule's fields.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    fields: Vec<(Field, usize)>,
+}
+
+impl PackRule {
+    /// The line of a field; the rule's own when the field is not written.
+    #[must_use]
+    pub fn line_of(&self, field: Field) -> usize {
+        self.places.fields.iter().find(|(f, _)| *f == field).map_or(self.line, |(_, line)| *line)
+    }
+}
+
+const RULE_KEYS: &[&str] = &[
+    "id",
+    "entity",
+    "description",
+    "regex",
+    "begin",
+    "end",
+    "keywords",
+    "near",
+    "validators",
+    "suppress",
+    "max_len",
+    "confidence",
+    "action",
+    "labels",
+    "strategy",
+    "priority",
+    "examples",
+];
+
+impl Pack {
+    /// Reads and checks the file at `path`.
+    ///
+    /// # Errors
+    /// The file can't be read, or every fault in it.
+    pub fn read(path: &Path) -> Result<Pack, PackError> {
+        let file = path.display().to_string();
+        let fault = |reason: String| PackError::new(vec![Fault { file: file.clone(), line: 1, reason }]);
+        let bytes = std::fs::read(path).map_err(|e| fault(format!("can't read the pack: {e}")))?;
+        let text = String::from_utf8(bytes).map_err(|_| fault("a pack is UTF-8 text".into()))?;
+        Pack::parse(&file, &text)
+    }
+
+    /// Parses and checks the text of a pack; `file` names it in faults.
+    ///
+    /// # Errors
+    /// Every fault of syntax, of unknown or missing keys, of values, and of rules that don't compile.
+    pub fn parse(file: &str, text: &str) -> Result<Pack, PackError> {
+        let mut reader = Reader::new(file, text);
+        if text.len() > LIMITS.file_bytes_max {
+            reader.fault(&(0..0), format!("a pack has at most {} bytes", LIMITS.file_bytes_max));
+            return Err(PackError::new(reader.faults));
+        }
+        let (document, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            reader.fault(&error.span().unwrap_or(0..0), format!("not valid TOML: {}", error.message()));
+        }
+        if !errors.is_empty() {
+            return Err(PackError::new(reader.faults));
+        }
+        let pack = read_pack(&mut reader, file, document.get_ref());
+        check_rules(&mut reader, &pack);
+        if reader.faults.is_empty() { Ok(pack) } else { Err(PackError::new(reader.faults)) }
+    }
+}
+
+fn read_pack(reader: &mut Reader, file: &str, document: &DeTable<'_>) -> Pack {
+    reader.known_keys(document, &["pack", "rule"]);
+    let mut pack = Pack {
+        file: file.to_owned(),
+        name: String::new(),
+        version: String::new(),
+        description: String::new(),
+        rules: Vec::new(),
+    };
+    match document.get("pack") {
+        Some(value) => {
+            if let Some(table) = reader.table(value) {
+                reader.known_keys(table, &["name", "version", "description"]);
+                let mut text = |key| table.get(key).and_then(|v| reader.string(v));
+                pack.name = text("name").unwrap_or_default();
+                pack.version = text("version").unwrap_or_default();
+                pack.description = text("description").unwrap_or_default();
+                for key in ["name", "version"] {
+                    if !table.contains_key(key) {
+                        reader.fault(&value.span(), format!("[pack] needs `{key}`"));
+                    }
+                }
+            }
+        }
+        None => reader.fault(&(0..0), "a pack begins with a table [pack] with `name` and `version`"),
+    }
+    let Some(rules) = document.get("rule") else {
+        reader.fault(&(0..0), "a pack has at least one [[rule]]");
+        return pack;
+    };
+    let rules = reader.array(rules).unwrap_or_default();
+    if let Some(extra) = rules.get(LIMITS.rules_max) {
+        reader.fault(&extra.span(), format!("a pack has at most {} rules", LIMITS.rules_max));
+    }
+    for value in rules.iter().take(LIMITS.rules_max) {
+        if let Some(table) = reader.table(value) {
+            pack.rules.extend(read_rule(reader, value, table));
+        }
+    }
+    pack
+}
+
+fn read_rule(reader: &mut Reader, value: &Spanned<DeValue<'_>>, table: &DeTable<'_>) -> Option<PackRule> {
+    reader.known_keys(table, RULE_KEYS);
+    let faults_before = reader.faults.len();
+    let mut places = Places::default();
+    let note = |field: Field, v: &Spanned<DeValue<'_>>, reader: &Reader, places: &mut Places| {
+        places.fields.push((field, reader.line(&v.span())));
+    };
+    let mut text = |key: &str, field: Field, reader: &mut Reader| {
+        let v = table.get(key)?;
+        note(field, v, reader, &mut places);
+        let text = reader.string(v)?;
+        if text.len() > LIMITS.regex_bytes_max {
+            reader.fault(&v.span(), format!("at most {} bytes", LIMITS.regex_bytes_max));
+            return None;
+        }
+        Some(text)
+    };
+    let id = text("id", Field::Id, reader);
+    let entity = text("entity", Field::Entity, reader);
+    let regex = text("regex", Field::Regex, reader);
+    let begin = text("begin", Field::Begin, reader);
+    let end = text("end", Field::End, reader);
+    for key in ["id", "entity"] {
+        if !table.contains_key(key) {
+            reader.fault(&value.span(), format!("a rule needs `{key}`"));
+        }
+    }
+    let has = |key: &str| table.contains_key(key);
+    let pattern = match (has("regex"), has("begin"), has("end")) {
+        (true, false, false) => regex.map(Pattern::Regex),
+        (false, true, true) => begin.zip(end).map(|(begin, end)| Pattern::Enclosed { begin, end }),
+        _ => {
+            reader.fault(&value.span(), "a rule has either `regex`, or `begin` and `end`");
+            None
+        }
+    };
+    let description = table.get("description").and_then(|v| reader.string(v)).unwrap_or_default();
+    let keywords = list(reader, table, "keywords", &mut places, Field::Keyword);
+    let validators = read_validators(reader, table, &mut places);
+    let suppress = read_suppress(reader, table, &mut places);
+    let labels = table.get("labels").map(|v| reader.strings(v)).unwrap_or_default();
+    for (key, field) in [("near", Field::Near), ("max_len", Field::MaxLen), ("strategy", Field::Strategy)] {
+        if let Some(v) = table.get(key) {
+            note(field, v, reader, &mut places);
+        }
+    }
+    let mut size = |key: &str| table.get(key).and_then(|v| reader.integer(v, 0..1 << 32));
+    let (near, max_len) = (size("near").unwrap_or(0), size("max_len"));
+    let priority = table.get("priority").and_then(|v| reader.integer(v, -1000..1001));
+    let confidence = table.get("confidence").and_then(|v| {
+        let words = [("high", Confidence::High), ("medium", Confidence::Medium), ("low", Confidence::Low)];
+        reader.word(v, &words)
+    });
+    let action = table.get("action").and_then(|v| {
+        reader.word(v, &[("mask", Action::Mask), ("label", Action::Label), ("off", Action::Off)])
+    });
+    let strategy = table.get("strategy").and_then(|v| read_strategy(reader, v));
+    let examples = read_examples(reader, table);
+    if reader.faults.len() > faults_before && (id.is_none() || entity.is_none() || pattern.is_none()) {
+        return None;
+    }
+    let rule = Rule {
+        id: id?,
+        entity: entity?,
+        description,
+        pattern: pattern?,
+        keywords,
+        near: near as usize,
+        validators,
+        suppress,
+        max_len: max_len.map(|n| n as usize),
+        confidence: confidence.unwrap_or(Confidence::Medium),
+        action: action.unwrap_or(Action::Mask),
+        labels: labels.into_iter().map(|(text, _)| text).collect(),
+        strategy: strategy.unwrap_or(Strategy::Label),
+        priority: priority.map(|n| n as i32),
+    };
+    Some(PackRule { rule, examples, line: reader.line(&value.span()), places })
+}
+
+fn list(
+    reader: &mut Reader,
+    table: &DeTable<'_>,
+    key: &str,
+    places: &mut Places,
+    field: fn(usize) -> Field,
+) -> Vec<String> {
+    let Some(value) = table.get(key) else { return Vec::new() };
+    let strings = reader.strings(value);
+    if strings.len() > LIMITS.list_max {
+        reader.fault(&value.span(), format!("at most {} entries", LIMITS.list_max));
+    }
+    for (n, (_, line)) in strings.iter().enumerate() {
+        places.fields.push((field(n), *line));
+    }
+    strings.into_iter().map(|(text, _)| text).collect()
+}
+
+fn read_validators(reader: &mut Reader, table: &DeTable<'_>, places: &mut Places) -> Vec<Validator> {
+    let mut validators = Vec::new();
+    let Some(value) = table.get("validators") else { return validators };
+    for item in reader.array(value).unwrap_or_default() {
+        places.fields.push((Field::Validator(validators.len()), reader.line(&item.span())));
+        if let Some(table) = reader.table(item) {
+            validators.extend(read_validator(reader, item, table));
+        }
+    }
+    validators
+}
+
+/// Validators that take no settings.
+const PLAIN_VALIDATORS: &[(&str, Validator)] = &[
+    ("luhn", Validator::Luhn),
+    ("mod97", Validator::Mod97),
+    ("us_ssn", Validator::UsSsn),
+    ("jwt", Validator::Jwt),
+    ("ip", Validator::Ip),
+    ("crc32_github", Validator::Crc32Github),
+    ("crc32_npm", Validator::Crc32Npm),
+    ("base64", Validator::Base64),
+    ("date", Validator::Date),
+    ("bitcoin", Validator::Bitcoin),
+    ("ethereum", Validator::Ethereum),
+];
+
+fn read_validator(
+    reader: &mut Reader,
+    item: &Spanned<DeValue<'_>>,
+    table: &DeTable<'_>,
+) -> Option<Validator> {
+    let Some(kind_value) = table.get("kind") else {
+        reader.fault(&item.span(), "a validator needs `kind`");
+        return None;
+    };
+    let kind = reader.string(kind_value)?;
+    if let Some((_, validator)) = PLAIN_VALIDATORS.iter().find(|(name, _)| *name == kind) {
+        reader.known_keys(table, &["kind"]);
+        return Some(validator.clone());
+    }
+    match kind.as_str() {
+        "entropy" => {
+            reader.known_keys(table, &["kind", "min"]);
+            let Some(min) = table.get("min") else {
+                reader.fault(&item.span(), "`entropy` needs `min`, in bits a byte");
+                return None;
+            };
+            reader.number(min).map(|min| Validator::Entropy { min })
+        }
+        "chars" => {
+            reader.known_keys(table, &["kind", "digits", "lower", "upper", "letters", "distinct"]);
+            let mut count =
+                |key| table.get(key).and_then(|v| reader.integer(v, 0..257)).unwrap_or(0) as usize;
+            Some(Validator::Chars {
+                digits: count("digits"),
+                lower: count("lower"),
+                upper: count("upper"),
+                letters: count("letters"),
+                distinct: count("distinct"),
+            })
+        }
+        _ => {
+            let mut names: Vec<&str> = PLAIN_VALIDATORS.iter().map(|(name, _)| *name).collect();
+            names.extend(["entropy", "chars"]);
+            reader.fault(
+                &kind_value.span(),
+                format!("unknown validator `{kind}`: one of {}", names.join(", ")),
+            );
+            None
+        }
+    }
+}
+
+fn read_suppress(reader: &mut Reader, table: &DeTable<'_>, places: &mut Places) -> Suppress {
+    let Some(value) = table.get("suppress") else { return Suppress::default() };
+    let Some(table) = reader.table(value) else { return Suppress::default() };
+    reader.known_keys(table, &["exact", "regex", "starts_with", "ends_with"]);
+    let mut plain = |key: &str| -> Vec<String> {
+        let strings = table.get(key).map(|v| reader.strings(v)).unwrap_or_default();
+        strings.into_iter().map(|(text, _)| text).collect()
+    };
+    let (exact, starts_with, ends_with) = (plain("exact"), plain("starts_with"), plain("ends_with"));
+    let regex = list(reader, table, "regex", places, Field::SuppressRegex);
+    Suppress { exact, regex, starts_with, ends_with }
+}
+
+/// `label`, `fill`, `drop`, `token`, `keep:FIRST,LAST` or `constant:TEXT`.
+fn read_strategy(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Strategy> {
+    let text = reader.string(value)?;
+    let strategy = text.parse();
+    strategy.map_err(|e: sluice_engine::StrategyError| reader.fault(&value.span(), e.to_string())).ok()
+}
+
+fn read_examples(reader: &mut Reader, table: &DeTable<'_>) -> Vec<Example> {
+    let mut examples = Vec::new();
+    let Some(value) = table.get("examples") else { return examples };
+    let items = reader.array(value).unwrap_or_default();
+    if let Some(extra) = items.get(LIMITS.examples_max) {
+        reader.fault(&extra.span(), format!("at most {} examples a rule", LIMITS.examples_max));
+    }
+    for item in items.iter().take(LIMITS.examples_max) {
+        let Some(table) = reader.table(item) else { continue };
+        reader.known_keys(table, &["text", "matches"]);
+        let (Some(text), Some(matches)) = (table.get("text"), table.get("matches")) else {
+            reader.fault(&item.span(), "an example needs `text` and `matches`");
+            continue;
+        };
+        let matches = reader.strings(matches).into_iter().map(|(text, _)| text).collect();
+        let Some(text) = reader.string(text) else { continue };
+        if text.len() > LIMITS.example_bytes_max {
+            reader.fault(&item.span(), format!("an example has at most {} bytes", LIMITS.example_bytes_max));
+        }
+        examples.push(Example { text, matches, line: reader.line(&item.span()) });
+    }
+    examples
+}
+
+/// Compiles the rules; the engine's faults get the lines of the fields they are in.
+fn check_rules(reader: &mut Reader, pack: &Pack) {
+    let rules = pack.rules.iter().map(|r| r.rule.clone()).collect();
+    // Whether a key is at hand is known only where the pack is used.
+    let options = CompileOptions { strategy: None, token_key: TokenKey::new(vec![0; TokenKey::BYTES_MIN]) };
+    let Err(error) = Ruleset::compile(rules, &options) else { return };
+    for e in error.errors() {
+        if let Some(rule) = pack.rules.get(e.rule) {
+            let reason = format!("rule `{}`: {}", rule.rule.id, e.reason);
+            reader.faults.push(Fault { file: pack.file.clone(), line: rule.line_of(e.field), reason });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Packs put together to one ruleset.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use sluice_engine::{CompileOptions, Field, Ruleset};
+
+use crate::fault::{Fault, PackError};
+use crate::{Pack, builtin};
+
+/// One or more packs, in the order in which overlaps of equal rules are settled.
+#[derive(Clone, Debug)]
+pub struct PackSet {
+    packs: Vec<Pack>,
+}
+
+/// Why packs can't be put together.
+#[derive(Clone, Debug)]
+pub enum SetError {
+    /// Faults in their files.
+    Packs(PackError),
+    /// No built-in pack has this name; those that there are.
+    Unknown(String),
+}
+
+impl fmt::Display for SetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SetError::Packs(error) => error.fmt(f),
+            SetError::Unknown(name) => {
+                let names: Vec<&str> = builtin::ALL.iter().map(|b| b.name).collect();
+                write!(f, "there is no pack `{name}`: built in are {}", names.join(" and "))
+            }
+        }
+    }
+}
+
+impl std::error::Error for SetError {}
+
+/// Loads a pack by the name that commands take: `builtin:NAME` or a path.
+///
+/// # Errors
+/// There is no such built-in pack, or the file's faults.
+pub fn load(name: &str) -> Result<Pack, SetError> {
+    if name.starts_with("builtin:") {
+        let builtin = builtin::find(name).ok_or_else(|| SetError::Unknown(name.to_owned()))?;
+        return builtin.load().map_err(SetError::Packs);
+    }
+    Pack::read(Path::new(name)).map_err(SetError::Packs)
+}
+
+impl PackSet {
+    /// Loads packs by name; none: all built-in ones.
+    ///
+    /// # Errors
+    /// The faults of all of them.
+    pub fn load<S: AsRef<str>>(names: &[S]) -> Result<PackSet, SetError> {
+        let all: Vec<&str> = builtin::ALL.iter().map(|b| b.name).collect();
+        let names: Vec<&str> = if names.is_empty() { all } else { names.iter().map(AsRef::as_ref).collect() };
+        let (mut packs, mut faults) = (Vec::new(), Vec::new());
+        for name in names {
+            match load(name) {
+                Ok(pack) => packs.push(pack),
+                Err(SetError::Packs(error)) => faults.extend(error.faults().iter().cloned()),
+                Err(unknown) => return Err(unknown),
+            }
+        }
+        let set = PackSet { packs };
+        faults.extend(set.duplicates());
+        if faults.is_empty() { Ok(set) } else { Err(SetError::Packs(PackError::new(faults))) }
+    }
+
+    /// The packs, in order.
+    #[must_use]
+    pub fn packs(&self) -> &[Pack] {
+        &self.packs
+    }
+
+    /// Compiles all rules together.
+    ///
+    /// # Errors
+    /// What only the options make a fault: a rule with the strategy `token` and no key.
+    pub fn compile(&self, options: &CompileOptions) -> Result<Arc<Ruleset>, PackError> {
+        let rules: Vec<_> = self.packs.iter().flat_map(|p| p.rules.iter().map(move |r| (p, r))).collect();
+        Ruleset::compile(rules.iter().map(|(_, r)| r.rule.clone()).collect(), options).map_err(|error| {
+            let place = |e: &sluice_engine::RuleError| {
+                let (pack, rule) = rules.get(e.rule)?;
+                let reason = format!("rule `{}`: {}", rule.rule.id, e.reason);
+                Some(Fault { file: pack.file.clone(), line: rule.line_of(e.field), reason })
+            };
+            PackError::new(error.errors().iter().filter_map(place).collect())
+        })
+    }
+
+    fn duplicates(&self) -> Vec<Fault> {
+        let mut seen: std::collections::HashMap<&str, (&Pack, usize)> = std::collections::HashMap::new();
+        let mut faults = Vec::new();
+        for pack in &self.packs {
+            for rule in &pack.rules {
+                let line = rule.line_of(Field::Id);
+                match seen.get(rule.rule.id.as_str()) {
+                    Some((other, at)) => faults.push(Fault {
+                        file: pack.file.clone(),
+                        line,
+                        reason: format!("the id `{}` is taken at {}:{at}", rule.rule.id, other.file),
+                    }),
+                    None => {
+                        seen.insert(&rule.rule.id, (pack, line));
+                    }
+                }
+            }
+        }
+        faults
+    }
+}

@@ -1,11 +1,19 @@
 //! Bodies in a format: the logical texts in them are found, masked, and written back in the same format.
 
+mod carried;
+mod form;
+mod json;
+mod llm;
+mod masker;
+mod sniff;
+mod sse;
+
 use std::fmt;
-use std::sync::Arc;
+
+pub use masker::Masker;
 
 use crate::mask::Strategy;
-use crate::ruleset::{RuleId, Ruleset};
-use crate::stream::Scratch;
+use crate::ruleset::RuleId;
 
 /// How a body carries its texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,53 +106,5 @@ impl fmt::Display for FormatError {
 
 impl std::error::Error for FormatError {}
 
-/// Masks one body as it streams.
-#[derive(Debug)]
-pub struct Masker {
-    findings: Vec<Finding>,
-}
-
-impl Masker {
-    /// A masker at the start of a body.
-    #[must_use]
-    pub fn new(ruleset: &Arc<Ruleset>, format: Format, options: MaskerOptions) -> Self {
-        let _ = (ruleset, format, options);
-        Masker { findings: Vec::new() }
-    }
-
-    /// Takes the next bytes of the body and appends to `out` what can leave by now.
-    ///
-    /// # Errors
-    /// The body is not valid in its format, or passes a limit. Bytes already appended are masked and may leave;
-    /// after an error every further call returns it again and appends nothing.
-    pub fn push(
-        &mut self,
-        scratch: &mut Scratch,
-        chunk: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), FormatError> {
-        let _ = scratch;
-        out.extend_from_slice(chunk);
-        Ok(())
-    }
-
-    /// Ends the body: appends what was held.
-    ///
-    /// # Errors
-    /// As [`Masker::push`]; also where the body ends too early for its format.
-    pub fn finish(&mut self, scratch: &mut Scratch, out: &mut Vec<u8>) -> Result<(), FormatError> {
-        let _ = (scratch, out);
-        Ok(())
-    }
-
-    /// What was found since this was last asked, in the order of decision.
-    pub fn take_findings(&mut self) -> Vec<Finding> {
-        std::mem::take(&mut self.findings)
-    }
-
-    /// Bytes of input read and not yet released.
-    #[must_use]
-    pub fn held(&self) -> usize {
-        0
-    }
-}
+#[cfg(test)]
+mod tests;

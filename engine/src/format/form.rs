@@ -1,0 +1,154 @@
+//! `application/x-www-form-urlencoded` (WHATWG URL, section 5) as a stream: each name and value is a text.
+//!
+//! A value is scanned decoded, behind the context `name=`. What is not masked leaves as it was spelled; a `%` that
+//! two hexadecimal digits don't follow stands for itself, as the standard's parser has it.
+#![deny(clippy::indexing_slicing)]
+
+use std::sync::Arc;
+
+use super::carried::{Carried, Carrier, Target};
+use crate::ruleset::Ruleset;
+use crate::stream::StreamOptions;
+
+/// Bytes of a name that are remembered as context: of a longer one, the last.
+const NAME_BYTES_MAX: usize = 128;
+
+/// Appends `bytes` percent-encoded.
+pub(super) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
+    for &byte in bytes {
+        match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'*' | b'-' | b'.' | b'_' => out.push(byte),
+            _ => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+        }
+    }
+}
+
+/// The walker of one body.
+#[derive(Debug)]
+pub(super) struct FormWalker {
+    text: Carried,
+    name: Vec<u8>,
+    in_value: bool,
+    started: bool,
+    /// `%`, or `%` and a digit.
+    spelling: Vec<u8>,
+    at: u64,
+}
+
+impl FormWalker {
+    pub(super) fn new(ruleset: &Arc<Ruleset>, options: &StreamOptions) -> FormWalker {
+        FormWalker {
+            text: Carried::new(ruleset, options, Carrier::Form),
+            name: Vec::new(),
+            in_value: false,
+            started: false,
+            spelling: Vec::new(),
+            at: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, chunk: &[u8], mut target: Target<'_>) {
+        let mut rest = chunk;
+        while let Some((&byte, tail)) = rest.split_first() {
+            if !self.spelling.is_empty() {
+                if self.escape(byte, &mut target) {
+                    rest = tail;
+                }
+                continue;
+            }
+            match byte {
+                b'&' => self.end_text(byte, &mut target),
+                b'=' if !self.in_value => self.end_text(byte, &mut target),
+                b'%' => {
+                    self.spelling.push(byte);
+                    self.at += 1;
+                }
+                b'+' => self.spelled(b" ", b"+", self.at, 1, &mut target),
+                _ => {
+                    let special = |b: &u8| matches!(b, b'&' | b'=' | b'%' | b'+');
+                    let len = rest.iter().skip(1).position(special).map_or(rest.len(), |n| n + 1);
+                    let (run, more) = rest.split_at(len);
+                    self.plain(run, self.at, &mut target);
+                    self.at += len as u64;
+                    rest = more;
+                    continue;
+                }
+            }
+            rest = tail;
+        }
+    }
+
+    pub(super) fn finish(&mut self, mut target: Target<'_>) {
+        self.literal(&mut target);
+        self.text.finish(&mut target);
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.text.held() + self.spelling.len()
+    }
+
+    /// Goes on with `%…`; true when `byte` was taken.
+    fn escape(&mut self, byte: u8, target: &mut Target<'_>) -> bool {
+        if !byte.is_ascii_hexdigit() {
+            self.literal(target);
+            return false;
+        }
+        self.spelling.push(byte);
+        self.at += 1;
+        if self.spelling.len() == 3 {
+            let digit = |i: usize| self.spelling.get(i).and_then(|b| (*b as char).to_digit(16)).unwrap_or(0);
+            let decoded = (digit(1) << 4 | digit(2)) as u8;
+            let raw = std::mem::take(&mut self.spelling);
+            self.spelled(&[decoded], &raw, self.at - 3, 0, target);
+        }
+        true
+    }
+
+    /// What was begun as an escape stands for itself.
+    fn literal(&mut self, target: &mut Target<'_>) {
+        let raw = std::mem::take(&mut self.spelling);
+        if !raw.is_empty() {
+            self.plain(&raw, self.at - raw.len() as u64, target);
+        }
+    }
+
+    fn begin_text(&mut self, target: &mut Target<'_>) {
+        if !std::mem::replace(&mut self.started, true) && self.in_value && !self.name.is_empty() {
+            let mut context = std::mem::take(&mut self.name);
+            context.push(b'=');
+            self.text.prime(target.scratch, &context);
+        }
+    }
+
+    fn plain(&mut self, bytes: &[u8], at: u64, target: &mut Target<'_>) {
+        self.begin_text(target);
+        self.note_name(bytes);
+        self.text.plain(bytes, at, target);
+    }
+
+    fn spelled(&mut self, decoded: &[u8], raw: &[u8], at: u64, taken: u64, target: &mut Target<'_>) {
+        self.begin_text(target);
+        self.note_name(decoded);
+        self.text.spelled(decoded, raw, at, target);
+        self.at += taken;
+    }
+
+    fn note_name(&mut self, bytes: &[u8]) {
+        if !self.in_value {
+            self.name.extend_from_slice(bytes);
+            let over = self.name.len().saturating_sub(NAME_BYTES_MAX);
+            self.name.drain(..over);
+        }
+    }
+
+    fn end_text(&mut self, separator: u8, target: &mut Target<'_>) {
+        self.text.finish(target);
+        target.out.push(separator);
+        self.at += 1;
+        self.in_value = separator == b'=';
+        self.started = false;
+        if !self.in_value {
+            self.name.clear();
+        }
+    }
+}

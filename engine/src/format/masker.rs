@@ -1,0 +1,219 @@
+//! Masks one body as it streams: chooses the walker and handles its faults.
+
+use std::sync::Arc;
+
+use super::carried::{Carried, Carrier, Target};
+use super::form::FormWalker;
+use super::json::{Fail, JsonWalker};
+use super::sniff::sniff;
+use super::sse::SseWalker;
+use super::{Finding, Format, FormatError, FormatErrorKind, MaskerOptions, OnError};
+use crate::mask::Strategy;
+use crate::ruleset::Ruleset;
+use crate::stream::{Scratch, StreamOptions};
+
+/// Masks one body as it streams.
+#[derive(Debug)]
+pub struct Masker {
+    ruleset: Arc<Ruleset>,
+    options: StreamOptions,
+    on_error: OnError,
+    walker: Walker,
+    findings: Vec<Finding>,
+    /// Bytes of the body taken so far.
+    at: u64,
+}
+
+/// ```text
+///   Sniff ──► Text, Json, Form, Sse ──fault──► Text (`OnError::Text`)
+///                        └─────────────fault──► Failed (`OnError::Block`)
+/// ```
+#[derive(Debug)]
+enum Walker {
+    Sniff(Vec<u8>),
+    Text(Box<Carried>),
+    Json(Box<JsonWalker>),
+    Form(Box<FormWalker>),
+    Sse(Box<SseWalker>),
+    Failed(FormatError),
+}
+
+impl Masker {
+    /// A masker at the start of a body.
+    #[must_use]
+    pub fn new(ruleset: &Arc<Ruleset>, format: Format, options: MaskerOptions) -> Self {
+        let strategy = if format == Format::Bytes { Some(Strategy::Fill) } else { options.strategy };
+        let stream = StreamOptions { strategy };
+        // What is only guessed is never a reason to refuse.
+        let on_error = if format == Format::Auto { OnError::Text } else { options.on_error };
+        let walker = walker(ruleset, format, &stream);
+        Masker {
+            ruleset: Arc::clone(ruleset),
+            options: stream,
+            on_error,
+            walker,
+            findings: Vec::new(),
+            at: 0,
+        }
+    }
+
+    /// Takes the next bytes of the body and appends to `out` what can leave by now.
+    ///
+    /// # Errors
+    /// The body is not valid in its format, or passes a limit. Bytes already appended are masked and may leave;
+    /// after an error every further call returns it again and appends nothing.
+    pub fn push(
+        &mut self,
+        scratch: &mut Scratch,
+        chunk: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), FormatError> {
+        let at = self.at;
+        self.at += chunk.len() as u64;
+        let findings = &mut self.findings;
+        let mut target = Target { scratch, out, findings };
+        let result = match &mut self.walker {
+            Walker::Sniff(start) => {
+                start.extend_from_slice(chunk);
+                let Some(format) = sniff(start, false) else { return Ok(()) };
+                let start = std::mem::take(start);
+                return self.begin(format, scratch, &start, out);
+            }
+            Walker::Text(text) => {
+                text.plain(chunk, at, &mut target);
+                Ok(())
+            }
+            Walker::Form(form) => {
+                form.push(chunk, target);
+                Ok(())
+            }
+            Walker::Json(json) => json.push(chunk, target),
+            Walker::Sse(sse) => sse.push(chunk, target),
+            Walker::Failed(error) => return Err(error.clone()),
+        };
+        match result {
+            Ok(()) => Ok(()),
+            Err(fail) => self.fault(fail, chunk, at, scratch, out),
+        }
+    }
+
+    /// The first bytes have told the format.
+    fn begin(
+        &mut self,
+        format: Format,
+        scratch: &mut Scratch,
+        start: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), FormatError> {
+        self.walker = walker(&self.ruleset, format, &self.options);
+        self.at -= start.len() as u64;
+        self.push(scratch, start, out)
+    }
+
+    /// The walker can't go on at `fail.taken` of `chunk`, whose first byte lies at `at`.
+    fn fault(
+        &mut self,
+        fail: Fail,
+        chunk: &[u8],
+        at: u64,
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) -> Result<(), FormatError> {
+        let offset = at + fail.taken as u64;
+        if self.on_error == OnError::Block {
+            let kind = if fail.limit {
+                FormatErrorKind::Limit(fail.what)
+            } else {
+                FormatErrorKind::Invalid(fail.what)
+            };
+            let error = FormatError { kind, offset };
+            self.walker = Walker::Failed(error.clone());
+            return Err(error);
+        }
+        let mut target = Target { scratch, out, findings: &mut self.findings };
+        let inner = Target { scratch: target.scratch, out: target.out, findings: target.findings };
+        let pending = match &mut self.walker {
+            Walker::Json(json) => json.break_off(inner),
+            Walker::Sse(sse) => sse.break_off(inner),
+            Walker::Sniff(_) | Walker::Text(_) | Walker::Form(_) | Walker::Failed(_) => Vec::new(),
+        };
+        let mut text = Box::new(Carried::new(&self.ruleset, &self.options, Carrier::Text));
+        text.plain(&pending, offset - pending.len() as u64, &mut target);
+        text.plain(chunk.get(fail.taken..).unwrap_or_default(), offset, &mut target);
+        self.walker = Walker::Text(text);
+        Ok(())
+    }
+
+    /// Ends the body: appends what was held.
+    ///
+    /// # Errors
+    /// As [`Masker::push`]; also where the body ends too early for its format.
+    pub fn finish(&mut self, scratch: &mut Scratch, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        if let Walker::Sniff(start) = &mut self.walker {
+            let start = std::mem::take(start);
+            let format = sniff(&start, true).unwrap_or(Format::Text);
+            self.begin(format, scratch, &start, out)?;
+        }
+        let mut target = Target { scratch, out, findings: &mut self.findings };
+        let result = match &mut self.walker {
+            Walker::Sniff(_) => Ok(()),
+            Walker::Text(text) => {
+                text.finish(&mut target);
+                Ok(())
+            }
+            Walker::Form(form) => {
+                form.finish(target);
+                Ok(())
+            }
+            Walker::Json(json) => json.finish(target),
+            Walker::Sse(sse) => sse.finish(target),
+            Walker::Failed(error) => Err(error.clone())?,
+        };
+        if let Err(fail) = result {
+            self.fault(fail, &[], self.at, scratch, out)?;
+            if let Walker::Text(text) = &mut self.walker {
+                text.finish(&mut Target { scratch, out, findings: &mut self.findings });
+            }
+        }
+        Ok(())
+    }
+
+    /// What was found since this was last asked, in the order of decision.
+    pub fn take_findings(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.findings)
+    }
+
+    /// Bytes of input read and not yet released.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        match &self.walker {
+            Walker::Sniff(start) => start.len(),
+            Walker::Text(text) => text.held(),
+            Walker::Json(json) => json.held(),
+            Walker::Form(form) => form.held(),
+            Walker::Sse(sse) => sse.held(),
+            Walker::Failed(_) => 0,
+        }
+    }
+
+    /// Bytes that passed unscanned since this was last asked: fields that are opaque by the format's own
+    /// definition, such as an upstream's signature of its reasoning.
+    pub fn take_unscanned(&mut self) -> u64 {
+        match &mut self.walker {
+            Walker::Json(json) => json.take_unscanned(),
+            Walker::Sse(sse) => sse.take_unscanned(),
+            Walker::Sniff(_) | Walker::Text(_) | Walker::Form(_) | Walker::Failed(_) => 0,
+        }
+    }
+}
+
+fn walker(ruleset: &Arc<Ruleset>, format: Format, options: &StreamOptions) -> Walker {
+    match format {
+        Format::Auto => Walker::Sniff(Vec::new()),
+        Format::Text | Format::Bytes => Walker::Text(Box::new(Carried::new(ruleset, options, Carrier::Text))),
+        Format::Json => Walker::Json(Box::new(JsonWalker::new(ruleset, options, false))),
+        Format::Ndjson => Walker::Json(Box::new(JsonWalker::new(ruleset, options, true))),
+        Format::Sse => Walker::Sse(Box::new(SseWalker::new(ruleset, options))),
+        Format::Form => Walker::Form(Box::new(FormWalker::new(ruleset, options))),
+    }
+}

@@ -1,0 +1,155 @@
+//! Server-sent events (WHATWG HTML, section 9.2.6) as a stream.
+//!
+//! One event is the unit: it leaves when its blank line is in, with what can leave of its texts by then. A text
+//! that goes on over events (an LLM's deltas) is one [`super::carried::Carried`] for all of them; what it holds
+//! moves to its next event, or to an event made for it before the one that ends it. An event in which nothing
+//! changed leaves exactly as it came.
+//!
+//! What is not JSON is scanned as text, event by event; so are comments and the other fields.
+//!
+//! Memory: one event of at most [`EVENT_BYTES_MAX`] (and its rewritten copy), and for each of at most
+//! [`TEXTS_MAX`] texts its stream and the frame of the event that may have to be made.
+#![deny(clippy::indexing_slicing)]
+
+mod event;
+pub(super) mod leaves;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::carried::{Carried, Carrier, Target};
+use super::json::Fail;
+use super::llm::{Envelope, Key};
+use crate::ruleset::Ruleset;
+use crate::stream::StreamOptions;
+
+/// Most bytes of one event, its blank line included.
+pub(super) const EVENT_BYTES_MAX: usize = 1 << 20;
+/// Most texts that go on over events at once.
+pub(super) const TEXTS_MAX: usize = 256;
+
+/// The walker of one body.
+#[derive(Debug)]
+pub(super) struct SseWalker {
+    ruleset: Arc<Ruleset>,
+    options: StreamOptions,
+    /// The event that is coming in; its first byte lies at `at`.
+    event: Vec<u8>,
+    at: u64,
+    /// Where its last line begins.
+    line: usize,
+    /// The last byte was a CR: an LF belongs to it.
+    after_cr: bool,
+    texts: HashMap<Key, Text>,
+    /// For texts that end where they begin.
+    whole: Carried,
+    json: Carried,
+    unscanned: u64,
+}
+
+/// A text that goes on over events.
+#[derive(Debug)]
+struct Text {
+    carried: Carried,
+    /// Of the event that would carry what is held.
+    frame: Option<Frame>,
+    /// Order of the first event.
+    number: u64,
+}
+
+#[derive(Debug)]
+struct Frame {
+    envelope: Envelope,
+    /// The line with the event's name, with its line end.
+    name: Vec<u8>,
+    newline: &'static [u8],
+}
+
+impl SseWalker {
+    pub(super) fn new(ruleset: &Arc<Ruleset>, options: &StreamOptions) -> SseWalker {
+        SseWalker {
+            ruleset: Arc::clone(ruleset),
+            options: options.clone(),
+            event: Vec::new(),
+            at: 0,
+            line: 0,
+            after_cr: false,
+            texts: HashMap::new(),
+            whole: Carried::new(ruleset, options, Carrier::Decoded),
+            json: Carried::new(ruleset, options, Carrier::Json),
+            unscanned: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, chunk: &[u8], mut target: Target<'_>) -> Result<(), Fail> {
+        let mut rest = chunk;
+        while let Some((&first, tail)) = rest.split_first() {
+            let fail = |what, left: &[u8]| Fail { limit: true, what, taken: chunk.len() - left.len() };
+            if std::mem::take(&mut self.after_cr) && first == b'\n' {
+                self.end_of_cr(&mut target);
+                rest = tail;
+                continue;
+            }
+            let end = memchr::memchr2(b'\r', b'\n', rest);
+            let (line, after) = rest.split_at(end.map_or(rest.len(), |n| n + 1));
+            if self.event.len() + line.len() > EVENT_BYTES_MAX {
+                return Err(fail("the size of an event", rest));
+            }
+            self.event.extend_from_slice(line);
+            rest = after;
+            if end.is_none() {
+                break;
+            }
+            self.after_cr = line.last() == Some(&b'\r');
+            let blank = self.event.len() - self.line == 1;
+            self.line = self.event.len();
+            if blank {
+                self.dispatch(false, &mut target).map_err(|what| fail(what, rest))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An LF that belongs to the CR before it.
+    fn end_of_cr(&mut self, target: &mut Target<'_>) {
+        if self.event.is_empty() {
+            target.out.push(b'\n');
+            self.at += 1;
+        } else {
+            self.event.push(b'\n');
+            self.line = self.event.len();
+        }
+    }
+
+    pub(super) fn finish(&mut self, mut target: Target<'_>) -> Result<(), Fail> {
+        self.dispatch(true, &mut target).map_err(|what| Fail { limit: true, what, taken: 0 })
+    }
+
+    /// Masks the event that is in, and tells it.
+    fn dispatch(&mut self, last: bool, target: &mut Target<'_>) -> Result<(), &'static str> {
+        let event = std::mem::take(&mut self.event);
+        let done = event::mask(self, &event, last, target);
+        self.event = event;
+        if done.is_ok() {
+            self.at += self.event.len() as u64;
+            self.line = 0;
+            self.event.clear();
+        }
+        done
+    }
+
+    /// After a fault: what texts hold leaves masked, and the bytes that were taken and not told are given back.
+    pub(super) fn break_off(&mut self, mut target: Target<'_>) -> Vec<u8> {
+        event::end_all(self, &mut target);
+        std::mem::take(&mut self.event)
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.event.len() + self.texts.values().map(|t| t.carried.held()).sum::<usize>()
+    }
+
+    /// Bytes that passed unscanned since this was last asked: opaque fields.
+    pub(super) fn take_unscanned(&mut self) -> u64 {
+        std::mem::take(&mut self.unscanned)
+    }
+}

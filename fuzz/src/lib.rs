@@ -1,2 +1,27 @@
 //! Fuzz bodies as a library, so that stable tests replay what a fuzzer found.
+//!
+//! A body takes bytes and panics where a promise is broken. [`BODIES`] lists them by the name of their corpus in
+//! `fuzz/corpus/NAME/`, whose files are plain documents: how a document is cut into chunks follows from its own bytes
+//! ([`random::Random::of`]), so that one file is one case and nothing else has to be kept with it.
 #![forbid(unsafe_code)]
+#![allow(clippy::panic, clippy::expect_used)]
+
+pub mod masker;
+pub mod pack;
+pub mod random;
+pub mod stream;
+
+/// A body: it panics where a promise is broken.
+pub type Body = fn(&[u8]);
+
+/// Every body by its name.
+pub const BODIES: &[(&str, Body)] = &[
+    ("stream", stream::stream_vs_oracle),
+    ("builtin", stream::builtin_vs_whole),
+    ("json", masker::json),
+    ("ndjson", masker::ndjson),
+    ("sse", masker::sse),
+    ("form", masker::form),
+    ("auto", masker::auto),
+    ("pack", pack::pack),
+];

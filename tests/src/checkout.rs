@@ -10,10 +10,7 @@ use std::process::Command;
 #[must_use]
 pub fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest
-        .parent()
-        .expect("tests/ stands in the checkout")
-        .to_path_buf()
+    manifest.parent().expect("tests/ stands in the checkout").to_path_buf()
 }
 
 /// The folder shared beside the checkout (`SLUICE_SHARED`, else `../shared`), if it is there.
@@ -36,17 +33,11 @@ pub fn long_runs() -> bool {
 /// # Panics
 /// With `CI=true`: there, everything runs.
 pub fn skip(what: &str, reason: &str) {
-    assert!(
-        env::var("CI").as_deref() != Ok("true"),
-        "{what} must not be skipped in CI: {reason}"
-    );
+    assert!(env::var("CI").as_deref() != Ok("true"), "{what} must not be skipped in CI: {reason}");
     eprintln!("skipped: {what}: {reason}");
     if let Some(path) = env::var_os("SLUICE_SKIPS") {
-        let mut file = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .expect("SLUICE_SKIPS opens");
+        let mut file =
+            fs::OpenOptions::new().create(true).append(true).open(path).expect("SLUICE_SKIPS opens");
         writeln!(file, "{what}: {reason}").expect("SLUICE_SKIPS is written");
     }
 }
@@ -62,17 +53,9 @@ pub fn files() -> Vec<PathBuf> {
         .current_dir(root())
         .output()
         .expect("git runs");
-    assert!(
-        listed.status.success(),
-        "git ls-files failed: {}",
-        String::from_utf8_lossy(&listed.stderr)
-    );
+    assert!(listed.status.success(), "git ls-files failed: {}", String::from_utf8_lossy(&listed.stderr));
     let names = String::from_utf8(listed.stdout).expect("file names are UTF-8");
-    let mut files: Vec<PathBuf> = names
-        .split('\0')
-        .filter(|n| !n.is_empty())
-        .map(PathBuf::from)
-        .collect();
+    let mut files: Vec<PathBuf> = names.split('\0').filter(|n| !n.is_empty()).map(PathBuf::from).collect();
     files.retain(|file| root().join(file).is_file());
     files.sort();
     files.dedup();
@@ -105,17 +88,11 @@ pub fn read(file: &Path) -> String {
 pub fn cargo_metadata(with_dependencies: bool) -> serde_json::Value {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command
-        .args(["metadata", "--format-version", "1", "--locked"])
-        .current_dir(root());
+    command.args(["metadata", "--format-version", "1", "--locked"]).current_dir(root());
     if !with_dependencies {
         command.arg("--no-deps");
     }
     let output = command.output().expect("cargo runs");
-    assert!(
-        output.status.success(),
-        "cargo metadata: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON")
 }

@@ -11,28 +11,20 @@ use sluice_tests::checkout;
 
 /// `deny.toml`, parsed.
 fn deny() -> toml::Table {
-    checkout::read(Path::new("deny.toml"))
-        .parse()
-        .expect("deny.toml is TOML")
+    checkout::read(Path::new("deny.toml")).parse().expect("deny.toml is TOML")
 }
 
 /// The strings of a list in a table.
 fn strings(table: &toml::Table, section: &str, key: &str) -> BTreeSet<String> {
     let list = table[section][key].as_array().expect("a list");
-    list.iter()
-        .map(|v| v.as_str().expect("a string").to_owned())
-        .collect()
+    list.iter().map(|v| v.as_str().expect("a string").to_owned()).collect()
 }
 
 /// The packages that the build knows.
 fn packages() -> Vec<Value> {
     let metadata = checkout::cargo_metadata(true);
     let packages = metadata["packages"].as_array().expect("packages").clone();
-    assert!(
-        packages.len() > 20,
-        "cargo metadata lists {} packages",
-        packages.len()
-    );
+    assert!(packages.len() > 20, "cargo metadata lists {} packages", packages.len());
     packages
 }
 
@@ -47,17 +39,9 @@ impl<'a> Expression<'a> {
     /// Whether `allowed` satisfies `text`. A slash is the old spelling of `OR`.
     fn satisfied(text: &str, allowed: &BTreeSet<String>) -> bool {
         let spaced = text.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
-        let mut expression = Expression {
-            words: spaced.split_whitespace().collect(),
-            next: 0,
-            allowed,
-        };
+        let mut expression = Expression { words: spaced.split_whitespace().collect(), next: 0, allowed };
         let satisfied = expression.any();
-        assert_eq!(
-            expression.next,
-            expression.words.len(),
-            "{text:?} is not an SPDX expression"
-        );
+        assert_eq!(expression.next, expression.words.len(), "{text:?} is not an SPDX expression");
         satisfied
     }
 
@@ -162,10 +146,7 @@ fn every_source_is_a_registry_that_is_allowed() {
         let Some(source) = package["source"].as_str() else {
             continue;
         };
-        if !source
-            .strip_prefix("registry+")
-            .is_some_and(|url| allowed.contains(url))
-        {
+        if !source.strip_prefix("registry+").is_some_and(|url| allowed.contains(url)) {
             faults.push(format!("{name}: from {source}"));
         }
     }

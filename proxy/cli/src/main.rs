@@ -1,2 +1,38 @@
 //! The `sluice` command.
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod args;
+mod demo;
+mod failure;
+mod mask;
+mod pack;
+mod running;
+mod scan;
+mod serve;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let terminal = terminal::Terminal::new(args.color, args.quiet);
+    let done = match args.command {
+        args::Command::Mask(mask) => mask::run(&mask),
+        args::Command::Scan(scan) => scan::run(&scan, &terminal),
+        args::Command::Pack(pack) => pack::run(&pack, &terminal),
+        args::Command::Serve(serve) => serve::run(&serve, &terminal),
+        args::Command::Demo(demo) => demo::run(&demo, &terminal),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            failure.print();
+            ExitCode::from(failure.code())
+        }
+    }
+}

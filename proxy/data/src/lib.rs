@@ -1,1 +1,27 @@
-//! (skeleton)
+//! The data plane: shards that take requests, mask both ways while the bytes flow, and pass them on.
+//!
+//! [`codec`] reads and writes HTTP/1.1 without I/O, `forward` decides what goes on and how it is masked, `edge` and
+//! `shard` move bytes on monoio, [`Gateway`] starts and drains it all.
+//!
+//! # Invariants
+//! * No byte of a body passes but through a [`sluice_engine::Masker`]; what can't be scanned is refused.
+//! * A body that breaks off, on either side, never looks complete on the other.
+//! * Nothing is buffered whole: a read at a time is decoded, masked, framed and written before the next read, so
+//!   that a slow reader stops the reads from the other side.
+#![forbid(unsafe_code)]
+
+pub mod codec;
+mod config;
+mod edge;
+mod forward;
+mod gateway;
+mod problem;
+mod shard;
+mod stats;
+mod tls;
+
+pub use config::{GatewayConfig, IoDriver, Limits, TlsFiles, UpstreamUrl, UpstreamUrlError};
+pub use gateway::{DrainReport, Gateway, StartError};
+pub use problem::Problem;
+pub use stats::{FIRST_BYTE_US, GatewayStats, REFUSALS, StatsSnapshot};
+pub use tls::TlsError;

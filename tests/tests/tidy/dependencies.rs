@@ -19,18 +19,12 @@ struct Member {
 }
 
 /// Runtimes, sockets and HTTP.
-const NETWORK: &[&str] = &[
-    "monoio", "tokio", "async-", "futures", "mio", "socket2", "rustls", "hyper", "http", "h2", "axum",
-];
+const NETWORK: &[&str] =
+    &["monoio", "tokio", "async-", "futures", "mio", "socket2", "rustls", "hyper", "http", "h2", "axum"];
 
 /// Every member. One that is not listed is a fault, so a new crate states its place here.
 const MEMBERS: &[Member] = &[
-    Member {
-        name: "sluice-engine",
-        folder: "engine",
-        may_use: &[],
-        must_not_know: NETWORK,
-    },
+    Member { name: "sluice-engine", folder: "engine", may_use: &[], must_not_know: NETWORK },
     Member {
         name: "sluice-patterns",
         folder: "patterns",
@@ -52,24 +46,13 @@ const MEMBERS: &[Member] = &[
     Member {
         name: "sluice-data",
         folder: "proxy/data",
-        may_use: &[
-            "sluice-engine",
-            "sluice-patterns",
-            "sluice-policy",
-            "sluice-audit",
-        ],
+        may_use: &["sluice-engine", "sluice-patterns", "sluice-policy", "sluice-audit"],
         must_not_know: &["tokio", "sqlx", "rusqlite", "jsonwebtoken", "axum", "hyper"],
     },
     Member {
         name: "sluice-control",
         folder: "proxy/control",
-        may_use: &[
-            "sluice-engine",
-            "sluice-patterns",
-            "sluice-policy",
-            "sluice-audit",
-            "sluice-data",
-        ],
+        may_use: &["sluice-engine", "sluice-patterns", "sluice-policy", "sluice-audit", "sluice-data"],
         must_not_know: &["monoio"],
     },
     Member {
@@ -85,24 +68,9 @@ const MEMBERS: &[Member] = &[
         ],
         must_not_know: &["monoio"],
     },
-    Member {
-        name: "sluice-fuzz",
-        folder: "fuzz",
-        may_use: PRODUCT,
-        must_not_know: &[],
-    },
-    Member {
-        name: "sluice-bench",
-        folder: "bench",
-        may_use: PRODUCT,
-        must_not_know: &[],
-    },
-    Member {
-        name: "sluice-tests",
-        folder: "tests",
-        may_use: PRODUCT,
-        must_not_know: &[],
-    },
+    Member { name: "sluice-fuzz", folder: "fuzz", may_use: PRODUCT, must_not_know: &[] },
+    Member { name: "sluice-bench", folder: "bench", may_use: PRODUCT, must_not_know: &[] },
+    Member { name: "sluice-tests", folder: "tests", may_use: PRODUCT, must_not_know: &[] },
 ];
 
 /// What the outermost crates may name.
@@ -123,9 +91,7 @@ fn members() -> BTreeMap<String, (String, Vec<String>)> {
     let root = checkout::root();
     let names = |dependencies: &Value| {
         let list = dependencies.as_array().expect("dependencies");
-        list.iter()
-            .map(|d| d["name"].as_str().expect("a name").to_owned())
-            .collect::<Vec<_>>()
+        list.iter().map(|d| d["name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
     };
     metadata["packages"]
         .as_array()
@@ -133,16 +99,9 @@ fn members() -> BTreeMap<String, (String, Vec<String>)> {
         .iter()
         .map(|package| {
             let manifest = std::path::Path::new(package["manifest_path"].as_str().expect("a path"));
-            let folder = manifest
-                .parent()
-                .expect("a folder")
-                .strip_prefix(&root)
-                .expect("in the checkout");
+            let folder = manifest.parent().expect("a folder").strip_prefix(&root).expect("in the checkout");
             let name = package["name"].as_str().expect("a name").to_owned();
-            (
-                name,
-                (folder.display().to_string(), names(&package["dependencies"])),
-            )
+            (name, (folder.display().to_string(), names(&package["dependencies"])))
         })
         .collect()
 }
@@ -153,39 +112,25 @@ fn folders_depend_on_each_other_only_as_the_architecture_says() {
     let members = members();
     for (name, (folder, dependencies)) in &members {
         let Some(member) = MEMBERS.iter().find(|m| m.name == name) else {
-            faults.push(format!(
-                "{folder}/Cargo.toml: {name} has no place in the architecture"
-            ));
+            faults.push(format!("{folder}/Cargo.toml: {name} has no place in the architecture"));
             continue;
         };
         if folder != member.folder {
-            faults.push(format!(
-                "{folder}/Cargo.toml: {name} belongs in {}",
-                member.folder
-            ));
+            faults.push(format!("{folder}/Cargo.toml: {name} belongs in {}", member.folder));
         }
         for dependency in dependencies {
             let inside = MEMBERS.iter().any(|m| m.name == dependency);
             if inside && !member.may_use.contains(&dependency.as_str()) && dependency != name {
-                faults.push(format!(
-                    "{folder}/Cargo.toml: {name} must not depend on {dependency}"
-                ));
+                faults.push(format!("{folder}/Cargo.toml: {name} must not depend on {dependency}"));
             }
-            if member
-                .must_not_know
-                .iter()
-                .any(|prefix| dependency.starts_with(prefix))
-            {
+            if member.must_not_know.iter().any(|prefix| dependency.starts_with(prefix)) {
                 faults.push(format!("{folder}/Cargo.toml: {name} must not know {dependency}"));
             }
         }
     }
     for member in MEMBERS {
         if !members.contains_key(member.name) {
-            faults.push(format!(
-                "{}: {} is not in the workspace",
-                member.folder, member.name
-            ));
+            faults.push(format!("{}: {} is not in the workspace", member.folder, member.name));
         }
     }
     assert_none(&faults);
@@ -210,20 +155,14 @@ fn every_member_takes_its_lints_and_facts_from_the_workspace() {
     for (name, (folder, _)) in members() {
         let file = format!("{folder}/Cargo.toml");
         let manifest: toml::Table = checkout::read(file.as_ref()).parse().expect("a manifest is TOML");
-        if manifest
-            .get("lints")
-            .and_then(|l| l.get("workspace"))
-            .and_then(toml::Value::as_bool)
-            != Some(true)
+        if manifest.get("lints").and_then(|l| l.get("workspace")).and_then(toml::Value::as_bool) != Some(true)
         {
             faults.push(format!("{file}: {name} lacks `[lints] workspace = true`"));
         }
         for key in ["version", "edition", "rust-version", "license", "publish"] {
             let inherited = manifest["package"].get(key).and_then(|v| v.get("workspace"));
             if inherited.and_then(toml::Value::as_bool) != Some(true) {
-                faults.push(format!(
-                    "{file}: {name} states `{key}` itself; the workspace does"
-                ));
+                faults.push(format!("{file}: {name} states `{key}` itself; the workspace does"));
             }
         }
         for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
@@ -232,9 +171,7 @@ fn every_member_takes_its_lints_and_facts_from_the_workspace() {
             };
             for (dependency, spec) in dependencies {
                 if spec.get("workspace").and_then(toml::Value::as_bool) != Some(true) {
-                    faults.push(format!(
-                        "{file}: {dependency} does not come from [workspace.dependencies]"
-                    ));
+                    faults.push(format!("{file}: {dependency} does not come from [workspace.dependencies]"));
                 }
             }
         }

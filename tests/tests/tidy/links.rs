@@ -22,9 +22,7 @@ fn prose(text: &str) -> Vec<(usize, &str)> {
 
 /// The targets of the links in a line of Markdown: `[text](target)`.
 fn targets(line: &str) -> Vec<&str> {
-    line.match_indices("](")
-        .filter_map(|(at, _)| line[at + 2..].split(')').next())
-        .collect()
+    line.match_indices("](").filter_map(|(at, _)| line[at + 2..].split(')').next()).collect()
 }
 
 /// The anchor that a heading gets: lower case, spaces to hyphens, punctuation left out.
@@ -39,9 +37,7 @@ fn anchor(heading: &str) -> String {
 /// Whether the document has a heading with this anchor.
 fn has_heading(file: &Path, wanted: &str) -> bool {
     let text = checkout::read(file);
-    prose(&text)
-        .iter()
-        .any(|(_, line)| line.starts_with('#') && anchor(line) == wanted)
+    prose(&text).iter().any(|(_, line)| line.starts_with('#') && anchor(line) == wanted)
 }
 
 /// The path with its `..` taken out.
@@ -77,11 +73,7 @@ fn relative_links_resolve() {
                 links += 1;
                 let (path, heading) = target.split_once('#').unwrap_or((target, ""));
                 let folder = file.parent().unwrap_or(Path::new(""));
-                let wanted = if path.is_empty() {
-                    file.clone()
-                } else {
-                    plain(&folder.join(path))
-                };
+                let wanted = if path.is_empty() { file.clone() } else { plain(&folder.join(path)) };
                 let exists = checkout::root().join(&wanted).exists();
                 if !exists || (!heading.is_empty() && !has_heading(&wanted, heading)) {
                     faults.push(format!("{}:{number}: {target} leads nowhere", file.display()));

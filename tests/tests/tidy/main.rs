@@ -13,10 +13,5 @@ mod words;
 /// Fails with every fault, a line each.
 #[track_caller]
 fn assert_none(faults: &[String]) {
-    assert!(
-        faults.is_empty(),
-        "{} faults\n{}",
-        faults.len(),
-        faults.join("\n")
-    );
+    assert!(faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
 }

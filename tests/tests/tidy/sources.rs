@@ -33,48 +33,13 @@ const CONFINED: &[Confined] = &[
         within: "",
         why: "tokio belongs to the control pool",
     },
-    Confined {
-        word: "TcpStream",
-        allowed: &[],
-        within: "engine/",
-        why: "the engine knows no sockets",
-    },
-    Confined {
-        word: "TcpListener",
-        allowed: &[],
-        within: "engine/",
-        why: "the engine knows no sockets",
-    },
-    Confined {
-        word: "Instant",
-        allowed: &[],
-        within: "engine/src/",
-        why: "the engine knows no clock",
-    },
-    Confined {
-        word: "SystemTime",
-        allowed: &[],
-        within: "engine/src/",
-        why: "the engine knows no clock",
-    },
-    Confined {
-        word: "TcpStream",
-        allowed: &[],
-        within: "patterns/",
-        why: "packs know no sockets",
-    },
-    Confined {
-        word: "TcpListener",
-        allowed: &[],
-        within: "patterns/",
-        why: "packs know no sockets",
-    },
-    Confined {
-        word: "TcpStream",
-        allowed: &[],
-        within: "proxy/policy/",
-        why: "policy does no I/O",
-    },
+    Confined { word: "TcpStream", allowed: &[], within: "engine/", why: "the engine knows no sockets" },
+    Confined { word: "TcpListener", allowed: &[], within: "engine/", why: "the engine knows no sockets" },
+    Confined { word: "Instant", allowed: &[], within: "engine/src/", why: "the engine knows no clock" },
+    Confined { word: "SystemTime", allowed: &[], within: "engine/src/", why: "the engine knows no clock" },
+    Confined { word: "TcpStream", allowed: &[], within: "patterns/", why: "packs know no sockets" },
+    Confined { word: "TcpListener", allowed: &[], within: "patterns/", why: "packs know no sockets" },
+    Confined { word: "TcpStream", allowed: &[], within: "proxy/policy/", why: "policy does no I/O" },
 ];
 
 /// Paths whose name says nothing of what is in them.
@@ -121,10 +86,7 @@ fn no_source_file_is_over_the_limit_of_lines() {
     for file in rust_files() {
         let lines = checkout::read(&file).lines().count();
         if lines > LINES_MAX {
-            faults.push(format!(
-                "{}: {lines} lines, over {LINES_MAX}: split it by noun",
-                file.display()
-            ));
+            faults.push(format!("{}: {lines} lines, over {LINES_MAX}: split it by noun", file.display()));
         }
     }
     assert_none(&faults);
@@ -135,10 +97,7 @@ fn runtimes_sockets_and_clocks_are_named_only_where_they_may_be() {
     let mut faults = Vec::new();
     each_line(|file, place, line| {
         for confined in CONFINED {
-            let allowed = confined
-                .allowed
-                .iter()
-                .any(|prefix| file.starts_with_text(prefix));
+            let allowed = confined.allowed.iter().any(|prefix| file.starts_with_text(prefix));
             if file.starts_with_text(confined.within) && !allowed && has_word(code(line), confined.word) {
                 faults.push(format!("{place}: names {}: {}", confined.word, confined.why));
             }
@@ -167,18 +126,12 @@ fn every_file_is_named_after_what_it_holds() {
             let part = part.to_str().expect("names are UTF-8");
             let stem = part.split('.').next().unwrap_or(part);
             if EMPTY_NAMES.contains(&stem) {
-                faults.push(format!(
-                    "{}: `{part}` says nothing of what it holds",
-                    file.display()
-                ));
+                faults.push(format!("{}: `{part}` says nothing of what it holds", file.display()));
             }
         }
     }
     each_line(|_, place, line| {
-        let declared = code(line)
-            .trim_start()
-            .trim_start_matches("pub ")
-            .strip_prefix("mod ");
+        let declared = code(line).trim_start().trim_start_matches("pub ").strip_prefix("mod ");
         let name = declared.and_then(|rest| rest.split([' ', ';', '{']).next());
         if let Some(name) = name.filter(|name| EMPTY_NAMES.contains(name)) {
             faults.push(format!("{place}: `mod {name}` says nothing of what it holds"));
@@ -246,10 +199,7 @@ fn every_module_opens_with_its_idea() {
     let mut faults = Vec::new();
     for file in rust_files() {
         if !checkout::read(&file).starts_with("//!") {
-            faults.push(format!(
-                "{}:1: the first line is not module documentation",
-                file.display()
-            ));
+            faults.push(format!("{}:1: the first line is not module documentation", file.display()));
         }
     }
     assert_none(&faults);

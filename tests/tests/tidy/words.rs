@@ -35,8 +35,7 @@ const OTHERS: &[&str] = &[
 
 /// The words of a line, as identifiers and prose write them, with where they start.
 fn words(line: &str) -> impl Iterator<Item = &str> {
-    line.split(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .filter(|w| !w.is_empty())
+    line.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|w| !w.is_empty())
 }
 
 /// The parts of an identifier: `StreamOptions` and `stream_options` are `stream` and `options`.
@@ -49,10 +48,7 @@ fn parts(word: &str) -> Vec<String> {
         }
         lower_before = c.is_lowercase();
         if c != '_' {
-            parts
-                .last_mut()
-                .expect("there is always one")
-                .extend(c.to_lowercase());
+            parts.last_mut().expect("there is always one").extend(c.to_lowercase());
         }
     }
     parts.retain(|part| !part.is_empty());

@@ -1,0 +1,308 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use sluice_data::{IoDriver, UpstreamUrl};
+use sluice_engine::{Format, Strategy};
+
+use crate::terminal::Color;
+
+/// Masks secrets and personal data while they stream: in a pipe, in files, and as a gateway before LLM endpoints.
+#[derive(Debug, Parser)]
+#[command(name = "sluice", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Args {
+    /// Colours in output for people
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(crate) color: Color,
+    /// No notes and no progress on standard error
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Mask(MaskArgs),
+    Scan(ScanArgs),
+    #[command(subcommand)]
+    Pack(PackCommand),
+    Serve(ServeArgs),
+    Demo(DemoArgs),
+}
+
+/// Packs of rules.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct PackArgs {
+    /// A pack: a TOML file, or builtin:NAME; may be given again [default: builtin:secrets and builtin:pii]
+    #[arg(long = "pack", value_name = "P")]
+    pub(crate) packs: Vec<String>,
+}
+
+/// Mask standard input, or FILE, to standard output while it streams, in constant memory.
+///
+/// Exit: 0 done; 1 the input is not valid for its format (what was written by then is masked); 2 usage.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tail -f app.log | sluice mask\n  sluice mask --format json --stats < body.json > masked.json\n  SLUICE_TOKEN_KEY=$(cat key) sluice mask --strategy token traces.jsonl"
+)]
+pub(crate) struct MaskArgs {
+    #[command(flatten)]
+    pub(crate) packs: PackArgs,
+    /// How the input carries its texts; auto tells by its first bytes and then refuses nothing
+    #[arg(long, value_enum, default_value_t = FormatArg::Auto, value_name = "F")]
+    pub(crate) format: FormatArg,
+    /// What stands for a value, in place of each rule's own: label, fill, drop, token, keep:FIRST,LAST, constant:TEXT
+    #[arg(long, value_name = "S")]
+    pub(crate) strategy: Option<Strategy>,
+    /// Feed N bytes at a time; the output does not depend on it
+    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1 << 30))]
+    pub(crate) chunk: usize,
+    /// What happens to input that is not valid in its format
+    #[arg(long, value_enum, default_value_t = OnErrorArg::Block, value_name = "WHAT")]
+    pub(crate) on_error: OnErrorArg,
+    /// Key of the strategy `token`, at least 16 bytes (or in the environment: SLUICE_TOKEN_KEY)
+    #[arg(long, value_name = "F")]
+    pub(crate) token_key_file: Option<PathBuf>,
+    /// Counts by rule, bytes, seconds and MB/s on standard error
+    #[arg(long)]
+    pub(crate) stats: bool,
+    /// The input; none or `-`: standard input
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Find values in files and directories; JSON Lines on standard output, never the value itself.
+///
+/// Directories are walked like ripgrep does: .gitignore and .ignore count, hidden files are left out. Lines and
+/// columns begin at 1; a column counts bytes.
+///
+/// Exit: 0 done; 3 with --fail, when something was found; 2 usage, or a file could not be read.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  sluice scan src/ --fail\n  git diff | sluice scan -")]
+pub(crate) struct ScanArgs {
+    #[command(flatten)]
+    pub(crate) packs: PackArgs,
+    /// How the files carry their texts
+    #[arg(long, value_enum, default_value_t = FormatArg::Auto, value_name = "F")]
+    pub(crate) format: FormatArg,
+    /// Exit 3 when something was found
+    #[arg(long)]
+    pub(crate) fail: bool,
+    /// Files and directories; `-`: standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Packs of rules: list, check, test, explain.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PackCommand {
+    /// List the built-in packs
+    List,
+    /// Validate packs: each fault as file:line: reason, exit 2
+    Check {
+        /// A TOML file, or builtin:NAME
+        #[arg(required = true, value_name = "P")]
+        packs: Vec<String>,
+    },
+    /// Run the examples in packs; exit 1 when one does not hold
+    Test {
+        /// A TOML file, or builtin:NAME
+        #[arg(required = true, value_name = "P")]
+        packs: Vec<String>,
+    },
+    /// Say step by step why TEXT does or does not match a rule; never shows the value
+    Explain {
+        /// A TOML file, or builtin:NAME
+        #[arg(value_name = "P")]
+        pack: String,
+        /// The rule
+        #[arg(long, value_name = "ID")]
+        rule: String,
+        /// The text; `-`: standard input, at most 1 MiB
+        text: String,
+    },
+}
+
+/// Run the gateway: everything from ADDR goes to URL, masked both ways.
+///
+/// SIGTERM and SIGINT drain: nothing new is accepted, what runs may finish; a second one ends at once. SIGHUP
+/// reads the packs again; a bad pack changes nothing.
+///
+/// Exit: 0 after a drain; 2 usage or a bad pack.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  sluice serve --listen 127.0.0.1:8080 --upstream https://api.openai.com --admin 127.0.0.1:9090 --allow-anonymous\n  OPENAI_BASE_URL=http://127.0.0.1:8080/v1 python app.py"
+)]
+pub(crate) struct ServeArgs {
+    /// Where clients connect; port 0: one that is free
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where everything goes: http://HOST[:PORT][/PATH] or https://…
+    #[arg(long, value_name = "URL")]
+    pub(crate) upstream: Option<UpstreamUrl>,
+    #[command(flatten)]
+    pub(crate) packs: PackArgs,
+    /// Where the admin server listens: health, metrics, console
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<SocketAddr>,
+    /// Threads that serve, each pinned to a core [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) shards: Option<u16>,
+    /// Certificate chain of the listener, PEM
+    #[arg(long, value_name = "F", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Private key of the listener, PEM
+    #[arg(long, value_name = "F", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Roots trusted for an https upstream, PEM, in place of the system's
+    #[arg(long, value_name = "F")]
+    pub(crate) upstream_ca: Option<PathBuf>,
+    /// How sockets are driven
+    #[arg(long, value_enum, default_value_t = IoArg::Auto)]
+    pub(crate) io: IoArg,
+    /// Seconds that running exchanges get to finish in a drain
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub(crate) drain_seconds: u64,
+    /// Largest request body, in bytes [default: no limit; bodies are never held whole]
+    #[arg(long, value_name = "N")]
+    pub(crate) body_bytes_max: Option<u64>,
+    /// Serve callers whose identity nobody proves
+    #[arg(long)]
+    pub(crate) allow_anonymous: bool,
+    /// The gateway from a file: not available yet, use the flags
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Keep a record in DIR: not available yet
+    #[arg(long, value_name = "DIR")]
+    pub(crate) record: Option<PathBuf>,
+}
+
+/// Try it: a fake LLM and a fake trace store, the gateway before them, and the console, all on this machine.
+///
+/// Prints lines to try. Exit: 0 on Ctrl-C.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Where the gateway listens [default: 127.0.0.1:8080, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where the fake LLM and trace store listen [default: 127.0.0.1:8081, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) llm: Option<SocketAddr>,
+    /// Where the admin server and console listen [default: 127.0.0.1:9090, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) packs: PackArgs,
+    /// Threads that serve [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) shards: Option<u16>,
+    /// How sockets are driven
+    #[arg(long, value_enum, default_value_t = IoArg::Auto)]
+    pub(crate) io: IoArg,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FormatArg {
+    /// By the first bytes
+    Auto,
+    /// One text, any bytes
+    Text,
+    /// One JSON value
+    Json,
+    /// JSON values, one a line
+    Ndjson,
+    /// Server-sent events, LLM deltas joined
+    Sse,
+    /// application/x-www-form-urlencoded
+    Form,
+    /// OTLP in JSON
+    OtlpJson,
+    /// OTLP in protobuf: not available yet
+    OtlpProto,
+    /// gRPC messages: not available yet
+    Grpc,
+}
+
+impl FormatArg {
+    /// The format, or why there is none yet.
+    pub(crate) fn format(self) -> Result<Format, &'static str> {
+        match self {
+            FormatArg::Auto => Ok(Format::Auto),
+            FormatArg::Text => Ok(Format::Text),
+            FormatArg::Json | FormatArg::OtlpJson => Ok(Format::Json),
+            FormatArg::Ndjson => Ok(Format::Ndjson),
+            FormatArg::Sse => Ok(Format::Sse),
+            FormatArg::Form => Ok(Format::Form),
+            FormatArg::OtlpProto => {
+                Err("the format otlp-proto is not available yet: export OTLP as JSON, or use --format text")
+            }
+            FormatArg::Grpc => Err("the format grpc is not available yet"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnErrorArg {
+    /// Nothing more is written; exit 1
+    Block,
+    /// The rest is scanned as text
+    Text,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IoArg {
+    /// io_uring where the kernel allows it, else epoll
+    Auto,
+    /// io_uring
+    Uring,
+    /// epoll
+    Epoll,
+}
+
+impl From<IoArg> for IoDriver {
+    fn from(io: IoArg) -> IoDriver {
+        match io {
+            IoArg::Auto => IoDriver::Auto,
+            IoArg::Uring => IoDriver::Uring,
+            IoArg::Epoll => IoDriver::Epoll,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn what_parses() {
+        for (line, ok) in [
+            ("sluice mask", true),
+            ("sluice mask --chunk 1 --stats -", true),
+            ("sluice mask --chunk 0", false),
+            ("sluice mask --strategy keep:1,2", true),
+            ("sluice mask --strategy hide", false),
+            ("sluice mask --format xml", false),
+            ("sluice scan", false),
+            ("sluice scan --fail . -", true),
+            ("sluice pack check", false),
+            ("sluice pack explain p --rule r text", true),
+            ("sluice pack explain p text", false),
+            ("sluice serve --listen 127.0.0.1:0 --upstream http://h --allow-anonymous", true),
+            ("sluice serve --listen 127.0.0.1 --upstream http://h", false),
+            ("sluice serve --upstream ftp://h", false),
+            ("sluice serve --tls-cert c", false),
+            ("sluice demo --quiet --color never", true),
+            ("sluice", false),
+        ] {
+            assert_eq!(Args::try_parse_from(line.split(' ')).is_ok(), ok, "{line}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! `sluice pack`: list, check, test, explain.
+
+use std::io::Read;
+
+use sluice_engine::{CompileOptions, Prefilter, RuleId};
+use sluice_patterns::{Pack, PackSet, builtin, examples, explain, load};
+
+use crate::args::PackCommand;
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+
+/// Most bytes of a text that is explained.
+const TEXT_BYTES_MAX: u64 = 1 << 20;
+/// A rule that may start at more of the 256 bytes inside a word is told to be slow.
+const FIRST_BYTES_MANY: usize = 128;
+
+pub(crate) fn run(command: &PackCommand, terminal: &Terminal) -> Result<u8, Failure> {
+    match command {
+        PackCommand::List => list(),
+        PackCommand::Check { packs } => check(packs, terminal),
+        PackCommand::Test { packs } => test(packs, terminal),
+        PackCommand::Explain { pack, rule, text } => explain_text(pack, rule, text, terminal),
+    }
+}
+
+fn list() -> Result<u8, Failure> {
+    for builtin in builtin::ALL {
+        let pack = builtin.load().map_err(Failure::faults)?;
+        println!(
+            "{:<16} {:<8} {:>4} rules  {}",
+            builtin.name,
+            pack.version,
+            pack.rules.len(),
+            pack.description
+        );
+    }
+    Ok(0)
+}
+
+fn check(names: &[String], terminal: &Terminal) -> Result<u8, Failure> {
+    let set = PackSet::load(names).map_err(Failure::faults)?;
+    let ruleset = set.compile(&CompileOptions::default()).map_err(Failure::faults)?;
+    let mut warnings = 0;
+    for (pack, rule) in set.packs().iter().flat_map(|p| p.rules.iter().map(move |r| (p, r))) {
+        if rule.examples.is_empty() {
+            warnings += 1;
+            println!("{}:{}: warning: rule `{}` has no examples", pack.file, rule.line, rule.rule.id);
+        }
+    }
+    for (n, rule) in ruleset.rules().iter().enumerate() {
+        if let Some(Prefilter::FirstByte { in_word, .. }) = ruleset.prefilter(RuleId(n as u32))
+            && in_word > FIRST_BYTES_MANY
+        {
+            warnings += 1;
+            println!(
+                "warning: rule `{}` may start at nearly every byte, which is slow: begin it with a literal, `\\b`, or \
+                 give it `keywords` and `near`",
+                rule.id
+            );
+        }
+    }
+    for pack in set.packs() {
+        println!("{}: {} ({} rules)", pack.file, terminal.mark(true, "ok"), pack.rules.len());
+    }
+    let kib = ruleset.memory_bytes() / 1024;
+    terminal
+        .note(&format!("sluice: {} rules compile to {kib} KiB; {warnings} warnings", ruleset.rules().len()));
+    Ok(0)
+}
+
+fn test(names: &[String], terminal: &Terminal) -> Result<u8, Failure> {
+    let mut failed = 0;
+    for name in names {
+        let pack = load(name).map_err(Failure::faults)?;
+        let report = examples::run(&pack);
+        for failure in &report.failures {
+            println!(
+                "{}:{}: rule `{}`: expected {:?}, found {:?}",
+                pack.file, failure.line, failure.rule, failure.expected, failure.found
+            );
+        }
+        for (rule, line) in &report.without {
+            println!("{}:{line}: warning: rule `{rule}` has no examples", pack.file);
+        }
+        let word = terminal
+            .mark(report.failures.is_empty(), if report.failures.is_empty() { "ok" } else { "FAILED" });
+        let good = report.examples - report.failures.len();
+        println!(
+            "{}: {word}: {good} of {} examples hold, {} rules",
+            pack.file, report.examples, report.rules
+        );
+        failed += report.failures.len();
+    }
+    Ok(u8::from(failed > 0))
+}
+
+fn explain_text(name: &str, rule: &str, text: &str, terminal: &Terminal) -> Result<u8, Failure> {
+    let pack = load(name).map_err(Failure::faults)?;
+    let text = match text {
+        "-" => read_text()?,
+        text => text.to_owned(),
+    };
+    let Some(steps) = explain::explain(&pack, rule, &text) else { return Err(unknown_rule(&pack, rule)) };
+    for step in steps {
+        let word = terminal.mark(step.passed, if step.passed { "yes" } else { "no" });
+        println!("{:<14} {word:<4} {}", step.name, step.detail);
+    }
+    Ok(0)
+}
+
+fn unknown_rule(pack: &Pack, rule: &str) -> Failure {
+    let near: Vec<&str> =
+        pack.rules.iter().map(|r| r.rule.id.as_str()).filter(|id| id.contains(rule)).take(8).collect();
+    let hint = if near.is_empty() { String::new() } else { format!("; there are: {}", near.join(", ")) };
+    Failure::usage(format!("{} has no rule `{rule}`{hint}", pack.file))
+}
+
+fn read_text() -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = std::io::stdin().take(TEXT_BYTES_MAX).read_to_string(&mut text);
+    read.map_err(|e| Failure::work(format!("standard input: {e}")))?;
+    Ok(text)
+}

@@ -1,0 +1,96 @@
+//! A gateway with its admin server, from start to drain: what `serve` and `demo` share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_control::{Admin, Readiness};
+use sluice_data::{Gateway, GatewayConfig};
+use sluice_engine::Ruleset;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+
+/// A gateway that serves.
+pub(crate) struct Running {
+    gateway: Arc<Gateway>,
+    readiness: Readiness,
+    pub(crate) admin: Option<SocketAddr>,
+}
+
+impl Running {
+    /// Starts the shards, and the admin server where one is asked for.
+    pub(crate) async fn start(config: GatewayConfig, admin: Option<SocketAddr>) -> Result<Running, Failure> {
+        let upstream = config.upstream.to_string();
+        let admin = match admin {
+            Some(address) => Some(Admin::bind(address).await.map_err(Failure::usage)?),
+            None => None,
+        };
+        let gateway = Arc::new(Gateway::start(config).map_err(Failure::usage)?);
+        let readiness = Readiness::default();
+        let address = admin.as_ref().map(Admin::local_addr);
+        if let Some(admin) = admin {
+            let (gateway, readiness) = (Arc::clone(&gateway), readiness.clone());
+            tokio::spawn(async move {
+                if let Err(e) = admin.serve(&gateway, upstream, readiness).await {
+                    eprintln!("sluice: the admin server ended: {e}");
+                }
+            });
+        }
+        Ok(Running { gateway, readiness, admin: address })
+    }
+
+    pub(crate) fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains. `reload` gives the rules anew at SIGHUP.
+    pub(crate) async fn until_signal(
+        self,
+        drain: Duration,
+        terminal: &Terminal,
+        reload: impl Fn() -> Result<Arc<Ruleset>, Failure>,
+    ) -> Result<u8, Failure> {
+        let listen = |kind| signal(kind).map_err(|e| Failure::work(format!("can't take signals: {e}")));
+        let mut terminate = listen(SignalKind::terminate())?;
+        let mut interrupt = listen(SignalKind::interrupt())?;
+        let mut hang_up = listen(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => match reload() {
+                    Ok(ruleset) => {
+                        self.gateway.set_ruleset(&ruleset);
+                        terminal.note(&format!("sluice: packs read again, {} rules", ruleset.rules().len()));
+                    }
+                    Err(failure) => {
+                        failure.print();
+                        eprintln!("sluice: the packs were not taken; those before stay in force");
+                    }
+                },
+            }
+        }
+        terminal.note("sluice: draining; a second signal ends at once");
+        self.readiness.set_draining();
+        self.gateway.begin_drain();
+        let stats = self.gateway.stats();
+        let idle = async {
+            let until = tokio::time::Instant::now() + drain;
+            while stats.snapshot().connections_open > 0 && tokio::time::Instant::now() < until {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            () = idle => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let left = stats.snapshot().connections_open;
+        if left > 0 {
+            terminal.note(&format!("sluice: {left} connections were closed at the end of the drain"));
+        }
+        Ok(0)
+    }
+}

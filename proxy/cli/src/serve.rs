@@ -1,0 +1,61 @@
+//! `sluice serve`: the gateway from flags.
+
+use std::time::Duration;
+
+use sluice_data::{GatewayConfig, TlsFiles};
+use sluice_engine::CompileOptions;
+use sluice_policy::Access;
+
+use crate::args::ServeArgs;
+use crate::failure::Failure;
+use crate::mask::compile;
+use crate::running::Running;
+use crate::terminal::Terminal;
+
+pub(crate) fn run(args: &ServeArgs, terminal: &Terminal) -> Result<u8, Failure> {
+    let config = configure(args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::work(format!("can't start the control pool: {e}")))?;
+    runtime.block_on(async {
+        let tls = args.tls_cert.is_some();
+        let upstream = config.upstream.to_string();
+        let running = Running::start(config, args.admin).await?;
+        let gateway = running.gateway();
+        let scheme = if tls { "https" } else { "http" };
+        let (address, shards, io) = (gateway.local_addr(), gateway.shards(), gateway.io_driver());
+        println!("sluice: gateway on {scheme}://{address} to {upstream}, {shards} shards, {io}");
+        if let Some(admin) = running.admin {
+            println!("sluice: admin on http://{admin}");
+        }
+        let reload = || compile(&args.packs, &CompileOptions::default());
+        running.until_signal(Duration::from_secs(args.drain_seconds), terminal, reload).await
+    })
+}
+
+fn configure(args: &ServeArgs) -> Result<GatewayConfig, Failure> {
+    if args.config.is_some() {
+        return Err(Failure::usage("--config is not available yet: give --listen and --upstream"));
+    }
+    if args.record.is_some() {
+        return Err(Failure::usage("--record is not available yet: without it nothing is recorded"));
+    }
+    let Some(listen) = args.listen else { return Err(Failure::usage("--listen ADDR is needed")) };
+    let Some(upstream) = args.upstream.clone() else {
+        return Err(Failure::usage("--upstream URL is needed"));
+    };
+    let access = Access::without_identity(args.allow_anonymous).map_err(Failure::usage)?;
+    let ruleset = compile(&args.packs, &CompileOptions::default())?;
+    let mut config = GatewayConfig::new(listen, upstream, ruleset, access);
+    if let Some(shards) = args.shards {
+        config.shards = usize::from(shards);
+    }
+    config.io = args.io.into();
+    config.downstream_tls = args
+        .tls_cert
+        .clone()
+        .zip(args.tls_key.clone())
+        .map(|(certificate, key)| TlsFiles { certificate, key });
+    config.upstream_ca = args.upstream_ca.clone();
+    config.limits.body_bytes_max = args.body_bytes_max;
+    Ok(config)
+}

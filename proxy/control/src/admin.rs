@@ -1,0 +1,234 @@
+//! The admin server: `/healthz`, `/readyz`, `/metrics`, `/api/v1/…`, and the console at `/`.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::{Value, json};
+use sluice_data::{Gateway, GatewayStats, REFUSALS};
+use tokio::net::TcpListener;
+
+use crate::{console, metrics};
+
+/// Whether traffic may be sent to the gateway; set by whoever drains it.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// The gateway drains: no new traffic, please.
+    pub fn set_draining(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Why the admin server does not start.
+#[derive(Debug)]
+pub struct AdminError(SocketAddr, std::io::Error);
+
+impl fmt::Display for AdminError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "can't listen on {} for the admin server: {}", self.0, self.1)
+    }
+}
+
+impl std::error::Error for AdminError {}
+
+/// A bound admin server.
+#[derive(Debug)]
+pub struct Admin {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+struct Shared {
+    stats: Arc<GatewayStats>,
+    readiness: Readiness,
+    /// What does not change: version, addresses, shards.
+    about: Value,
+    /// Only a loopback listener can be reached by a page through DNS rebinding in a way that matters: its `Host`
+    /// must then be loopback too.
+    is_loopback: bool,
+}
+
+impl Admin {
+    /// Binds `address`.
+    ///
+    /// # Errors
+    /// The address can't be bound.
+    pub async fn bind(address: SocketAddr) -> Result<Admin, AdminError> {
+        let failed = |e| AdminError(address, e);
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Admin { listener, address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until the task is dropped. `upstream` is shown as it is given.
+    ///
+    /// # Errors
+    /// The listener fails.
+    pub async fn serve(
+        self,
+        gateway: &Gateway,
+        upstream: String,
+        readiness: Readiness,
+    ) -> std::io::Result<()> {
+        let shared = Arc::new(Shared {
+            stats: gateway.stats(),
+            readiness,
+            about: json!({
+                "version": env!("CARGO_PKG_VERSION"),
+                "gateway": gateway.local_addr().to_string(),
+                "upstream": upstream,
+                "shards": gateway.shards(),
+                "io": gateway.io_driver().to_string(),
+            }),
+            is_loopback: self.address.ip().is_loopback(),
+        });
+        axum::serve(self.listener, router(shared)).await
+    }
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(export))
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/openapi.json", get(async || axum::Json(openapi())))
+        .route("/", get(page))
+        .layer(from_fn_with_state(Arc::clone(&shared), guard))
+        .with_state(shared)
+}
+
+async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
+    if shared.is_loopback && !is_loopback_host(host) {
+        let text = "this admin server answers only to its loopback address\n";
+        return (StatusCode::MISDIRECTED_REQUEST, text).into_response();
+    }
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(console::POLICY));
+    response
+}
+
+fn is_loopback_host(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.readiness.is_draining() {
+        true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response(),
+        false => "ready\n".into_response(),
+    }
+}
+
+async fn export(State(shared): State<Arc<Shared>>) -> Response {
+    const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match metrics::encode(&shared.stats) {
+        Ok(text) => ([(header::CONTENT_TYPE, KIND)], text).into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be written\n").into_response(),
+    }
+}
+
+async fn page() -> Response {
+    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], console::PAGE).into_response()
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Response {
+    let stats = shared.stats.snapshot();
+    let matches: serde_json::Map<String, Value> =
+        stats.matches.into_iter().filter(|(_, n)| *n > 0).map(|(id, n)| (id, n.into())).collect();
+    let refusals: serde_json::Map<String, Value> = REFUSALS
+        .into_iter()
+        .zip(stats.refusals)
+        .filter(|(_, n)| *n > 0)
+        .map(|(code, n)| (code.to_owned(), n.into()))
+        .collect();
+    let mut body = json!({
+        "state": if shared.readiness.is_draining() { "draining" } else { "ready" },
+        "requests": stats.requests,
+        "aborted": stats.aborted,
+        "connections_open": stats.connections_open,
+        "upstream_errors": stats.upstream_errors,
+        "request_bytes_scanned": stats.request_bytes_scanned,
+        "response_bytes_scanned": stats.response_bytes_scanned,
+        "hold_back_bytes": stats.hold_back_bytes,
+        "matches": matches,
+        "refusals": refusals,
+    });
+    if let (Value::Object(body), Value::Object(about)) = (&mut body, &shared.about) {
+        body.extend(about.clone());
+    }
+    axum::Json(body).into_response()
+}
+
+/// Describes what there is (OpenAPI 3.1).
+fn openapi() -> Value {
+    let number = json!({ "type": "integer", "minimum": 0 });
+    let counts = json!({ "type": "object", "additionalProperties": number });
+    let text = json!({ "type": "string" });
+    json!({
+        "openapi": "3.1.0",
+        "info": { "title": "Sluice admin API", "version": env!("CARGO_PKG_VERSION") },
+        "paths": {
+            "/api/v1/status": { "get": {
+                "summary": "What the gateway is and has done since it started",
+                "responses": { "200": { "description": "Status", "content": { "application/json": { "schema": {
+                    "type": "object",
+                    "properties": {
+                        "state": { "enum": ["ready", "draining"] },
+                        "version": text, "gateway": text, "upstream": text, "io": text,
+                        "shards": number, "requests": number, "aborted": number, "connections_open": number,
+                        "upstream_errors": number, "request_bytes_scanned": number,
+                        "response_bytes_scanned": number, "hold_back_bytes": number,
+                        "matches": counts, "refusals": counts,
+                    },
+                } } } } },
+            } },
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts() {
+        for (host, loopback) in [
+            ("127.0.0.1:9090", true),
+            ("localhost", true),
+            ("[::1]:9090", true),
+            ("evil.example:9090", false),
+            ("127.0.0.1.evil.example", false),
+            ("", false),
+        ] {
+            assert_eq!(is_loopback_host(host), loopback, "{host}");
+        }
+    }
+}

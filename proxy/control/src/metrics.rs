@@ -1,0 +1,142 @@
+//! The gateway's counters as Prometheus metrics (OpenMetrics 1.0 text).
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+use sluice_data::{FIRST_BYTE_US, GatewayStats, REFUSALS, StatsSnapshot};
+use std::sync::Arc;
+
+/// All metrics of `stats`, as text.
+pub(crate) fn encode(stats: &Arc<GatewayStats>) -> Result<String, std::fmt::Error> {
+    let mut registry = Registry::with_prefix("sluice");
+    registry.register_collector(Box::new(Counters(stats.snapshot())));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Counters(StatsSnapshot);
+
+impl Collector for Counters {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let stats = &self.0;
+        let e = &mut encoder;
+        counter(e, "requests", "Requests whose head was read", stats.requests)?;
+        let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(stats.responses);
+        family(e, "responses", "Responses sent, by class of status", "class", classes)?;
+        family(
+            e,
+            "refusals",
+            "Requests refused or failed, by code",
+            "code",
+            REFUSALS.into_iter().zip(stats.refusals),
+        )?;
+        counter(e, "aborted", "Exchanges broken off after the response had begun", stats.aborted)?;
+        counter(e, "connections_accepted", "Connections accepted from clients", stats.connections_accepted)?;
+        gauge(e, "connections_open", "Connections of clients that are open", stats.connections_open)?;
+        let upstream = [
+            ("connect", stats.upstream_connects),
+            ("reuse", stats.upstream_reuses),
+            ("error", stats.upstream_errors),
+        ];
+        family(e, "upstream", "Upstream connections made and used again, and failures", "event", upstream)?;
+        let scanned = [("request", stats.request_bytes_scanned), ("response", stats.response_bytes_scanned)];
+        bytes_family(e, "scanned", "Bytes of bodies scanned", "direction", scanned)?;
+        let passed = [("opaque_field", stats.bytes_passed_opaque)];
+        bytes_family(e, "passed", "Bytes of bodies passed without a scan, by reason", "reason", passed)?;
+        let matches = stats.matches.iter().filter(|(_, n)| **n > 0).map(|(id, n)| (id.as_str(), *n));
+        family(e, "matches", "Matches, by rule", "rule", matches)?;
+        let unit = Unit::Bytes;
+        let held = e.encode_descriptor(
+            "hold_back",
+            "Bytes held back now",
+            Some(&unit),
+            ConstGauge::new(0i64).metric_type(),
+        )?;
+        encode_gauge(held, stats.hold_back_bytes)?;
+        let masking = ConstCounter::new(stats.masking_us as f64 / 1e6);
+        let masked = e.encode_descriptor(
+            "masking",
+            "Time spent masking",
+            Some(&Unit::Seconds),
+            masking.metric_type(),
+        )?;
+        masking.encode(masked)?;
+        first_byte(e, stats)?;
+        counter(e, "panics", "Panics caught; each closed its connection", stats.panics)?;
+        info(e)
+    }
+}
+
+fn counter(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), std::fmt::Error> {
+    let metric = ConstCounter::new(value);
+    metric.encode(e.encode_descriptor(name, help, None, metric.metric_type())?)
+}
+
+fn gauge(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), std::fmt::Error> {
+    let metric = e.encode_descriptor(name, help, None, ConstGauge::new(0i64).metric_type())?;
+    encode_gauge(metric, value)
+}
+
+fn encode_gauge(metric: MetricEncoder<'_>, value: u64) -> Result<(), std::fmt::Error> {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(metric)
+}
+
+fn family<'a>(
+    e: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &'a str,
+    values: impl IntoIterator<Item = (&'a str, u64)>,
+) -> Result<(), std::fmt::Error> {
+    let metric = e.encode_descriptor(name, help, None, ConstCounter::new(0u64).metric_type())?;
+    encode_family(metric, label, values)
+}
+
+fn bytes_family<'a>(
+    e: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &'a str,
+    values: impl IntoIterator<Item = (&'a str, u64)>,
+) -> Result<(), std::fmt::Error> {
+    let metric =
+        e.encode_descriptor(name, help, Some(&Unit::Bytes), ConstCounter::new(0u64).metric_type())?;
+    encode_family(metric, label, values)
+}
+
+fn encode_family<'a>(
+    mut metric: MetricEncoder<'_>,
+    label: &'a str,
+    values: impl IntoIterator<Item = (&'a str, u64)>,
+) -> Result<(), std::fmt::Error> {
+    for (value, count) in values {
+        let labels = [(label, value)];
+        ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn first_byte(e: &mut DescriptorEncoder<'_>, stats: &StatsSnapshot) -> Result<(), std::fmt::Error> {
+    let kind = prometheus_client::metrics::MetricType::Histogram;
+    let help = "Time the gateway adds to the first byte of a response's body";
+    let mut metric = e.encode_descriptor("added_first_byte", help, Some(&Unit::Seconds), kind)?;
+    let bounds = FIRST_BYTE_US.iter().map(|us| *us as f64 / 1e6).chain([f64::MAX]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(stats.first_byte).collect();
+    let count = stats.first_byte.iter().sum();
+    metric.encode_histogram::<prometheus_client::encoding::NoLabelSet>(
+        stats.first_byte_us as f64 / 1e6,
+        count,
+        &buckets,
+        None,
+    )
+}
+
+fn info(e: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+    let labels = [("version", env!("CARGO_PKG_VERSION"))];
+    let metric = prometheus_client::metrics::info::Info::new(labels);
+    metric.encode(e.encode_descriptor("build", "The version that runs", None, metric.metric_type())?)
+}

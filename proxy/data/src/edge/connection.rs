@@ -1,0 +1,170 @@
+//! One side of a connection: reads into and writes from owned buffers, each with a time limit.
+
+use std::io;
+use std::time::Duration;
+
+use monoio::BufResult;
+use monoio::io::{
+    AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable,
+};
+use monoio::net::TcpStream;
+use monoio_rustls::{ClientTlsStream, ServerTlsStream};
+
+use crate::config::Limits;
+
+/// The reading half of a stream.
+pub(crate) enum ReadIo {
+    Tcp(OwnedReadHalf<TcpStream>),
+    Server(OwnedReadHalf<ServerTlsStream<TcpStream>>),
+    Client(OwnedReadHalf<ClientTlsStream<TcpStream>>),
+}
+
+/// The writing half of a stream.
+pub(crate) enum WriteIo {
+    Tcp(OwnedWriteHalf<TcpStream>),
+    Server(OwnedWriteHalf<ServerTlsStream<TcpStream>>),
+    Client(OwnedWriteHalf<ClientTlsStream<TcpStream>>),
+}
+
+pub(crate) fn split_tcp(stream: TcpStream) -> (ReadIo, WriteIo) {
+    let (read, write) = stream.into_split();
+    (ReadIo::Tcp(read), WriteIo::Tcp(write))
+}
+
+pub(crate) fn split_server(stream: ServerTlsStream<TcpStream>) -> (ReadIo, WriteIo) {
+    let (read, write) = stream.into_split();
+    (ReadIo::Server(read), WriteIo::Server(write))
+}
+
+pub(crate) fn split_client(stream: ClientTlsStream<TcpStream>) -> (ReadIo, WriteIo) {
+    let (read, write) = stream.into_split();
+    (ReadIo::Client(read), WriteIo::Client(write))
+}
+
+/// Why a read or write did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IoFault {
+    TimedOut,
+    Failed,
+}
+
+impl From<io::Error> for IoFault {
+    fn from(_: io::Error) -> IoFault {
+        IoFault::Failed
+    }
+}
+
+/// Reads, and keeps what has been read and not consumed.
+pub(crate) struct Reader {
+    io: ReadIo,
+    data: Vec<u8>,
+    from: usize,
+    spare: Vec<u8>,
+}
+
+impl Reader {
+    pub(crate) fn new(io: ReadIo) -> Reader {
+        Reader { io, data: Vec::new(), from: 0, spare: Vec::new() }
+    }
+
+    /// What has been read and not consumed.
+    pub(crate) fn buffered(&self) -> &[u8] {
+        self.data.get(self.from..).unwrap_or_default()
+    }
+
+    pub(crate) fn consume(&mut self, len: usize) {
+        self.from = (self.from + len).min(self.data.len());
+        if self.from == self.data.len() {
+            self.data.clear();
+            self.from = 0;
+        }
+    }
+
+    /// Gives up memory that an idle connection does not need.
+    pub(crate) fn shrink(&mut self) {
+        if self.data.is_empty() {
+            self.data = Vec::new();
+            self.spare = Vec::new();
+        }
+    }
+
+    /// Reads more; 0: the other side has ended.
+    pub(crate) async fn fill(&mut self, ms_max: u64) -> Result<usize, IoFault> {
+        let mut chunk = std::mem::take(&mut self.spare);
+        chunk.clear();
+        chunk.reserve_exact(Limits::READ_BYTES);
+        let read = monoio::time::timeout(Duration::from_millis(ms_max), self.read(chunk)).await;
+        let Ok((result, chunk)) = read else { return Err(IoFault::TimedOut) };
+        let len = result?;
+        if self.buffered().is_empty() {
+            self.spare = std::mem::replace(&mut self.data, chunk);
+            self.from = 0;
+        } else {
+            self.data.drain(..self.from);
+            self.from = 0;
+            self.data.extend_from_slice(&chunk);
+            self.spare = chunk;
+        }
+        Ok(len)
+    }
+
+    async fn read(&mut self, chunk: Vec<u8>) -> BufResult<usize, Vec<u8>> {
+        match &mut self.io {
+            ReadIo::Tcp(io) => io.read(chunk).await,
+            ReadIo::Server(io) => io.read(chunk).await,
+            ReadIo::Client(io) => io.read(chunk).await,
+        }
+    }
+}
+
+/// Writes whole buffers.
+pub(crate) struct Writer {
+    io: WriteIo,
+    ms_max: u64,
+}
+
+impl Writer {
+    pub(crate) fn new(io: WriteIo, ms_max: u64) -> Writer {
+        Writer { io, ms_max }
+    }
+
+    /// Writes all of `bytes` and gives the buffer back, empty.
+    pub(crate) async fn write(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, IoFault> {
+        if bytes.is_empty() {
+            return Ok(bytes);
+        }
+        let write = async {
+            match &mut self.io {
+                WriteIo::Tcp(io) => io.write_all(bytes).await,
+                WriteIo::Server(io) => flushed(io, bytes).await,
+                WriteIo::Client(io) => flushed(io, bytes).await,
+            }
+        };
+        let written = monoio::time::timeout(Duration::from_millis(self.ms_max), write).await;
+        let Ok((result, mut bytes)) = written else { return Err(IoFault::TimedOut) };
+        result?;
+        bytes.clear();
+        Ok(bytes)
+    }
+
+    /// Tells the other side that nothing more comes.
+    pub(crate) async fn shutdown(&mut self) {
+        let shutdown = async {
+            match &mut self.io {
+                WriteIo::Tcp(io) => io.shutdown().await,
+                WriteIo::Server(io) => io.shutdown().await,
+                WriteIo::Client(io) => io.shutdown().await,
+            }
+        };
+        // Whether it arrives does not matter: the connection is closed next.
+        let _ = monoio::time::timeout(Duration::from_millis(self.ms_max), shutdown).await;
+    }
+}
+
+async fn flushed<W: AsyncWriteRent>(io: &mut W, bytes: Vec<u8>) -> BufResult<usize, Vec<u8>> {
+    let (result, bytes) = io.write_all(bytes).await;
+    match result {
+        Ok(len) => (io.flush().await.map(|()| len), bytes),
+        Err(e) => (Err(e), bytes),
+    }
+}

@@ -1,0 +1,229 @@
+//! Errors that the gateway itself answers with: RFC 9457 problems, and on LLM paths the provider's own shape, so
+//! that SDKs raise their usual exceptions. No word of them comes from a message.
+
+use sluice_audit::RequestId;
+
+use crate::codec::fields::Fields;
+
+/// Why an exchange is refused or has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Status of the response.
+    pub status: u16,
+    /// Stable name of the cause.
+    pub code: &'static str,
+    /// For people.
+    pub detail: &'static str,
+}
+
+impl Problem {
+    pub(crate) const fn new(status: u16, code: &'static str, detail: &'static str) -> Problem {
+        Problem { status, code, detail }
+    }
+
+    /// A fault of the protocol.
+    pub(crate) const fn bad_request(status: u16, detail: &'static str) -> Problem {
+        let code = if matches!(status, 413 | 414 | 431) { "too_large" } else { "bad_request" };
+        Problem { status, code, detail }
+    }
+
+    pub(crate) const UNREACHABLE: Problem = Problem::new(
+        502,
+        "upstream_unreachable",
+        "the upstream can't be reached, or broke off before it answered",
+    );
+    pub(crate) const TIMEOUT: Problem =
+        Problem::new(504, "upstream_timeout", "the upstream did not answer in time");
+    pub(crate) const OVERLOADED: Problem =
+        Problem::new(503, "overloaded", "the gateway serves as many connections as it may");
+    pub(crate) const BODY_TOO_LARGE: Problem =
+        Problem::new(413, "too_large", "the request's body is larger than the limit");
+    pub(crate) const REQUEST_UNMASKABLE: Problem = Problem::new(
+        415,
+        "unmaskable",
+        "the request's body can't be scanned, so it was not sent on: send it without a content coding, in a type \
+         and charset that can be read, and valid in that type",
+    );
+    pub(crate) const RESPONSE_UNMASKABLE: Problem = Problem::new(
+        502,
+        "unmaskable",
+        "the upstream's answer can't be scanned, so it was not passed on: it has a content coding, a range, or a \
+         type that can't be read, or is not valid in its type",
+    );
+    pub(crate) const BAD_RESPONSE: Problem =
+        Problem::new(502, "upstream_unreachable", "the upstream's answer is not valid HTTP/1.1");
+}
+
+/// Which shape an error has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Problem,
+    OpenAi,
+    Anthropic,
+}
+
+impl Shape {
+    /// By the path (without the query) and fields of a request.
+    pub(crate) fn of(target: &str, fields: &Fields) -> Shape {
+        let path = target.split('?').next().unwrap_or_default();
+        let is = |end: &str| path.ends_with(end);
+        if fields.has("anthropic-version") || is("/v1/messages") || path.contains("/v1/messages/") {
+            return Shape::Anthropic;
+        }
+        let known =
+            ["/completions", "/responses", "/embeddings", "/moderations", "/models", "/files", "/batches"];
+        let openai = path.starts_with("/v1/") || path.contains("/openai/") || known.iter().any(|k| is(k));
+        if openai { Shape::OpenAi } else { Shape::Problem }
+    }
+}
+
+/// The standard reason of a status (RFC 9110, section 15); the class's name for one that is not known.
+pub(crate) fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        203 => "Non-Authoritative Information",
+        204 => "No Content",
+        205 => "Reset Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        422 => "Unprocessable Content",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => match status / 100 {
+            1 => "Informational",
+            2 => "Success",
+            3 => "Redirection",
+            4 => "Client Error",
+            _ => "Server Error",
+        },
+    }
+}
+
+/// The whole response: head and body. `bodiless`: the request was HEAD.
+pub(crate) fn response(
+    problem: &Problem,
+    shape: Shape,
+    id: RequestId,
+    bodiless: bool,
+    close: bool,
+) -> Vec<u8> {
+    let body = body(problem, shape, id);
+    let kind = if shape == Shape::Problem { "application/problem+json" } else { "application/json" };
+    let mut fields = Fields::default();
+    fields.push("Content-Type", kind);
+    fields.push("Content-Length", body.len().to_string());
+    fields.push("sluice-request-id", id.to_string());
+    fields.push("Cache-Control", "no-store");
+    if problem.status == 503 {
+        fields.push("Retry-After", "1");
+    }
+    if problem.status == 405 {
+        fields.push("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    }
+    if close {
+        fields.push("Connection", "close");
+    }
+    let mut out = format!("HTTP/1.1 {} {}\r\n", problem.status, reason(problem.status)).into_bytes();
+    fields.write(&mut out);
+    out.extend_from_slice(b"\r\n");
+    if !bodiless {
+        out.extend_from_slice(body.as_bytes());
+    }
+    out
+}
+
+/// No text in it needs escaping: all are constants of this crate.
+fn body(problem: &Problem, shape: Shape, id: RequestId) -> String {
+    let Problem { status, code, detail } = problem;
+    let title = reason(*status);
+    let members = format!(r#""title":"{title}","status":{status},"detail":"{detail}","code":"{code}""#);
+    let kind = match (shape, status) {
+        (Shape::Anthropic, 400 | 405 | 417 | 431 | 414 | 415 | 501 | 505) => "invalid_request_error",
+        (Shape::Anthropic, 401) => "authentication_error",
+        (Shape::Anthropic, 403) => "permission_error",
+        (Shape::Anthropic, 413) => "request_too_large",
+        (Shape::Anthropic, 503) => "overloaded_error",
+        (Shape::Anthropic, 504) => "timeout_error",
+        (Shape::Anthropic, _) => "api_error",
+        (_, 401) => "authentication_error",
+        (_, 403) => "permission_error",
+        (_, 400..=499) => "invalid_request_error",
+        _ => "server_error",
+    };
+    match shape {
+        Shape::Problem => {
+            format!(r#"{{"type":"urn:sluice:problem:{code}",{members},"request_id":"{id}"}}"#)
+        }
+        Shape::OpenAi => format!(
+            r#"{{"error":{{"message":"{detail}","type":"{kind}","param":null,"code":"{code}"}},"type":"urn:sluice:problem:{code}",{members},"request_id":"{id}"}}"#
+        ),
+        Shape::Anthropic => format!(
+            r#"{{"type":"error","error":{{"type":"{kind}","message":"{detail}"}},{members},"request_id":"{id}"}}"#
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_audit::RequestIds;
+
+    #[test]
+    fn shapes_by_path() {
+        let none = Fields::default();
+        let mut version = Fields::default();
+        version.push("Anthropic-Version", "2023-06-01");
+        for (target, fields, shape) in [
+            ("/v1/chat/completions", &none, Shape::OpenAi),
+            ("/v1/messages?beta=true", &none, Shape::Anthropic),
+            ("/v1/models", &version, Shape::Anthropic),
+            ("/v1/models", &none, Shape::OpenAi),
+            ("/openai/deployments/x/chat/completions?api-version=1", &none, Shape::OpenAi),
+            ("/api/things", &none, Shape::Problem),
+        ] {
+            assert_eq!(Shape::of(target, fields), shape, "{target}");
+        }
+    }
+
+    #[test]
+    fn responses_are_whole() {
+        let id = RequestIds::new(0, 0).next(0);
+        for shape in [Shape::Problem, Shape::OpenAi, Shape::Anthropic] {
+            let text = String::from_utf8(response(&Problem::OVERLOADED, shape, id, false, true)).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(
+                head.starts_with("HTTP/1.1 503 Service Unavailable\r\n") && head.contains("Retry-After: 1")
+            );
+            assert!(head.contains(&format!("Content-Length: {}", body.len())));
+            assert!(body.contains("\"code\":\"overloaded\"") && body.contains(&id.to_string()));
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What happened, counted: relaxed atomics, one set a shard, summed when somebody asks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use sluice_engine::{RuleId, Ruleset};
+
+/// Upper bounds of the buckets for time to first byte, in microseconds; the last bucket has none.
+pub const FIRST_BYTE_US: [u64; 8] = [50, 100, 200, 400, 800, 1_600, 6_400, 25_600];
+
+/// Codes of refusals, in the order of their counters.
+pub const REFUSALS: [&str; 8] = [
+    "bad_request",
+    "unauthenticated",
+    "denied",
+    "too_large",
+    "unmaskable",
+    "upstream_unreachable",
+    "upstream_timeout",
+    "overloaded",
+];
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// The counters of one shard.
+        #[derive(Debug, Default)]
+        pub(crate) struct ShardStats {
+            $(pub(crate) $name: AtomicU64,)+
+            pub(crate) responses: [AtomicU64; 5],
+            pub(crate) refusals: [AtomicU64; REFUSALS.len()],
+            pub(crate) first_byte: [AtomicU64; FIRST_BYTE_US.len() + 1],
+            pub(crate) matches: ArcSwap<Matches>,
+        }
+
+        /// The sums over all shards at one moment.
+        #[derive(Clone, Debug, Default)]
+        pub struct StatsSnapshot {
+            $($(#[$doc])* pub $name: u64,)+
+            /// Responses sent, by class: 1xx to 5xx.
+            pub responses: [u64; 5],
+            /// Refusals by code, in the order of [`REFUSALS`].
+            pub refusals: [u64; REFUSALS.len()],
+            /// Time the gateway added to the first byte of a response's body, by [`FIRST_BYTE_US`].
+            pub first_byte: [u64; FIRST_BYTE_US.len() + 1],
+            /// Matches by rule id.
+            pub matches: BTreeMap<String, u64>,
+        }
+
+        impl StatsSnapshot {
+            fn add(&mut self, shard: &ShardStats) {
+                $(self.$name += shard.$name.load(Ordering::Relaxed);)+
+                for (sum, n) in self.responses.iter_mut().zip(&shard.responses) {
+                    *sum += n.load(Ordering::Relaxed);
+                }
+                for (sum, n) in self.refusals.iter_mut().zip(&shard.refusals) {
+                    *sum += n.load(Ordering::Relaxed);
+                }
+                for (sum, n) in self.first_byte.iter_mut().zip(&shard.first_byte) {
+                    *sum += n.load(Ordering::Relaxed);
+                }
+                shard.matches.load().add_to(&mut self.matches);
+            }
+        }
+    };
+}
+
+counters! {
+    /// Requests whose head was read.
+    requests,
+    /// Exchanges broken off after the response had begun.
+    aborted,
+    /// Connections accepted from clients.
+    connections_accepted,
+    /// Connections of clients that are open.
+    connections_open,
+    /// Connections made to the upstream.
+    upstream_connects,
+    /// Requests sent over a pooled connection.
+    upstream_reuses,
+    /// Failures to connect to the upstream, or of it in mid-exchange.
+    upstream_errors,
+    /// Bytes of request bodies scanned.
+    request_bytes_scanned,
+    /// Bytes of response bodies scanned.
+    response_bytes_scanned,
+    /// Bytes of opaque fields, passed without a scan.
+    bytes_passed_opaque,
+    /// Bytes held back at this moment in streams that are open.
+    hold_back_bytes,
+    /// Microseconds spent masking.
+    masking_us,
+    /// Sum of the times in `first_byte`, in microseconds.
+    first_byte_us,
+    /// Panics caught at the edge of a session; each closed its connection.
+    panics,
+}
+
+/// Matches by rule of one ruleset.
+#[derive(Debug, Default)]
+pub(crate) struct Matches {
+    ids: Vec<String>,
+    counts: Vec<AtomicU64>,
+    /// Of rulesets before.
+    earlier: BTreeMap<String, u64>,
+}
+
+impl Matches {
+    fn new(ruleset: &Ruleset, earlier: BTreeMap<String, u64>) -> Matches {
+        let ids: Vec<String> = ruleset.rules().iter().map(|r| r.id.clone()).collect();
+        let counts = ids.iter().map(|_| AtomicU64::new(0)).collect();
+        Matches { ids, counts, earlier }
+    }
+
+    pub(crate) fn count(&self, rule: RuleId) {
+        if let Some(count) = self.counts.get(rule.0 as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn add_to(&self, sums: &mut BTreeMap<String, u64>) {
+        let now = self.ids.iter().cloned().zip(self.counts.iter().map(|c| c.load(Ordering::Relaxed)));
+        for (id, count) in now.chain(self.earlier.iter().map(|(id, n)| (id.clone(), *n))) {
+            *sums.entry(id).or_default() += count;
+        }
+    }
+}
+
+impl ShardStats {
+    pub(crate) fn count(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn response(&self, status: u16) {
+        let class = usize::from(status / 100).saturating_sub(1);
+        if let Some(counter) = self.responses.get(class) {
+            Self::count(counter, 1);
+        }
+    }
+
+    pub(crate) fn refusal(&self, code: &str) {
+        let index = REFUSALS.iter().position(|r| *r == code);
+        if let Some(counter) = index.and_then(|i| self.refusals.get(i)) {
+            Self::count(counter, 1);
+        }
+    }
+
+    pub(crate) fn first_byte(&self, us: u64) {
+        let index = FIRST_BYTE_US.partition_point(|bound| *bound < us);
+        if let Some(counter) = self.first_byte.get(index) {
+            Self::count(counter, 1);
+        }
+        Self::count(&self.first_byte_us, us);
+    }
+
+    /// Counts by the ids of another ruleset from now on.
+    pub(crate) fn use_ruleset(&self, ruleset: &Ruleset) {
+        let mut earlier = BTreeMap::new();
+        self.matches.load().add_to(&mut earlier);
+        self.matches.store(Arc::new(Matches::new(ruleset, earlier)));
+    }
+}
+
+/// The counters of a gateway.
+#[derive(Debug)]
+pub struct GatewayStats {
+    pub(crate) shards: Vec<Arc<ShardStats>>,
+}
+
+impl GatewayStats {
+    /// The sums over all shards.
+    #[must_use]
+    pub fn snapshot(&self) -> StatsSnapshot {
+        let mut snapshot = StatsSnapshot::default();
+        self.shards.iter().for_each(|s| snapshot.add(s));
+        snapshot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_summed() {
+        let shards: Vec<_> = (0..2).map(|_| Arc::new(ShardStats::default())).collect();
+        for shard in &shards {
+            shard.response(204);
+            shard.refusal("unmaskable");
+            shard.first_byte(50);
+            shard.first_byte(1 << 40);
+        }
+        let sums = GatewayStats { shards }.snapshot();
+        assert_eq!(
+            (sums.responses[1], sums.refusals[4], sums.first_byte[0], sums.first_byte[8]),
+            (2, 2, 2, 2)
+        );
+    }
+}

@@ -1,6 +1,6 @@
 //! Sluice's engine: rules compiled to a [`Ruleset`], and streams of bytes scanned and masked with it.
 //!
-//! The engine does no I/O, knows no clock and starts no thread. Bytes are pushed in as they come, in chunks of
+//! The engine does no I/O and knows no clock; threads it uses only to compile. Bytes are pushed in as they come, in chunks of
 //! any size; released bytes, replacements and match events come out. What comes out is a function of the input
 //! bytes and the ruleset alone, never of where the chunks were cut.
 //!

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::compile::automaton::{Automaton, Before, Searcher};
 use crate::compile::expression::{Expression, RULE_LEN_MAX};
@@ -14,6 +15,8 @@ use crate::rule::{Action, Confidence, Field, Pattern, Rule, RuleError, Validator
 const NEAR_MAX: usize = 1024;
 /// Longest `begin` or `end` of an enclosed rule, in bytes.
 const ENCLOSURE_LEN_MAX: usize = 1024;
+/// Fewer rules are not worth another thread.
+const RULES_A_THREAD_MIN: usize = 16;
 /// Longest entity, in bytes.
 const ENTITY_LEN_MAX: usize = 64;
 
@@ -134,15 +137,14 @@ impl Ruleset {
         let mut errors = Vec::new();
         let (mut kept, mut compiled, mut triggers) = (Vec::new(), Vec::new(), Vec::new());
         let mut ids = HashSet::new();
-        for (index, rule) in rules.into_iter().enumerate() {
-            if rule.action == Action::Off {
-                continue;
+        let built = compile_all(&rules, options);
+        for (index, (rule, (built, faults))) in rules.into_iter().zip(built).enumerate() {
+            if rule.action != Action::Off && !ids.insert(rule.id.clone()) {
+                let reason = format!("the id `{}` is taken by another rule", rule.id);
+                errors.push(RuleError { rule: index, field: Field::Id, reason });
             }
-            let mut faults = Faults { rule: index, errors: &mut errors };
-            if !ids.insert(rule.id.clone()) {
-                faults.add(Field::Id, format!("the id `{}` is taken by another rule", rule.id));
-            }
-            if let Some((rule_compiled, trigger)) = compile_rule(&rule, options, &mut faults) {
+            errors.extend(faults);
+            if let Some((rule_compiled, trigger)) = built {
                 compiled.push(rule_compiled);
                 triggers.push(trigger);
                 kept.push(rule);
@@ -196,6 +198,39 @@ impl Ruleset {
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
+}
+
+type Built = (Option<(CompiledRule, Trigger)>, Vec<RuleError>);
+
+/// Compiles each rule that is not off, on as many threads as there are cores: automata take most of a start.
+fn compile_all(rules: &[Rule], options: &CompileOptions) -> Vec<Built> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some((index, rule)) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, rules.get(i)?)))
+        {
+            let mut errors = Vec::new();
+            let mut faults = Faults { rule: index, errors: &mut errors };
+            let built =
+                if rule.action == Action::Off { None } else { compile_rule(rule, options, &mut faults) };
+            done.push((index, (built, errors)));
+        }
+        done
+    };
+    let threads =
+        std::thread::available_parallelism().map_or(1, usize::from).min(rules.len() / RULES_A_THREAD_MIN);
+    let mut all = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut all = work();
+        for other in others {
+            // A thread that panicked loses its rules: the panic goes on here.
+            all.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        all
+    });
+    all.sort_by_key(|(index, _)| *index);
+    all.into_iter().map(|(_, built)| built).collect()
 }
 
 struct Faults<'a> {

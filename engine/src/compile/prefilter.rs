@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use aho_corasick::automaton::{Automaton as _, StateID};
 use aho_corasick::dfa::DFA;
@@ -20,6 +21,22 @@ use super::expression::Leads;
 
 /// Longest keyword, in bytes.
 pub(crate) const KEYWORD_LEN_MAX: usize = 64;
+
+/// FNV-1a: the keys are a few bytes of packs, not of traffic, so nobody can choose them to collide.
+#[derive(Default)]
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
+        }
+    }
+}
 
 /// What an occurrence of a literal means for a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +78,9 @@ pub(crate) struct Prefilter {
     first: Box<[[u16; 256]; 5]>,
     lists: Vec<Vec<u32>>,
     gated: HashMap<u32, Vec<[bool; 256]>>,
-    cut: HashMap<Vec<u8>, Vec<CutLead>>,
+    cut: HashMap<Vec<u8>, Vec<CutLead>, BuildHasherDefault<Fnv>>,
+    /// By the first byte of a tail and its length: whether `cut` may have it.
+    cut_first: Box<[u64; 256]>,
     lead_len_max: usize,
     cut_len_max: usize,
 }
@@ -75,7 +94,7 @@ impl fmt::Debug for Prefilter {
 impl Prefilter {
     pub(crate) fn build(triggers: &[Trigger]) -> Result<Prefilter, String> {
         let mut literals: HashMap<Vec<u8>, Vec<Hit>> = HashMap::new();
-        let mut cut: HashMap<Vec<u8>, Vec<CutLead>> = HashMap::new();
+        let mut cut: HashMap<Vec<u8>, Vec<CutLead>, BuildHasherDefault<Fnv>> = HashMap::default();
         let mut gated = HashMap::new();
         let (mut lead_len_max, mut cut_len_max) = (0, 0);
         for (rule, trigger) in (0u32..).zip(triggers) {
@@ -102,6 +121,12 @@ impl Prefilter {
                 gated.insert(rule, trigger.first.clone());
             }
         }
+        let mut cut_first = Box::new([0u64; 256]);
+        for tail in cut.keys() {
+            if let Some(first) = tail.first() {
+                cut_first[*first as usize] |= 1 << tail.len().min(63);
+            }
+        }
         let mut literals: Vec<(Vec<u8>, Vec<Hit>)> = literals.into_iter().collect();
         literals.sort_by(|a, b| a.0.cmp(&b.0));
         let (first, lists) = first_bytes(triggers);
@@ -119,6 +144,7 @@ impl Prefilter {
             lists,
             gated,
             cut,
+            cut_first,
             lead_len_max,
             cut_len_max,
         })
@@ -165,7 +191,8 @@ impl Prefilter {
 
     /// Rules of which a lead may begin with all of `tail`, given in lower case.
     pub(crate) fn cut_leads(&self, tail: &[u8]) -> &[CutLead] {
-        self.cut.get(tail).map_or(&[], Vec::as_slice)
+        let may_be = tail.first().is_some_and(|b| self.cut_first[*b as usize] >> tail.len().min(63) & 1 == 1);
+        if may_be { self.cut.get(tail).map_or(&[], Vec::as_slice) } else { &[] }
     }
 
     /// Bytes of the longest cut lead that can hold a part of a value.

@@ -33,7 +33,9 @@ pub(crate) struct Tracker {
 /// Reusable memory of [`Tracker`].
 #[derive(Debug, Default)]
 pub(crate) struct TrackerScratch {
-    seen: Vec<bool>,
+    /// By state: the last closure that reached it.
+    seen: Vec<u32>,
+    closure: u32,
     stack: Vec<(StateID, Option<u64>)>,
     closed: Vec<(StateID, Option<u64>)>,
 }
@@ -85,12 +87,16 @@ impl Tracker {
     fn close(&self, automaton: &Automaton, scratch: &mut TrackerScratch, next: Next) -> Option<u64> {
         let nfa: &NFA = &automaton.nfa;
         scratch.closed.clear();
-        scratch.seen.clear();
-        scratch.seen.resize(nfa.states().len(), false);
+        if scratch.closure == u32::MAX || scratch.seen.len() < nfa.states().len() {
+            scratch.seen.clear();
+            scratch.seen.resize(nfa.states().len(), 0);
+            scratch.closure = 0;
+        }
+        scratch.closure += 1;
         for &thread in &self.threads {
             scratch.stack.push(thread);
             while let Some((id, start)) = scratch.stack.pop() {
-                if std::mem::replace(&mut scratch.seen[id.as_usize()], true) {
+                if std::mem::replace(&mut scratch.seen[id.as_usize()], scratch.closure) == scratch.closure {
                     continue;
                 }
                 match nfa.state(id) {

@@ -149,21 +149,32 @@ impl Carried {
         self.push(decoded, target);
     }
 
+    /// As [`Carried::plain`] and [`Carried::finish`]: the text ends with these bytes.
+    pub(super) fn last(&mut self, bytes: &[u8], at: u64, target: &mut Target<'_>) {
+        self.runs.plain(bytes.len(), at);
+        self.end = at + bytes.len() as u64;
+        let (stream, scratch, mut sink) = self.sink(target);
+        stream.push_last(scratch, bytes, &mut sink);
+        self.ended();
+    }
+
     fn push(&mut self, bytes: &[u8], target: &mut Target<'_>) {
-        let mut sink = CarriedSink {
-            runs: &mut self.runs,
-            carrier: self.carrier,
-            mark: &mut self.mark,
-            end: self.end,
-            out: target.out,
-            findings: target.findings,
-        };
-        self.stream.push(target.scratch, bytes, &mut sink);
+        let (stream, scratch, mut sink) = self.sink(target);
+        stream.push(scratch, bytes, &mut sink);
     }
 
     /// Ends the text; the next one may begin.
     pub(super) fn finish(&mut self, target: &mut Target<'_>) {
-        let mut sink = CarriedSink {
+        let (stream, scratch, mut sink) = self.sink(target);
+        stream.finish(scratch, &mut sink);
+        self.ended();
+    }
+
+    fn sink<'a>(
+        &'a mut self,
+        target: &'a mut Target<'_>,
+    ) -> (&'a mut Stream, &'a mut Scratch, CarriedSink<'a>) {
+        let sink = CarriedSink {
             runs: &mut self.runs,
             carrier: self.carrier,
             mark: &mut self.mark,
@@ -171,7 +182,10 @@ impl Carried {
             out: target.out,
             findings: target.findings,
         };
-        self.stream.finish(target.scratch, &mut sink);
+        (&mut self.stream, target.scratch, sink)
+    }
+
+    fn ended(&mut self) {
         debug_assert!(self.runs.0.is_empty(), "every byte of a text is passed or skipped");
         self.runs.0.clear();
         self.mark = None;

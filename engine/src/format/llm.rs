@@ -14,7 +14,7 @@ pub(super) fn is_opaque(path: &[&[u8]]) -> bool {
         outer.ends_with(&[b"content"]) || outer.ends_with(&[b"delta"]) || outer == [b"content_block"];
     match *last {
         b"signature" => in_content || outer.ends_with(&[b"reasoningText"]),
-        // Redacted thinking; the data of an image stands one level deeper, in `source`.
+        // `redacted_thinking`; the data of an image stands one level deeper, in `source`.
         b"data" => outer.ends_with(&[b"content"]) || outer == [b"content_block"],
         b"thoughtSignature" | b"thought_signature" => outer.ends_with(&[b"parts"]),
         b"encrypted_content" => {

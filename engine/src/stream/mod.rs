@@ -139,6 +139,14 @@ impl Stream {
         }
     }
 
+    /// [`Stream::push`] and [`Stream::finish`] in one: cheaper, for nothing has to be held in between.
+    pub fn push_last(&mut self, scratch: &mut Scratch, chunk: &[u8], sink: &mut dyn Sink) {
+        let (chunk, last) = chunk.split_at(chunk.len().saturating_sub(PIECE_BYTES));
+        self.push(scratch, chunk, sink);
+        self.scan.take(&self.ruleset, scratch, last);
+        self.finish(scratch, sink);
+    }
+
     /// Ends the text: everything held is decided. The stream is then as new (for the next text of its kind).
     pub fn finish(&mut self, scratch: &mut Scratch, sink: &mut dyn Sink) {
         self.scan.end(&self.ruleset, scratch);

@@ -618,10 +618,10 @@ impl Scan {
         sink: &mut dyn Sink,
         end: bool,
     ) {
-        let mut marks = self.watermarks(ruleset, scratch);
-        if end {
-            marks = Watermarks { values: u64::MAX, labels: u64::MAX };
-        }
+        let marks = match end {
+            true => Watermarks { values: u64::MAX, labels: u64::MAX },
+            false => self.watermarks(ruleset, scratch),
+        };
         self.release_values(ruleset, sink, &marks);
         self.release_labels(ruleset, sink, &marks);
         self.trim(ruleset);

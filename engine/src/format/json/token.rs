@@ -27,6 +27,11 @@ pub(in crate::format) trait Handler {
     fn begin(&mut self, kind: Kind);
     /// Bytes of the text, spelled as they are.
     fn plain(&mut self, bytes: &[u8], at: u64);
+    /// Bytes of the text, which ends with them.
+    fn last(&mut self, bytes: &[u8], at: u64) {
+        self.plain(bytes, at);
+        self.end();
+    }
     /// A character of the text, spelled by an escape.
     fn spelled(&mut self, decoded: &[u8], raw: &[u8], at: u64);
     /// The text ends. The quote of a string is told afterwards.
@@ -355,8 +360,10 @@ impl Tokens {
             }
             match byte {
                 b'"' => {
-                    self.tell_plain(rest, index, handler);
-                    handler.end();
+                    match rest.get(..index) {
+                        Some(run) if !run.is_empty() => handler.last(run, self.at),
+                        _ => handler.end(),
+                    }
                     handler.structure(b"\"", self.at + index as u64);
                     if self.is_key {
                         self.state = State::Colon;

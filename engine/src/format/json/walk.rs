@@ -199,6 +199,17 @@ impl Handler for Writer<'_, '_> {
         }
     }
 
+    fn last(&mut self, bytes: &[u8], at: u64) {
+        let texts = &mut *self.texts;
+        if texts.opaque || texts.dropped.is_some() {
+            self.plain(bytes, at);
+            self.end();
+            return;
+        }
+        texts.note_key(bytes);
+        texts.string.last(bytes, at, &mut self.target);
+    }
+
     fn spelled(&mut self, decoded: &[u8], raw: &[u8], at: u64) {
         let texts = &mut *self.texts;
         texts.note_key(decoded);

@@ -91,10 +91,7 @@ pub(super) fn mask(
 fn mask_whole(text: &mut Carried, bytes: &[u8], at: u64, target: &mut Target<'_>) -> Vec<u8> {
     let mut masked = Vec::with_capacity(bytes.len());
     let mut inner = Target { scratch: target.scratch, out: &mut masked, findings: target.findings };
-    if !bytes.is_empty() {
-        text.plain(bytes, at, &mut inner);
-    }
-    text.finish(&mut inner);
+    text.last(bytes, at, &mut inner);
     masked
 }
 
@@ -305,6 +302,36 @@ impl Handler for Feeder<'_, '_> {
     }
 }
 
+/// Feeds a string's text to a carried text that ends with it.
+struct Whole<'a, 'b> {
+    text: &'a mut Carried,
+    target: &'a mut Target<'b>,
+    at: u64,
+}
+
+impl Handler for Whole<'_, '_> {
+    fn structure(&mut self, _bytes: &[u8], _at: u64) {}
+    fn open(&mut self, _array: bool) {}
+    fn close(&mut self) {}
+    fn literal(&mut self) {}
+    fn begin(&mut self, _kind: Kind) {}
+    fn plain(&mut self, bytes: &[u8], at: u64) {
+        self.text.plain(bytes, self.at + at, self.target);
+    }
+    fn last(&mut self, bytes: &[u8], at: u64) {
+        self.text.last(bytes, self.at + at, self.target);
+    }
+    fn spelled(&mut self, decoded: &[u8], raw: &[u8], at: u64) {
+        self.text.spelled(decoded, raw, self.at + at, self.target);
+    }
+    fn end(&mut self) {
+        self.text.finish(self.target);
+    }
+    fn over(&self) -> Option<&'static str> {
+        None
+    }
+}
+
 /// Masks a leaf that is a text of its own.
 fn mask_leaf(
     walker: &mut SseWalker,
@@ -334,10 +361,9 @@ fn mask_leaf(
             }
             masked.push(b'"');
             let mut inner = Target { scratch: target.scratch, out: &mut masked, findings: target.findings };
-            let mut feeder = Feeder { text: &mut walker.json, target: &mut inner, at, decoded: Vec::new() };
+            let mut feeder = Whole { text: &mut walker.json, target: &mut inner, at };
             // The leaf was tokenized before: it can't fail.
             let _ = feed_string(raw, &mut feeder);
-            walker.json.finish(&mut inner);
             masked.push(b'"');
         }
         LeafKind::Number => {

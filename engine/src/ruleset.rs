@@ -304,6 +304,7 @@ fn compile_rule(
         keywords: if gated { keywords.clone() } else { Vec::new() },
         near: rule.near as u32,
         lead_in_value: in_value && rule.action == Action::Mask,
+        second: (!first.is_empty() && expression.len_min >= 2).then(|| automaton.second_bytes()),
         first,
     };
     let bytes = |list: &[String]| list.iter().map(|s| s.as_bytes().to_vec()).collect();

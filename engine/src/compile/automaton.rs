@@ -137,6 +137,26 @@ impl Automaton {
         self.step(&mut state, byte) != Step::Dead && self.is_live(state)
     }
 
+    /// Bytes that a match may have as its second.
+    pub(crate) fn second_bytes(&self) -> Box<[bool; 256]> {
+        let mut second = Box::new([false; 256]);
+        let mut seen: Vec<StateID> = Vec::new();
+        for (start, byte) in self.starts.iter().flat_map(|s| (0..=255u8).map(move |b| (*s, b))) {
+            let mut state = start;
+            if self.step(&mut state, byte) == Step::Dead || !self.is_live(state) || seen.contains(&state) {
+                continue;
+            }
+            seen.push(state);
+            for next in 0..=255u8 {
+                let mut after = state;
+                // A match that ended before the byte goes on with any.
+                let step = self.step(&mut after, next);
+                second[next as usize] |= step == Step::Matched || step != Step::Dead && self.is_live(after);
+            }
+        }
+        second
+    }
+
     /// Bytes of memory the automata take.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.dfa.memory_usage() + self.nfa.memory_usage() + self.live.len() * 8

@@ -67,6 +67,8 @@ pub(crate) struct Trigger {
     pub(crate) lead_in_value: bool,
     /// For a rule without leads: whether it may start, by look-behind and byte.
     pub(crate) first: Vec<[bool; 256]>,
+    /// For a rule without leads whose matches have two bytes or more: what the second can be.
+    pub(crate) second: Option<Box<[bool; 256]>>,
 }
 
 /// The compiled prefilter of a ruleset.
@@ -77,6 +79,8 @@ pub(crate) struct Prefilter {
     /// By look-behind and byte: index into `lists`; 0 is none.
     first: Box<[[u16; 256]; 5]>,
     lists: Vec<Vec<u32>>,
+    /// By rule: what the second byte can be.
+    second: Vec<Option<Box<[bool; 256]>>>,
     gated: HashMap<u32, Vec<[bool; 256]>>,
     cut: HashMap<Vec<u8>, Vec<CutLead>, BuildHasherDefault<Fnv>>,
     /// By the first byte of a tail and its length: whether `cut` may have it.
@@ -130,6 +134,7 @@ impl Prefilter {
         let mut literals: Vec<(Vec<u8>, Vec<Hit>)> = literals.into_iter().collect();
         literals.sort_by(|a, b| a.0.cmp(&b.0));
         let (first, lists) = first_bytes(triggers);
+        let second = triggers.iter().map(|t| t.second.clone()).collect();
         let automaton = literal_automaton(&literals)?;
         let start = match &automaton {
             Some(dfa) => dfa.start_state(Anchored::No).map_err(|e| e.to_string())?,
@@ -142,6 +147,7 @@ impl Prefilter {
             hits,
             first,
             lists,
+            second,
             gated,
             cut,
             cut_first,
@@ -182,6 +188,15 @@ impl Prefilter {
     #[inline]
     pub(crate) fn starting(&self, before: Before, byte: u8) -> &[u32] {
         &self.lists[self.first[before as usize][byte as usize] as usize]
+    }
+
+    /// False when no match of the rule goes on with `byte` as its second; at the end of what is there any may come.
+    #[inline]
+    pub(crate) fn may_go_on(&self, rule: u32, byte: Option<u8>) -> bool {
+        match (self.second.get(rule as usize), byte) {
+            (Some(Some(second)), Some(byte)) => second[byte as usize],
+            _ => true,
+        }
     }
 
     /// As [`Prefilter::starting`] for one armed rule.

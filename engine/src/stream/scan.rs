@@ -235,10 +235,13 @@ impl Scan {
             };
             self.at = self.base + index as u64;
             let at = self.at;
+            let next = self.text.get(index + 1).copied();
             for &rule in starting {
-                self.try_start(ruleset, scratch, rule, at);
+                if prefilter.may_go_on(rule, next) {
+                    self.try_start(ruleset, scratch, rule, at);
+                }
             }
-            self.try_armed(ruleset, scratch, byte);
+            self.try_armed(ruleset, scratch, byte, next);
             if hit {
                 for (len, hit) in prefilter.hits(literals) {
                     self.take_hit(ruleset, scratch, at + 1, u64::from(len), hit);
@@ -273,7 +276,7 @@ impl Scan {
         }
     }
 
-    fn try_armed(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, byte: u8) {
+    fn try_armed(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, byte: u8, next: Option<u8>) {
         let at = self.at;
         self.armed.retain(|a| a.to >= at);
         for index in 0..self.armed.len() {
@@ -281,7 +284,11 @@ impl Scan {
                 return;
             };
             let rule = armed.rule;
-            if armed.from <= at && ruleset.prefilter.may_start(rule, self.before, byte) {
+            let prefilter = &ruleset.prefilter;
+            if armed.from <= at
+                && prefilter.may_start(rule, self.before, byte)
+                && prefilter.may_go_on(rule, next)
+            {
                 self.try_start(ruleset, scratch, rule, at);
             }
         }

@@ -115,8 +115,12 @@ pub fn sse(body: &[u8]) {
     }
 }
 
-/// Whether the stream has only events of one line of data that is JSON or `[DONE]`, each ended by an empty line.
+/// Whether the stream has only events of one line of data that is JSON or `[DONE]`, each ended by an empty line. Lines
+/// that end with CR, which the format allows too, are left to others.
 fn data_is_json(body: &[u8]) -> bool {
+    if body.contains(&b'\r') {
+        return false;
+    }
     let Some(events) = std::str::from_utf8(body).ok().and_then(|text| text.strip_suffix("\n\n")) else {
         return false;
     };

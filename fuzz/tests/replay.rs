@@ -8,8 +8,9 @@ use std::path::Path;
 use sluice_fuzz::random::Random;
 use sluice_fuzz::{BODIES, Body};
 
-/// How many mutations are tried of each body's corpus.
+/// How many mutations are tried of each body's corpus, and how many with `SLUICE_LONG=1`.
 const MUTATIONS: usize = 4000;
+const MUTATIONS_LONG: usize = 400_000;
 /// The largest of them.
 const BYTES_MAX: usize = 2048;
 
@@ -44,7 +45,8 @@ fn replay(name: &str) {
     }
     let documents: Vec<Vec<u8>> = corpus.into_iter().map(|(_, document)| document).collect();
     let mut random = Random::seeded(20_261_121);
-    for i in 0..MUTATIONS {
+    let long = std::env::var("SLUICE_LONG").is_ok_and(|v| v == "1");
+    for i in 0..if long { MUTATIONS_LONG } else { MUTATIONS } {
         run(name, *body, &format!("mutation {i}"), &random.mutate(&documents, BYTES_MAX));
     }
 }

@@ -4,8 +4,23 @@
 //! that every byte on either side is the test's own. Nothing here sleeps: a test waits for bytes, for a line of
 //! output or for an exit, each with a deadline that fails the test when it passes.
 //!
+//! * [`checkout`] knows where things are, and how a test says that it was skipped.
+//! * [`process`] starts the binary and ends it.
+//! * [`wire`] is HTTP/1.1 by hand, for either side of a connection.
+//! * [`upstream`] is a server whose answers are the test's.
+//! * [`llm`] makes the streams of LLM APIs and reads them as a client does.
+//! * [`planted`] are the values that must never arrive.
+//!
 //! A harness fails by panicking: that is what makes a test fail.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod checkout;
+pub mod llm;
+pub mod planted;
+pub mod process;
+pub mod upstream;
+pub mod wire;
+
+/// Both I/O drivers of the shards, as `--io` spells them: what holds for one holds for the other.
+pub const DRIVERS: [&str; 2] = ["uring", "epoll"];

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
@@ -197,6 +198,7 @@ async fn connection(
 ) {
     // Small writes of a stream must not wait for each other; without it they still arrive.
     let _ = stream.set_nodelay(true);
+    let socket = stream.as_raw_fd();
     let (read, write) = match tls {
         None => split_tcp(stream),
         Some(config) => {
@@ -219,7 +221,7 @@ async fn connection(
         }
         return;
     }
-    serve(context, reader, writer).await;
+    serve(context, reader, writer, socket).await;
 }
 
 /// Runs a session; a panic ends it, closes its connection and is counted.

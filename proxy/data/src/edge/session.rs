@@ -9,6 +9,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::os::fd::RawFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -62,7 +63,12 @@ impl SessionContext {
 }
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve(context: Rc<SessionContext>, mut reader: Reader, mut writer: Writer) {
+pub(crate) async fn serve(
+    context: Rc<SessionContext>,
+    mut reader: Reader,
+    mut writer: Writer,
+    socket: RawFd,
+) {
     while next_request(&context, &mut reader).await {
         let head = match read_head(&context, &mut reader).await {
             Ok(Some(head)) => head,
@@ -83,10 +89,20 @@ pub(crate) async fn serve(context: Rc<SessionContext>, mut reader: Reader, mut w
             }
             After::Abort => {
                 ShardStats::count(&context.stats.aborted, 1);
+                if !head.is_1_1 {
+                    reset(socket);
+                }
                 return;
             }
         }
     }
+}
+
+/// Makes the close of a connection a reset: the end of a body that only the close delimits must not look like one.
+fn reset(socket: RawFd) {
+    let now = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+    // It fails only on a socket that is gone, whose client has seen its end already.
+    let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::Linger, &now);
 }
 
 /// What becomes of the client's connection.

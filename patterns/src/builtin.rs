@@ -7,7 +7,7 @@ use crate::{Pack, PackError};
 pub struct Builtin {
     /// As commands name it: `builtin:secrets`.
     pub name: &'static str,
-    text: &'static str,
+    pub(crate) text: &'static str,
 }
 
 /// All built-in packs; together they are the default.

@@ -117,10 +117,7 @@ impl Pack {
     /// # Errors
     /// The file can't be read, or every fault in it.
     pub fn read(path: &Path) -> Result<Pack, PackError> {
-        let file = path.display().to_string();
-        let fault = |reason: String| PackError::new(vec![Fault { file: file.clone(), line: 1, reason }]);
-        let bytes = std::fs::read(path).map_err(|e| fault(format!("can't read the pack: {e}")))?;
-        let text = String::from_utf8(bytes).map_err(|_| fault("a pack is UTF-8 text".into()))?;
+        let (file, text) = read_text(path)?;
         Pack::parse(&file, &text)
     }
 
@@ -129,6 +126,14 @@ impl Pack {
     /// # Errors
     /// Every fault of syntax, of unknown or missing keys, of values, and of rules that don't compile.
     pub fn parse(file: &str, text: &str) -> Result<Pack, PackError> {
+        let pack = Pack::parse_unchecked(file, text)?;
+        pack.check()?;
+        Ok(pack)
+    }
+
+    /// As [`Pack::parse`] for packs that are compiled next, which tells what is wrong with their rules; where there
+    /// are other faults, those are told too.
+    pub(crate) fn parse_unchecked(file: &str, text: &str) -> Result<Pack, PackError> {
         let mut reader = Reader::new(file, text);
         if text.len() > LIMITS.file_bytes_max {
             reader.fault(&(0..0), format!("a pack has at most {} bytes", LIMITS.file_bytes_max));
@@ -142,9 +147,38 @@ impl Pack {
             return Err(PackError::new(reader.faults));
         }
         let pack = read_pack(&mut reader, file, document.get_ref());
-        check_rules(&mut reader, &pack);
-        if reader.faults.is_empty() { Ok(pack) } else { Err(PackError::new(reader.faults)) }
+        if reader.faults.is_empty() {
+            return Ok(pack);
+        }
+        if let Err(more) = pack.check() {
+            reader.faults.extend(more.faults().iter().cloned());
+        }
+        Err(PackError::new(reader.faults))
     }
+
+    /// Compiles the rules and throws the result away; the engine's faults get the lines of the fields they are in.
+    pub(crate) fn check(&self) -> Result<(), PackError> {
+        let rules = self.rules.iter().map(|r| r.rule.clone()).collect();
+        // Whether a key is at hand is known only where the pack is used.
+        let options =
+            CompileOptions { strategy: None, token_key: TokenKey::new(vec![0; TokenKey::BYTES_MIN]) };
+        let Err(error) = Ruleset::compile(rules, &options) else { return Ok(()) };
+        let place = |e: &sluice_engine::RuleError| {
+            let rule = self.rules.get(e.rule)?;
+            let reason = format!("rule `{}`: {}", rule.rule.id, e.reason);
+            Some(Fault { file: self.file.clone(), line: rule.line_of(e.field), reason })
+        };
+        Err(PackError::new(error.errors().iter().filter_map(place).collect()))
+    }
+}
+
+/// The name and text of a pack's file.
+pub(crate) fn read_text(path: &Path) -> Result<(String, String), PackError> {
+    let file = path.display().to_string();
+    let fault = |reason: String| PackError::new(vec![Fault { file: file.clone(), line: 1, reason }]);
+    let bytes = std::fs::read(path).map_err(|e| fault(format!("can't read the pack: {e}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| fault("a pack is UTF-8 text".into()))?;
+    Ok((file, text))
 }
 
 fn read_pack(reader: &mut Reader, file: &str, document: &DeTable<'_>) -> Pack {
@@ -403,20 +437,6 @@ fn read_examples(reader: &mut Reader, table: &DeTable<'_>) -> Vec<Example> {
         examples.push(Example { text, matches, line: reader.line(&item.span()) });
     }
     examples
-}
-
-/// Compiles the rules; the engine's faults get the lines of the fields they are in.
-fn check_rules(reader: &mut Reader, pack: &Pack) {
-    let rules = pack.rules.iter().map(|r| r.rule.clone()).collect();
-    // Whether a key is at hand is known only where the pack is used.
-    let options = CompileOptions { strategy: None, token_key: TokenKey::new(vec![0; TokenKey::BYTES_MIN]) };
-    let Err(error) = Ruleset::compile(rules, &options) else { return };
-    for e in error.errors() {
-        if let Some(rule) = pack.rules.get(e.rule) {
-            let reason = format!("rule `{}`: {}", rule.rule.id, e.reason);
-            reader.faults.push(Fault { file: pack.file.clone(), line: rule.line_of(e.field), reason });
-        }
-    }
 }
 
 #[cfg(test)]

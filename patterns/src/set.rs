@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sluice_engine::{CompileOptions, Field, Ruleset};
 
 use crate::fault::{Fault, PackError};
+use crate::pack::read_text;
 use crate::{Pack, builtin};
 
 /// One or more packs, in the order in which overlaps of equal rules are settled.
@@ -43,24 +44,32 @@ impl std::error::Error for SetError {}
 /// # Errors
 /// There is no such built-in pack, or the file's faults.
 pub fn load(name: &str) -> Result<Pack, SetError> {
+    let pack = load_unchecked(name)?;
+    pack.check().map_err(SetError::Packs)?;
+    Ok(pack)
+}
+
+fn load_unchecked(name: &str) -> Result<Pack, SetError> {
     if name.starts_with("builtin:") {
         let builtin = builtin::find(name).ok_or_else(|| SetError::Unknown(name.to_owned()))?;
-        return builtin.load().map_err(SetError::Packs);
+        return Pack::parse_unchecked(builtin.name, builtin.text).map_err(SetError::Packs);
     }
-    Pack::read(Path::new(name)).map_err(SetError::Packs)
+    let (file, text) = read_text(Path::new(name)).map_err(SetError::Packs)?;
+    Pack::parse_unchecked(&file, &text).map_err(SetError::Packs)
 }
 
 impl PackSet {
     /// Loads packs by name; none: all built-in ones.
     ///
     /// # Errors
-    /// The faults of all of them.
+    /// The faults of all of them; where there is none but in rules that don't compile, [`PackSet::compile`] tells
+    /// those.
     pub fn load<S: AsRef<str>>(names: &[S]) -> Result<PackSet, SetError> {
         let all: Vec<&str> = builtin::ALL.iter().map(|b| b.name).collect();
         let names: Vec<&str> = if names.is_empty() { all } else { names.iter().map(AsRef::as_ref).collect() };
         let (mut packs, mut faults) = (Vec::new(), Vec::new());
         for name in names {
-            match load(name) {
+            match load_unchecked(name) {
                 Ok(pack) => packs.push(pack),
                 Err(SetError::Packs(error)) => faults.extend(error.faults().iter().cloned()),
                 Err(unknown) => return Err(unknown),
@@ -68,7 +77,12 @@ impl PackSet {
         }
         let set = PackSet { packs };
         faults.extend(set.duplicates());
-        if faults.is_empty() { Ok(set) } else { Err(SetError::Packs(PackError::new(faults))) }
+        if faults.is_empty() {
+            return Ok(set);
+        }
+        let others = set.packs.iter().filter_map(|p| p.check().err());
+        faults.extend(others.flat_map(|e| e.faults().to_vec()));
+        Err(SetError::Packs(PackError::new(faults)))
     }
 
     /// The packs, in order.

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use regex_automata::dfa::Automaton as _;
-use regex_automata::dfa::{StartKind, dense};
+use regex_automata::dfa::{StartKind, dense, sparse};
 use regex_automata::nfa::thompson::{self, State, WhichCaptures, pikevm::PikeVM};
 use regex_automata::util::primitives::StateID;
 use regex_automata::util::start;
@@ -24,7 +24,46 @@ const DFA_BYTES_MAX: usize = 8 << 20;
 /// The most bytes building it may take.
 const BUILD_BYTES_MAX: usize = 64 << 20;
 
-type Dfa = dense::DFA<Vec<u32>>;
+/// A dense table is fast and large; one of more bytes than this is kept sparse, a few times smaller and slower.
+const DENSE_BYTES_MAX: usize = 140 << 10;
+
+/// A table of transitions.
+enum Dfa {
+    Dense(dense::DFA<Vec<u32>>),
+    Sparse(sparse::DFA<Vec<u8>>),
+}
+
+impl Dfa {
+    #[inline]
+    fn step(&self, state: &mut StateID, byte: u8) -> Step {
+        match self {
+            Dfa::Dense(dfa) => step(dfa, state, byte),
+            Dfa::Sparse(dfa) => step(dfa, state, byte),
+        }
+    }
+
+    fn matches_at_end(&self, state: StateID) -> bool {
+        match self {
+            Dfa::Dense(dfa) => dfa.is_match_state(dfa.next_eoi_state(state)),
+            Dfa::Sparse(dfa) => dfa.is_match_state(dfa.next_eoi_state(state)),
+        }
+    }
+
+    fn start_state(&self, config: &start::Config) -> Result<StateID, String> {
+        let found = match self {
+            Dfa::Dense(dfa) => dfa.start_state(config),
+            Dfa::Sparse(dfa) => dfa.start_state(config),
+        };
+        found.map_err(|e| format!("no start state: {e}"))
+    }
+
+    fn memory_bytes(&self) -> usize {
+        match self {
+            Dfa::Dense(dfa) => dfa.memory_usage(),
+            Dfa::Sparse(dfa) => dfa.memory_usage(),
+        }
+    }
+}
 
 /// What stands before a position, as far as look-around can tell: the index of a start state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +105,8 @@ impl Before {
 pub(crate) struct Automaton {
     dfa: Dfa,
     starts: [StateID; 5],
-    live: Vec<u64>,
+    /// States from which no match can come any more, sorted: few, for most of them are the dead one.
+    ended: Vec<StateID>,
     pub(crate) nfa: thompson::NFA,
     pub(crate) pike: PikeVM,
     pub(crate) secret: Option<u32>,
@@ -93,15 +133,15 @@ pub(crate) enum Step {
 impl Automaton {
     pub(crate) fn build(expression: &Expression) -> Result<Automaton, String> {
         let nfa = build_nfa(expression)?;
-        let dfa = build_dfa(&nfa, StartKind::Anchored)?;
+        let (dfa, classes) = build_dfa(&nfa, StartKind::Anchored)?;
         let starts = start_states(&dfa, Anchored::Yes)?;
-        let live = live_states(&dfa, &starts);
+        let ended = ended_states(&dfa, &starts, &classes);
         let pike = PikeVM::new_from_nfa(nfa.clone()).map_err(|e| too_large(&e))?;
         let skips = skipping_states(&nfa, expression.secret);
         Ok(Automaton {
             dfa,
             starts,
-            live,
+            ended,
             nfa,
             pike,
             secret: expression.secret,
@@ -116,19 +156,18 @@ impl Automaton {
 
     #[inline]
     pub(crate) fn step(&self, state: &mut StateID, byte: u8) -> Step {
-        step(&self.dfa, state, byte)
+        self.dfa.step(state, byte)
     }
 
     /// True when the text ending here completes a match.
     pub(crate) fn matches_at_end(&self, state: StateID) -> bool {
-        self.dfa.is_match_state(self.dfa.next_eoi_state(state))
+        self.dfa.matches_at_end(state)
     }
 
     /// True when some continuation (the end included) gives a match that has not been told yet.
     #[inline]
     pub(crate) fn is_live(&self, state: StateID) -> bool {
-        let index = state.as_usize() >> self.dfa.stride2();
-        self.live.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+        self.ended.binary_search(&state).is_err()
     }
 
     /// True when a match may start with `byte` after `before`.
@@ -159,7 +198,7 @@ impl Automaton {
 
     /// Bytes of memory the automata take.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.dfa.memory_usage() + self.nfa.memory_usage() + self.live.len() * 8
+        self.dfa.memory_bytes() + self.nfa.memory_usage() + self.skips.len()
     }
 }
 
@@ -167,7 +206,8 @@ impl Automaton {
 pub(crate) struct Searcher {
     dfa: Dfa,
     starts: [StateID; 5],
-    live: Vec<u64>,
+    /// States from which no match can come any more, sorted: few, for most of them are the dead one.
+    ended: Vec<StateID>,
 }
 
 impl fmt::Debug for Searcher {
@@ -179,10 +219,10 @@ impl fmt::Debug for Searcher {
 impl Searcher {
     pub(crate) fn build(expression: &Expression) -> Result<Searcher, String> {
         let nfa = build_nfa(expression)?;
-        let dfa = build_dfa(&nfa, StartKind::Unanchored)?;
+        let (dfa, classes) = build_dfa(&nfa, StartKind::Unanchored)?;
         let starts = start_states(&dfa, Anchored::No)?;
-        let live = live_states(&dfa, &starts);
-        Ok(Searcher { dfa, starts, live })
+        let ended = ended_states(&dfa, &starts, &classes);
+        Ok(Searcher { dfa, starts, ended })
     }
 
     pub(crate) fn start(&self, before: Before) -> StateID {
@@ -191,16 +231,16 @@ impl Searcher {
 
     /// True when some continuation (the end included) gives a match that has not been told yet.
     pub(crate) fn is_live(&self, state: StateID) -> bool {
-        is_in(&self.live, &self.dfa, state)
+        self.ended.binary_search(&state).is_err()
     }
 
     #[inline]
     pub(crate) fn step(&self, state: &mut StateID, byte: u8) -> Step {
-        step(&self.dfa, state, byte)
+        self.dfa.step(state, byte)
     }
 
     pub(crate) fn matches_at_end(&self, state: StateID) -> bool {
-        self.dfa.is_match_state(self.dfa.next_eoi_state(state))
+        self.dfa.matches_at_end(state)
     }
 
     /// True when the expression matches somewhere in `haystack`.
@@ -217,7 +257,7 @@ impl Searcher {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.dfa.memory_usage()
+        self.dfa.memory_bytes()
     }
 }
 
@@ -229,14 +269,20 @@ fn build_nfa(expression: &Expression) -> Result<thompson::NFA, String> {
     thompson::Compiler::new().configure(config).build_from_hir(&expression.hir).map_err(|e| too_large(&e))
 }
 
-fn build_dfa(nfa: &thompson::NFA, starts: StartKind) -> Result<Dfa, String> {
+/// The table, and a byte of each class that it tells apart.
+fn build_dfa(nfa: &thompson::NFA, starts: StartKind) -> Result<(Dfa, Vec<u8>), String> {
     let config = dense::Config::new()
         .match_kind(MatchKind::LeftmostFirst)
         .start_kind(starts)
         .accelerate(false)
         .dfa_size_limit(Some(DFA_BYTES_MAX))
         .determinize_size_limit(Some(BUILD_BYTES_MAX));
-    dense::Builder::new().configure(config).build_from_nfa(nfa).map_err(|e| too_large(&e))
+    let dense = dense::Builder::new().configure(config).build_from_nfa(nfa).map_err(|e| too_large(&e))?;
+    let classes = dense.byte_classes().representatives(..).filter_map(|u| u.as_u8()).collect();
+    if dense.memory_usage() <= DENSE_BYTES_MAX {
+        return Ok((Dfa::Dense(dense), classes));
+    }
+    Ok((Dfa::Sparse(dense.to_sparse().map_err(|e| too_large(&e))?), classes))
 }
 
 fn too_large(error: &dyn fmt::Display) -> String {
@@ -247,7 +293,7 @@ fn too_large(error: &dyn fmt::Display) -> String {
 }
 
 #[inline]
-fn step(dfa: &Dfa, state: &mut StateID, byte: u8) -> Step {
+fn step(dfa: &impl regex_automata::dfa::Automaton, state: &mut StateID, byte: u8) -> Step {
     *state = dfa.next_state(*state, byte);
     if !dfa.is_special_state(*state) {
         Step::On
@@ -264,16 +310,9 @@ fn start_states(dfa: &Dfa, anchored: Anchored) -> Result<[StateID; 5], String> {
     let mut starts = [StateID::ZERO; 5];
     for (slot, before) in starts.iter_mut().zip(Before::ALL) {
         let config = start::Config::new().anchored(anchored).look_behind(before.example());
-        *slot = dfa.start_state(&config).map_err(|e| format!("no start state: {e}"))?;
+        *slot = dfa.start_state(&config)?;
     }
     Ok(starts)
-}
-
-/// Membership in a set of states, kept as bits by state index.
-#[inline]
-fn is_in(bits: &[u64], dfa: &Dfa, state: StateID) -> bool {
-    let index = state.as_usize() >> dfa.stride2();
-    bits.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
 }
 
 /// NFA states from which a match can come without entering group `secret`.
@@ -306,15 +345,14 @@ fn skipping_states(nfa: &thompson::NFA, secret: Option<u32>) -> Vec<bool> {
     }
 }
 
-/// States from which a match can still come, as bits by state index.
-fn live_states(dfa: &Dfa, starts: &[StateID; 5]) -> Vec<u64> {
-    let index = |s: StateID| s.as_usize() >> dfa.stride2();
+/// States from which no match can come: those that can be reached from a start and can't reach a match.
+fn ended_states(dfa: &Dfa, starts: &[StateID; 5], classes: &[u8]) -> Vec<StateID> {
     let mut seen: Vec<StateID> = Vec::new();
     let mut number: HashMap<StateID, usize> = HashMap::new();
-    let mut from: Vec<Vec<usize>> = Vec::new();
+    let mut from: Vec<Vec<u32>> = Vec::new();
     let mut work: Vec<usize> = Vec::new();
     let mut live: Vec<bool> = Vec::new();
-    let mut add = |s: StateID, seen: &mut Vec<StateID>, from: &mut Vec<Vec<usize>>| -> usize {
+    let mut add = |s: StateID, seen: &mut Vec<StateID>, from: &mut Vec<Vec<u32>>| -> usize {
         *number.entry(s).or_insert_with(|| {
             seen.push(s);
             from.push(Vec::new());
@@ -324,19 +362,17 @@ fn live_states(dfa: &Dfa, starts: &[StateID; 5]) -> Vec<u64> {
     for &s in starts {
         add(s, &mut seen, &mut from);
     }
-    let classes: Vec<u8> = dfa.byte_classes().representatives(..).filter_map(|u| u.as_u8()).collect();
     let mut at = 0;
-    while at < seen.len() {
-        let state = seen[at];
-        let mut ends = dfa.is_match_state(dfa.next_eoi_state(state));
-        for &byte in &classes {
-            let next = dfa.next_state(state, byte);
-            if dfa.is_dead_state(next) {
-                continue;
-            }
-            ends |= dfa.is_match_state(next);
+    while let Some(&state) = seen.get(at) {
+        let mut ends = dfa.matches_at_end(state);
+        for &byte in classes {
+            let mut next = state;
+            let step = dfa.step(&mut next, byte);
+            ends |= step == Step::Matched;
             let n = add(next, &mut seen, &mut from);
-            from[n].push(at);
+            if step != Step::Dead && from[n].last() != Some(&(at as u32)) {
+                from[n].push(at as u32);
+            }
         }
         live.resize(seen.len(), false);
         if ends {
@@ -347,18 +383,12 @@ fn live_states(dfa: &Dfa, starts: &[StateID; 5]) -> Vec<u64> {
     }
     while let Some(n) = work.pop() {
         for &before in &from[n] {
-            if !live[before] {
-                live[before] = true;
-                work.push(before);
+            if !std::mem::replace(&mut live[before as usize], true) {
+                work.push(before as usize);
             }
         }
     }
-    let highest = seen.iter().map(|&s| index(s)).max().unwrap_or(0);
-    let mut bits = vec![0u64; highest / 64 + 1];
-    for (n, &s) in seen.iter().enumerate() {
-        if live[n] {
-            bits[index(s) / 64] |= 1 << (index(s) % 64);
-        }
-    }
-    bits
+    let mut ended: Vec<StateID> = seen.iter().zip(live).filter(|(_, live)| !live).map(|(s, _)| *s).collect();
+    ended.sort();
+    ended
 }

@@ -77,7 +77,7 @@ fn requests_that_are_refused() {
         ("GET /\r\nHost: h\r\n\r\n", 400),
         ("GET  / HTTP/1.1\r\nHost: h\r\n\r\n", 400),
         ("GET / HTTP/1.1 \r\nHost: h\r\n\r\n", 400),
-        ("GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+        ("GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", 505),
         ("G@T / HTTP/1.1\r\nHost: h\r\n\r\n", 400),
         ("GET / HTTP/1.1\nHost: h\n\n", 400),
         ("GET h:80 HTTP/1.1\r\nHost: h\r\n\r\n", 400),

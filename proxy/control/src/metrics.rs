@@ -124,7 +124,7 @@ fn first_byte(e: &mut DescriptorEncoder<'_>, stats: &StatsSnapshot) -> Result<()
     let kind = prometheus_client::metrics::MetricType::Histogram;
     let help = "Time the gateway adds to the first byte of a response's body";
     let mut metric = e.encode_descriptor("added_first_byte", help, Some(&Unit::Seconds), kind)?;
-    let bounds = FIRST_BYTE_US.iter().map(|us| *us as f64 / 1e6).chain([f64::MAX]);
+    let bounds = FIRST_BYTE_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = bounds.zip(stats.first_byte).collect();
     let count = stats.first_byte.iter().sum();
     metric.encode_histogram::<prometheus_client::encoding::NoLabelSet>(

@@ -139,7 +139,7 @@ pub(crate) struct ServeArgs {
     /// Where clients connect; port 0: one that is free
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
-    /// Where everything goes: http://HOST[:PORT][/PATH] or https://…
+    /// Where everything goes: http://HOST:PORT/PATH or https://… (port and path may be left out)
     #[arg(long, value_name = "URL")]
     pub(crate) upstream: Option<UpstreamUrl>,
     #[command(flatten)]

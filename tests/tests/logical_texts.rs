@@ -5,9 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::{Arc, OnceLock};
+use std::{fs, path::PathBuf};
 
-use sluice_engine::{CompileOptions, Format, Masker, MaskerOptions, Ruleset, Scratch};
+use sluice_engine::{CompileOptions, Format, Masker, MaskerOptions, OnError, Ruleset, Scratch};
 use sluice_patterns::PackSet;
+use sluice_tests::checkout;
 use sluice_tests::llm::Field;
 use sluice_tests::planted::Planted;
 
@@ -78,6 +80,44 @@ fn cut_everywhere(field: Field) {
         faults.extend(fault);
     }
     assert!(faults.is_empty(), "{field:?}\n{}", faults.join("\n"));
+}
+
+#[test]
+fn the_corpus_is_masked_the_same_for_every_chunking() {
+    /// As much of each file as is taken.
+    const FILE_BYTES_MAX: usize = 128 * 1024;
+    let test = "the_corpus_is_masked_the_same_for_every_chunking";
+    let Some(shared) = checkout::shared() else {
+        checkout::skip(test, "no corpus beside the checkout (SLUICE_SHARED)");
+        return;
+    };
+    let clean = fs::read_dir(shared.join("corpus/clean")).expect("clean traffic");
+    let mut files: Vec<PathBuf> = clean.map(|entry| entry.expect("an entry").path()).collect();
+    files.push(shared.join("corpus/dev.jsonl"));
+    let options = || MaskerOptions { on_error: OnError::Text, ..MaskerOptions::default() };
+    let run = |format, body: &[u8], chunk: usize| {
+        let (mut masker, mut scratch, mut out) =
+            (Masker::new(&ruleset(), format, options()), Scratch::new(), Vec::new());
+        for part in body.chunks(chunk) {
+            masker.push(&mut scratch, part, &mut out).expect("what can't be read is text");
+        }
+        masker.finish(&mut scratch, &mut out).expect("what can't be read is text");
+        out
+    };
+    for file in files {
+        let bytes = fs::read(&file).expect("a file of the corpus");
+        let body = &bytes[..bytes.len().min(FILE_BYTES_MAX)];
+        for format in [Format::Text, Format::Auto] {
+            let whole = run(format, body, body.len());
+            for chunk in [1, 2, 3, 7, 64, 4096] {
+                assert!(
+                    run(format, body, chunk) == whole,
+                    "{}: {format:?} in chunks of {chunk}",
+                    file.display()
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -18,28 +18,37 @@ PLANTED = json.loads((ROOT / "tests/cases/planted.json").read_text())
 FRAGMENT_BYTES = 8
 
 
-class Gateway:
-    """`sluice serve` on a port of its own."""
+BINARY = os.environ.get("SLUICE_BIN", str(ROOT / "target/debug/sluice"))
 
-    def __init__(self, upstream):
-        binary = os.environ.get("SLUICE_BIN", str(ROOT / "target/debug/sluice"))
-        command = [binary, "serve", "--listen", "127.0.0.1:0", "--upstream", upstream, "--allow-anonymous",
-                   "--admin", "127.0.0.1:0"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.url = None
+
+class Server:
+    """The binary, on ports of its own; `addresses` are those it printed, by name."""
+
+    def __init__(self, *arguments, names):
+        self.process = subprocess.Popen(
+            [BINARY, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.addresses = {}
         for line in self.process.stdout:
-            found = re.search(r"(http://[0-9.:]+)", line)
-            if found and "gateway" in line.lower():
-                self.url = found[1]
-            if found and "admin" in line.lower():
-                self.admin = found[1]
-            if self.url and hasattr(self, "admin"):
+            found = re.match(r"sluice: (\w+) on (http://[0-9.:]+)", line)
+            if found:
+                self.addresses[found[1]] = found[2]
+            if names <= self.addresses.keys():
                 return
-        raise RuntimeError("sluice serve ended before it listened")
+        raise RuntimeError("sluice ended before it listened")
 
     def stop(self):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+
+
+class Gateway(Server):
+    """`sluice serve`."""
+
+    def __init__(self, upstream):
+        arguments = ["--listen", "127.0.0.1:0", "--upstream", upstream, "--allow-anonymous", "--admin", "127.0.0.1:0"]
+        super().__init__("serve", *arguments, names={"gateway", "admin"})
+        self.url = self.addresses["gateway"]
 
 
 @pytest.fixture(scope="session")

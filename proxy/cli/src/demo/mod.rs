@@ -20,6 +20,7 @@ mod upstream;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use axum::serve::ListenerExt;
 use sluice_data::{GatewayConfig, UpstreamUrl};
 use sluice_engine::CompileOptions;
 use sluice_policy::Access;
@@ -44,6 +45,8 @@ pub(crate) fn run(args: &DemoArgs, terminal: &Terminal) -> Result<u8, Failure> {
         let listener = bind(args.llm, LLM_PORT).await?;
         let llm = listener.local_addr().map_err(Failure::work)?;
         tokio::spawn(async move {
+            // An answer is many small writes: each leaves at once.
+            let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
             if let Err(e) = axum::serve(listener, upstream::router()).await {
                 eprintln!("sluice: the fake upstream ended: {e}");
             }

@@ -48,7 +48,10 @@ pub(crate) fn run(args: &ScanArgs, terminal: &Terminal) -> Result<u8, Failure> {
     let bar = progress(terminal);
     match scanner.scan_all(&args.files, &bar) {
         Ok(()) => {}
-        Err(e) if e.kind() == ErrorKind::BrokenPipe => return Ok(0),
+        // Whoever read the output has enough; what was found still counts.
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => {
+            return Ok(if args.fail && scanner.found > 0 { FOUND } else { 0 });
+        }
         Err(e) => return Err(Failure::work(format!("can't write the output: {e}"))),
     }
     bar.finish_and_clear();
@@ -57,6 +60,11 @@ pub(crate) fn run(args: &ScanArgs, terminal: &Terminal) -> Result<u8, Failure> {
         (0, false) => Ok(0),
         (n, _) => Err(Failure::usage(format!("{n} files could not be read"))),
     }
+}
+
+/// Regular files of a walk; of what is named, all but directories: a named pipe or `<(…)` is read as well.
+fn is_scanned(entry: &ignore::DirEntry) -> bool {
+    entry.file_type().is_some_and(|t| t.is_file() || (entry.depth() == 0 && !t.is_dir()))
 }
 
 fn progress(terminal: &Terminal) -> ProgressBar {
@@ -89,7 +97,7 @@ impl<W: Write> Scanner<W> {
             // Files that are named are scanned whatever they are; only a walk leaves some out.
             for entry in WalkBuilder::new(root).sort_by_file_name(Ord::cmp).require_git(false).build() {
                 match entry {
-                    Ok(entry) if entry.file_type().is_some_and(|t| t.is_file()) => {
+                    Ok(entry) if is_scanned(&entry) => {
                         bar.set_message(format!("{} values", self.found));
                         self.scan_file(entry.path())?;
                         bar.inc(1);

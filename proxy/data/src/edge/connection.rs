@@ -161,6 +161,17 @@ impl Writer {
     }
 }
 
+/// Closes a connection as one: dropped by itself, a writing half would end its side in good order first.
+pub(crate) fn close(reader: Reader, writer: Writer) {
+    match (reader.io, writer.io) {
+        (ReadIo::Tcp(read), WriteIo::Tcp(write)) => drop(read.reunite(write)),
+        (ReadIo::Server(read), WriteIo::Server(write)) => drop(read.reunite(write)),
+        (ReadIo::Client(read), WriteIo::Client(write)) => drop(read.reunite(write)),
+        // Halves of one connection are of one kind.
+        (read, write) => drop((read, write)),
+    }
+}
+
 async fn flushed<W: AsyncWriteRent>(io: &mut W, bytes: Vec<u8>) -> BufResult<usize, Vec<u8>> {
     let (result, bytes) = io.write_all(bytes).await;
     match result {

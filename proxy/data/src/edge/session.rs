@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 use sluice_audit::{RequestId, RequestIds};
 use sluice_engine::{Ruleset, Scratch};
 
-use super::connection::{IoFault, Reader, Writer};
+use super::connection::{IoFault, Reader, Writer, close};
 use super::signal::Signal;
 use super::upstream::{ConnectFault, Pool, Upstream};
 use crate::codec::body::{BodyDecoder, Coding, Framing};
@@ -91,6 +91,7 @@ pub(crate) async fn serve(
                 ShardStats::count(&context.stats.aborted, 1);
                 if !head.is_1_1 {
                     reset(socket);
+                    close(reader, writer);
                 }
                 return;
             }

@@ -11,6 +11,15 @@ use crate::pack::read_text;
 use crate::{Pack, builtin};
 
 /// One or more packs, in the order in which overlaps of equal rules are settled.
+///
+/// ```
+/// use sluice_patterns::PackSet;
+///
+/// let packs = PackSet::load(&["builtin:pii"])?;
+/// assert!(packs.packs()[0].rules.iter().any(|rule| rule.rule.id == "email"));
+/// assert!(PackSet::load(&["builtin:nothing"]).is_err());
+/// # Ok::<(), sluice_patterns::SetError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct PackSet {
     packs: Vec<Pack>,

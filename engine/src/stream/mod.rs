@@ -107,6 +107,53 @@ impl Scratch {
 }
 
 /// The scan state of one logical text.
+///
+/// ```
+/// use sluice_engine::{Action, CompileOptions, Confidence, Event, Pattern, Rule, Ruleset, Scratch, Sink};
+/// use sluice_engine::{Strategy, Stream, StreamOptions, Suppress};
+///
+/// #[derive(Default)]
+/// struct Masked(Vec<u8>);
+///
+/// impl Sink for Masked {
+///     fn pass(&mut self, bytes: &[u8]) {
+///         self.0.extend_from_slice(bytes);
+///     }
+///     fn emit(&mut self, bytes: &[u8]) {
+///         self.0.extend_from_slice(bytes);
+///     }
+///     fn skip(&mut self, _len: usize) {}
+///     fn event(&mut self, event: &Event) {
+///         assert_eq!(event.input, 2..14);
+///     }
+/// }
+///
+/// let rule = Rule {
+///     id: "acme-key".into(),
+///     entity: "acme_key".into(),
+///     description: "Acme API key".into(),
+///     pattern: Pattern::Regex(r"\bacme_[0-9]{7}\b".into()),
+///     keywords: Vec::new(),
+///     near: 0,
+///     validators: Vec::new(),
+///     suppress: Suppress::default(),
+///     max_len: None,
+///     confidence: Confidence::High,
+///     action: Action::Mask,
+///     labels: Vec::new(),
+///     strategy: Strategy::Label,
+///     priority: None,
+/// };
+/// let ruleset = Ruleset::compile(vec![rule], &CompileOptions::default())?;
+/// let (mut scratch, mut masked) = (Scratch::new(), Masked::default());
+/// let mut stream = Stream::new(&ruleset, StreamOptions::default());
+/// stream.push(&mut scratch, b"k=ac", &mut masked);
+/// assert_eq!(masked.0, b"k=");
+/// stream.push(&mut scratch, b"me_1234567;", &mut masked);
+/// stream.finish(&mut scratch, &mut masked);
+/// assert_eq!(masked.0, b"k=[acme_key];");
+/// # Ok::<(), sluice_engine::CompileError>(())
+/// ```
 pub struct Stream {
     ruleset: Arc<Ruleset>,
     scan: Scan,

@@ -8,10 +8,10 @@
 //! * [`Stream`] scans one logical text and tells a [`Sink`] what passes, what is replaced, and what was found.
 //! * [`Masker`] takes a whole body in a [`Format`] (text, JSON, NDJSON, SSE, form), finds the logical texts in
 //!   it, and writes the same format back.
-#![forbid(unsafe_code)]
 
 mod compile;
 mod format;
+mod kernel;
 mod mask;
 #[cfg(any(test, feature = "oracle"))]
 pub mod oracle;
@@ -21,6 +21,7 @@ mod stream;
 mod validate;
 
 pub use format::{Finding, Format, FormatError, FormatErrorKind, Masker, MaskerOptions, OnError};
+pub use kernel::InstructionSet;
 pub use mask::{Strategy, StrategyError, TokenKey};
 pub use rule::{Action, Confidence, Field, Pattern, Rule, RuleError, Suppress, Validator};
 pub use ruleset::{CompileError, CompileOptions, Prefilter, RuleId, Ruleset};

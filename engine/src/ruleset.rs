@@ -5,9 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::compile::automaton::{Automaton, Before, Searcher};
+use crate::compile::automaton::{Automaton, Searcher};
 use crate::compile::expression::{Expression, RULE_LEN_MAX};
-use crate::compile::prefilter::{KEYWORD_LEN_MAX, Prefilter as Starts, Trigger};
+use crate::compile::prefilter::{KEYWORD_LEN_MAX, Prefilter as Starts};
+use crate::compile::symbol::Model;
+use crate::compile::window::Trigger;
+use crate::kernel::InstructionSet;
 use crate::mask::{Strategy, TokenKey};
 use crate::rule::{Action, Confidence, Field, Pattern, Rule, RuleError, Validator};
 
@@ -17,6 +20,8 @@ const NEAR_MAX: usize = 1024;
 const ENCLOSURE_LEN_MAX: usize = 1024;
 /// Fewer rules are not worth another thread.
 const RULES_A_THREAD_MIN: usize = 16;
+/// The most openings of an enclosed rule that usual traffic may be expected to have a mebibyte.
+const ENCLOSED_PER_MIB_MAX: f64 = 20_000.0;
 /// Longest entity, in bytes.
 const ENTITY_LEN_MAX: usize = 64;
 
@@ -31,6 +36,8 @@ pub struct CompileOptions {
     pub strategy: Option<Strategy>,
     /// The key of [`Strategy::Token`]; a rule that needs it and has none is an error.
     pub token_key: Option<TokenKey>,
+    /// In place of the best that the machine has; one that it has not is ignored. What is found is the same.
+    pub instruction_set: Option<InstructionSet>,
 }
 
 /// Compiled rules: immutable, shared by all threads.
@@ -61,8 +68,6 @@ pub(crate) struct CompiledRule {
     /// In lower case.
     pub(crate) keywords: Vec<Vec<u8>>,
     pub(crate) near: usize,
-    /// The keyword was seen before a candidate exists.
-    pub(crate) gated: bool,
     pub(crate) validators: Vec<Validator>,
     pub(crate) exact: HashSet<Vec<u8>>,
     pub(crate) suppress: Vec<Searcher>,
@@ -79,21 +84,16 @@ impl CompiledRule {
 }
 
 /// How the starts of a rule's matches are found: what it costs on text without a match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Prefilter {
-    /// By so many literals that every match begins with, all rules' in one pass.
-    Literals(usize),
-    /// Only near one of its keywords, by first byte.
-    Armed,
-    /// Everywhere, where look-behind and first byte allow it: at so many of 256 bytes after a non-word byte, and
-    /// at so many after a word byte. Each start costs a few steps of the rule's automaton.
-    FirstByte {
-        /// After a byte that is not of `\w`.
-        at_word_start: usize,
-        /// After a byte of `\w`.
-        in_word: usize,
-    },
+pub struct Prefilter {
+    /// Sequences of up to 16 byte sets of which every match has one.
+    pub windows: usize,
+    /// They stand at the start of the match; else behind a run of common bytes at its start.
+    pub at_start: bool,
+    /// Candidates that usual traffic (streams, traces, logs, code) is expected to have a mebibyte. Each costs tens
+    /// of steps of the rule's automaton.
+    pub candidates_per_mib: f64,
 }
 
 /// Every fault of a list of rules.
@@ -137,7 +137,8 @@ impl Ruleset {
         let mut errors = Vec::new();
         let (mut kept, mut compiled, mut triggers) = (Vec::new(), Vec::new(), Vec::new());
         let mut ids = HashSet::new();
-        let built = compile_all(&rules, options);
+        let model = Model::new();
+        let built = compile_all(&rules, options, &model);
         for (index, (rule, (built, faults))) in rules.into_iter().zip(built).enumerate() {
             if rule.action != Action::Off && !ids.insert(rule.id.clone()) {
                 let reason = format!("the id `{}` is taken by another rule", rule.id);
@@ -153,12 +154,11 @@ impl Ruleset {
         if !errors.is_empty() {
             return Err(CompileError { errors });
         }
-        let prefilter = Starts::build(&triggers).map_err(|reason| CompileError {
-            errors: vec![RuleError { rule: 0, field: Field::Regex, reason }],
-        })?;
-        let near_max = compiled.iter().filter(|c| !c.gated).map(|c| c.near).max().unwrap_or(0);
+        let set = options.instruction_set.unwrap_or_else(InstructionSet::best);
+        let prefilter = Starts::build(triggers, &model, set);
+        let near_max = compiled.iter().map(|c: &CompiledRule| c.near).max().unwrap_or(0);
         Ok(Arc::new(Ruleset {
-            history: near_max + prefilter.lead_len_max() + 1,
+            history: near_max + prefilter.reach + 2,
             rules: kept,
             compiled,
             prefilter,
@@ -187,6 +187,12 @@ impl Ruleset {
         self.compiled.get(id.0 as usize).map(|r| r.starts)
     }
 
+    /// The instruction set that its first stage uses.
+    #[must_use]
+    pub fn instruction_set(&self) -> InstructionSet {
+        self.prefilter.tables.instruction_set()
+    }
+
     /// Bytes of memory that one rule's automata take.
     #[must_use]
     pub fn rule_memory_bytes(&self, id: RuleId) -> usize {
@@ -203,7 +209,7 @@ impl Ruleset {
 type Built = (Option<(CompiledRule, Trigger)>, Vec<RuleError>);
 
 /// Compiles each rule that is not off, on as many threads as there are cores: automata take most of a start.
-fn compile_all(rules: &[Rule], options: &CompileOptions) -> Vec<Built> {
+fn compile_all(rules: &[Rule], options: &CompileOptions, model: &Model) -> Vec<Built> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
@@ -212,8 +218,10 @@ fn compile_all(rules: &[Rule], options: &CompileOptions) -> Vec<Built> {
         {
             let mut errors = Vec::new();
             let mut faults = Faults { rule: index, errors: &mut errors };
-            let built =
-                if rule.action == Action::Off { None } else { compile_rule(rule, options, &mut faults) };
+            let built = match rule.action {
+                Action::Off => None,
+                Action::Mask | Action::Label => compile_rule(rule, options, model, &mut faults),
+            };
             done.push((index, (built, errors)));
         }
         done
@@ -252,6 +260,7 @@ impl Faults<'_> {
 fn compile_rule(
     rule: &Rule,
     options: &CompileOptions,
+    model: &Model,
     faults: &mut Faults<'_>,
 ) -> Option<(CompiledRule, Trigger)> {
     check_names(rule, faults);
@@ -277,36 +286,18 @@ fn compile_rule(
     let expression = expression?;
     let len_max = match_len_max(rule, &expression, end.is_some(), faults)?;
     let automaton = faults.take(field, Automaton::build(&expression))?;
-    let leads = expression.leads().unwrap_or_default();
-    if end.is_some() && leads.literals.is_empty() {
-        faults.add(Field::Begin, "an enclosed rule must begin with a literal of two bytes or more".into());
-    }
     if end.is_some() && rule.action == Action::Label {
         faults.add(Field::Begin, "an enclosed value can only be masked: use `regex` for a label".into());
     }
-    let place = automaton.place;
-    // A keyword that stands before the match is known when the candidate begins; one that may also stand between
-    // the match's start and the value's is looked for afterwards.
-    let gated = rule.near > 0 && !keywords.is_empty() && place.before == Some(0) && leads.literals.is_empty();
-    let first = if leads.literals.is_empty() { first_bytes(&automaton) } else { Vec::new() };
-    let in_value = end.is_some()
-        || leads.literals.iter().any(|l| place.before_min < leads.behind_max + l.len().saturating_sub(1));
-    let count = |before: Before| first.get(before as usize).map_or(0, |f| f.iter().filter(|b| **b).count());
-    let starts = match (leads.literals.len(), gated) {
-        (0, true) => Prefilter::Armed,
-        (0, false) => {
-            Prefilter::FirstByte { at_word_start: count(Before::Other), in_word: count(Before::Word) }
-        }
-        (n, _) => Prefilter::Literals(n),
+    let trigger = Trigger::of(&expression, &automaton, model);
+    let starts = Prefilter {
+        windows: trigger.paths().count(),
+        at_start: trigger.inside.is_empty(),
+        candidates_per_mib: trigger.paths().map(|p| f64::from(p.chance)).sum::<f64>() * f64::from(1 << 20),
     };
-    let trigger = Trigger {
-        leads,
-        keywords: if gated { keywords.clone() } else { Vec::new() },
-        near: rule.near as u32,
-        lead_in_value: in_value && rule.action == Action::Mask,
-        second: (!first.is_empty() && expression.len_min >= 2).then(|| automaton.second_bytes()),
-        first,
-    };
+    if end.is_some() && (!starts.at_start || starts.candidates_per_mib > ENCLOSED_PER_MIB_MAX) {
+        faults.add(Field::Begin, "an enclosed rule must begin with something rare: a literal of two bytes or more".into());
+    }
     let bytes = |list: &[String]| list.iter().map(|s| s.as_bytes().to_vec()).collect();
     let compiled = CompiledRule {
         automaton,
@@ -324,7 +315,6 @@ fn compile_rule(
         entity: rule.entity.clone(),
         keywords,
         near: rule.near,
-        gated,
         validators: rule.validators.clone(),
         exact: rule.suppress.exact.iter().map(|s| s.as_bytes().to_vec()).collect(),
         suppress,
@@ -417,9 +407,4 @@ fn match_len_max(
         Some(len) => format!("its matches can have {len} bytes: give a `max_len` of at most {RULE_LEN_MAX}"),
     };
     faults.take(Field::Regex, len.ok_or(reason))
-}
-
-fn first_bytes(automaton: &Automaton) -> Vec<[bool; 256]> {
-    let of = |before| std::array::from_fn(|b| automaton.may_start(before, b as u8));
-    Before::ALL.into_iter().map(of).collect()
 }

@@ -161,7 +161,7 @@ impl Pack {
         let rules = self.rules.iter().map(|r| r.rule.clone()).collect();
         // Whether a key is at hand is known only where the pack is used.
         let options =
-            CompileOptions { strategy: None, token_key: TokenKey::new(vec![0; TokenKey::BYTES_MIN]) };
+            CompileOptions { token_key: TokenKey::new(vec![0; TokenKey::BYTES_MIN]), ..CompileOptions::default() };
         let Err(error) = Ruleset::compile(rules, &options) else { return Ok(()) };
         let place = |e: &sluice_engine::RuleError| {
             let rule = self.rules.get(e.rule)?;

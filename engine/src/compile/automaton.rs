@@ -16,6 +16,7 @@ use regex_automata::nfa::thompson::{self, State, WhichCaptures, pikevm::PikeVM};
 use regex_automata::util::primitives::StateID;
 use regex_automata::util::start;
 use regex_automata::{Anchored, MatchKind};
+use regex_syntax::hir::Hir;
 
 use super::expression::{Expression, Place};
 
@@ -107,6 +108,8 @@ pub(crate) struct Automaton {
     starts: [StateID; 5],
     /// States from which no match can come any more, sorted: few, for most of them are the dead one.
     ended: Vec<StateID>,
+    /// A byte of each class that the table tells apart.
+    pub(crate) classes: Vec<u8>,
     pub(crate) nfa: thompson::NFA,
     pub(crate) pike: PikeVM,
     pub(crate) secret: Option<u32>,
@@ -142,11 +145,23 @@ impl Automaton {
             dfa,
             starts,
             ended,
+            classes,
             nfa,
             pike,
             secret: expression.secret,
             place: expression.place,
             skips,
+        })
+    }
+
+    /// An automaton of the parts one after another, for what can be told of their bytes.
+    pub(crate) fn of_parts(parts: &[Hir]) -> Result<Automaton, String> {
+        Automaton::build(&Expression {
+            hir: Hir::concat(parts.to_vec()),
+            place: Place::WHOLE,
+            secret: None,
+            len_min: 1,
+            len_max: None,
         })
     }
 
@@ -174,26 +189,6 @@ impl Automaton {
     pub(crate) fn may_start(&self, before: Before, byte: u8) -> bool {
         let mut state = self.start(before);
         self.step(&mut state, byte) != Step::Dead && self.is_live(state)
-    }
-
-    /// Bytes that a match may have as its second.
-    pub(crate) fn second_bytes(&self) -> Box<[bool; 256]> {
-        let mut second = Box::new([false; 256]);
-        let mut seen: Vec<StateID> = Vec::new();
-        for (start, byte) in self.starts.iter().flat_map(|s| (0..=255u8).map(move |b| (*s, b))) {
-            let mut state = start;
-            if self.step(&mut state, byte) == Step::Dead || !self.is_live(state) || seen.contains(&state) {
-                continue;
-            }
-            seen.push(state);
-            for next in 0..=255u8 {
-                let mut after = state;
-                // A match that ended before the byte goes on with any.
-                let step = self.step(&mut after, next);
-                second[next as usize] |= step == Step::Matched || step != Step::Dead && self.is_live(after);
-            }
-        }
-        second
     }
 
     /// Bytes of memory the automata take.

@@ -1,23 +1,13 @@
 //! A rule's expression, parsed: what can be told from its syntax alone.
 //!
-//! Three things are wanted of the syntax tree before automata are built: the literals that every match begins
-//! with (the prefilter), how far behind the start of a match its value can begin (the hold-back), and how long
-//! a match can get.
+//! Two things are wanted of the syntax tree before automata are built: how far behind the start of a match its
+//! value can begin (the hold-back), and how long a match can get.
 
 use regex_syntax::ParserBuilder;
-use regex_syntax::hir::literal::{ExtractKind, Extractor};
-use regex_syntax::hir::{Class, ClassBytes, Hir, HirKind, Literal};
+use regex_syntax::hir::{Hir, HirKind};
 
 /// The most bytes a match may have before it is decided; also the bound of what a stream may hold for a rule.
 pub(crate) const RULE_LEN_MAX: usize = 16 * 1024;
-/// The most literals kept of one rule.
-const LEADS_MAX: usize = 256;
-/// A shorter lead is no prefilter.
-const LEAD_LEN_MIN: usize = 2;
-/// Longer leads are cut: the automaton confirms the rest.
-const LEAD_LEN_MAX: usize = 24;
-/// The most bytes of a guard before the leads.
-const GUARD_LEN_MAX: usize = 4;
 /// Deepest nesting of an expression.
 const NEST_MAX: u32 = 100;
 /// The group that holds the value.
@@ -48,7 +38,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    const WHOLE: Place = Place { before_min: 0, before: Some(0), after: Some(0) };
+    pub(crate) const WHOLE: Place = Place { before_min: 0, before: Some(0), after: Some(0) };
     const ANYWHERE: Place = Place { before_min: 0, before: None, after: None };
 }
 
@@ -72,68 +62,6 @@ impl Expression {
         let place = if secret.is_some() { place(&hir).unwrap_or(Place::ANYWHERE) } else { Place::WHOLE };
         Ok(Expression { hir, place, secret, len_min, len_max })
     }
-
-    /// Literals of which every match has one at or near its start, if there is such a set of a useful kind.
-    ///
-    /// What stands before them may be a guard such as `(?:^|[^\w-])`: short, and not of the value, so that
-    /// nothing before a literal ever needs to be held.
-    pub(crate) fn leads(&self) -> Option<Leads> {
-        let own = prefix_literals(&self.hir).map(|literals| Leads { literals, behind_min: 0, behind_max: 0 });
-        if own.is_some() || self.secret.is_none() {
-            return own;
-        }
-        let HirKind::Concat(parts) = self.hir.kind() else { return None };
-        let (mut behind_min, mut behind_max) = (0, 0);
-        for (index, part) in parts.iter().enumerate() {
-            if index > 0 {
-                let rest = Hir::concat(parts.get(index..)?.to_vec());
-                if let Some(literals) = prefix_literals(&rest) {
-                    return Some(Leads { literals, behind_min, behind_max });
-                }
-            }
-            if place(part).is_some() {
-                return None;
-            }
-            behind_min += part.properties().minimum_len()?;
-            behind_max += part.properties().maximum_len().filter(|len| *len <= GUARD_LEN_MAX)?;
-            if behind_max > GUARD_LEN_MAX {
-                return None;
-            }
-        }
-        None
-    }
-}
-
-/// The literals of a rule's prefilter.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Leads {
-    /// In lower case; none begins with another.
-    pub(crate) literals: Vec<Vec<u8>>,
-    /// Bytes of the match before the literal: at least.
-    pub(crate) behind_min: usize,
-    /// At most.
-    pub(crate) behind_max: usize,
-}
-
-/// Literals, in lower case, of which every match begins with one (case ignored).
-fn prefix_literals(hir: &Hir) -> Option<Vec<Vec<u8>>> {
-    let mut extractor = Extractor::new();
-    extractor.kind(ExtractKind::Prefix).limit_total(LEADS_MAX).limit_literal_len(LEAD_LEN_MAX);
-    let seq = extractor.extract(&fold(hir));
-    let mut leads: Vec<Vec<u8>> = seq.literals()?.iter().map(|l| l.as_bytes().to_ascii_lowercase()).collect();
-    if leads.iter().any(|l| l.len() < LEAD_LEN_MIN) || leads.is_empty() {
-        return None;
-    }
-    leads.sort();
-    // A lead that begins with another one of the same rule would find the same start twice. Sorted, such a one
-    // follows, perhaps behind others of the same kind.
-    let mut kept: Vec<Vec<u8>> = Vec::with_capacity(leads.len());
-    for lead in leads {
-        if !kept.last().is_some_and(|k| lead.starts_with(k)) {
-            kept.push(lead);
-        }
-    }
-    Some(kept)
 }
 
 fn syntax_reason(error: &regex_syntax::Error) -> String {
@@ -201,54 +129,9 @@ fn place(hir: &Hir) -> Option<Place> {
     }
 }
 
-/// The same expression with each class of one letter's two cases as that letter in lower case, so that literals
-/// of case-insensitive expressions are seen as one literal and not as all its spellings.
-fn fold(hir: &Hir) -> Hir {
-    match hir.kind() {
-        HirKind::Class(Class::Bytes(class)) => match one_letter(class) {
-            Some(letter) => Hir::literal([letter]),
-            None => hir.clone(),
-        },
-        HirKind::Literal(Literal(bytes)) => Hir::literal(bytes.to_ascii_lowercase()),
-        HirKind::Repetition(r) => Hir::repetition(r.with(fold(&r.sub))),
-        HirKind::Capture(c) => fold(&c.sub),
-        HirKind::Concat(subs) => Hir::concat(subs.iter().map(fold).collect()),
-        HirKind::Alternation(subs) => Hir::alternation(subs.iter().map(fold).collect()),
-        HirKind::Empty | HirKind::Class(Class::Unicode(_)) | HirKind::Look(_) => hir.clone(),
-    }
-}
-
-fn one_letter(class: &ClassBytes) -> Option<u8> {
-    let bytes: Vec<u8> = class.iter().flat_map(|r| r.start()..=r.end()).take(3).collect();
-    match bytes.as_slice() {
-        [one] => Some(one.to_ascii_lowercase()),
-        [upper, lower] if upper.to_ascii_lowercase() == *lower && upper != lower => Some(*lower),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn leads(text: &str) -> Vec<String> {
-        let leads = Expression::parse(text).unwrap().leads().unwrap_or_default();
-        leads.literals.into_iter().map(|l| String::from_utf8(l).unwrap()).collect()
-    }
-
-    #[test]
-    fn leads_of_expressions() {
-        assert_eq!(leads(r"\bghp_[A-Za-z0-9]{36}\b"), ["ghp_"]);
-        assert_eq!(leads(r"(?i)\bpass[a-z]+="), ["pass"]);
-        assert_eq!(leads(r"(?i)api[_-]?key"), ["api-key", "api_key", "apikey"]);
-        assert_eq!(leads(r"(?:AKIA|ASIA)[A-Z2-7]{16}"), ["akia", "asia"]);
-        assert_eq!(leads(r"a\s*=").len(), 7);
-        assert_eq!(leads(r"[\w.]+@x"), Vec::<String>::new());
-        assert_eq!(leads(r"(?:ab|abc)x"), ["abcx", "abx"]);
-        let guarded = Expression::parse(r"(?:^|[^a-z])(?P<secret>sl\.[a-z]+)").unwrap().leads().unwrap();
-        assert_eq!(guarded, Leads { literals: vec![b"sl.".to_vec()], behind_min: 0, behind_max: 1 });
-        assert_eq!(leads(r"(?P<secret>[a-z]sl\.[a-z]+)"), Vec::<String>::new());
-    }
 
     #[test]
     fn places_of_values() {

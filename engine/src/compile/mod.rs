@@ -3,4 +3,7 @@
 pub(crate) mod automaton;
 pub(crate) mod expression;
 pub(crate) mod prefilter;
+pub(crate) mod path;
+pub(crate) mod symbol;
 pub(crate) mod tracker;
+pub(crate) mod window;

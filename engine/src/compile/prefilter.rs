@@ -1,268 +1,227 @@
 //! One pass that finds where candidates of any rule may start.
 //!
-//! A rule whose matches begin with one of a few literals is *led*: an Aho-Corasick automaton over all such leads,
-//! ASCII case ignored, tells its starts. Any other rule is tried where a table by look-behind and first byte
-//! allows it. A rule of the second kind whose value must follow a keyword within some distance is tried only
-//! where that keyword, found by the same automaton, has *armed* it.
+//! ```text
+//!   bytes ──► symbols ──► kernel ──► (place, buckets) ──► gate ──► (rule, start) ──► the rule's automaton
+//!              6 bits     8 bytes        32 bits         16 bytes, exact
+//! ```
+//! A rule's windows ([`window`](super::window)) are put into 32 buckets such that the buckets' windows together stay
+//! rare. Behind each bucket stands a *gate*: by position and byte, a bit for each of its windows; the conjunction
+//! over up to sixteen bytes leaves those that are there in full. A stage may pass what a later one takes out, never
+//! the other way round.
 //!
-//! At the end of a chunk a lead may be cut. What of the text could still grow into one is told by
-//! [`Prefilter::cut_leads`], for only there does it matter.
+//! At the end of what has come, symbols and gates that would need more bytes say yes: what remains there are the
+//! candidates that a continuation could still make ([`Prefilter::gate`] with the bytes there are).
 
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hasher};
-
-use aho_corasick::automaton::{Automaton as _, StateID};
-use aho_corasick::dfa::DFA;
-use aho_corasick::{Anchored, MatchKind};
 
 use super::automaton::Before;
-use super::expression::Leads;
+use super::path::{PATH_LEN, Path};
+use super::symbol::{ByteSet, Model, SymbolSet, WILD, bits};
+use super::window::{Run, Trigger, WINDOW_LEN};
+use crate::kernel::{InstructionSet, Tables};
 
 /// Longest keyword, in bytes.
 pub(crate) const KEYWORD_LEN_MAX: usize = 64;
 
-/// FNV-1a: the keys are a few bytes of packs, not of traffic, so nobody can choose them to collide.
-#[derive(Default)]
-struct Fnv(u64);
+const BUCKETS: usize = 32;
 
-impl Hasher for Fnv {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
-        }
-    }
-}
-
-/// What an occurrence of a literal means for a rule.
+/// What a window means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hit {
-    /// The rule's match may start where the literal does, or so many bytes before it.
-    Lead { rule: u32, behind_min: u8, behind_max: u8 },
-    /// The rule's matches may start up to `near` bytes after the literal's start.
-    Keyword { rule: u32, near: u32 },
-}
-
-/// A rule of which a lead may have begun.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CutLead {
+pub(crate) struct Target {
     pub(crate) rule: u32,
-    pub(crate) behind_min: u8,
-    pub(crate) behind_max: u8,
+    /// For an inner window: index into [`Prefilter::runs`].
+    pub(crate) run: Option<u32>,
 }
 
-/// How one rule's starts are found.
-#[derive(Debug, Default)]
-pub(crate) struct Trigger {
-    /// No literals: by first byte.
-    pub(crate) leads: Leads,
-    /// Keywords that arm the rule, and the distance; empty: always armed.
-    pub(crate) keywords: Vec<Vec<u8>>,
-    pub(crate) near: u32,
-    /// True when a cut lead may already hold bytes of the value.
-    pub(crate) lead_in_value: bool,
-    /// For a rule without leads: whether it may start, by look-behind and byte.
-    pub(crate) first: Vec<[bool; 256]>,
-    /// For a rule without leads whose matches have two bytes or more: what the second can be.
-    pub(crate) second: Option<Box<[bool; 256]>>,
+/// A rule's run before an inner window.
+#[derive(Debug)]
+pub(crate) struct RuleRun {
+    pub(crate) rule: u32,
+    pub(crate) run: Run,
+    first: Vec<ByteSet>,
 }
 
-/// The compiled prefilter of a ruleset.
+impl RuleRun {
+    /// True when a match may begin with `byte` after `before`.
+    #[inline]
+    pub(crate) fn may_start(&self, before: Option<u8>, byte: u8) -> bool {
+        self.first.get(Before::of(before) as usize).is_some_and(|f| f.has(byte))
+    }
+}
+
+/// The windows of one bucket, told apart by all their bytes.
+struct Gate {
+    targets: Vec<Target>,
+    /// Words of 64 windows.
+    words: usize,
+    /// By byte: its class within this bucket.
+    class: Box<[u8; 256]>,
+    classes: usize,
+    /// By word, position and class: the windows that allow it.
+    allowed: Vec<u64>,
+}
+
+/// The first stages of the scan, for all rules.
 pub(crate) struct Prefilter {
-    literals: Option<DFA>,
-    start: StateID,
-    hits: Vec<(u32, Vec<Hit>)>,
-    /// By look-behind and byte: index into `lists`; 0 is none.
-    first: Box<[[u16; 256]; 5]>,
-    lists: Vec<Vec<u32>>,
-    /// By rule: what the second byte can be.
-    second: Vec<Option<Box<[bool; 256]>>>,
-    gated: HashMap<u32, Vec<[bool; 256]>>,
-    cut: HashMap<Vec<u8>, Vec<CutLead>, BuildHasherDefault<Fnv>>,
-    /// By the first byte of a tail and its length: whether `cut` may have it.
-    cut_first: Box<[u64; 256]>,
-    lead_len_max: usize,
-    cut_len_max: usize,
+    pub(crate) tables: Tables,
+    gates: Vec<Gate>,
+    pub(crate) runs: Vec<RuleRun>,
+    /// The farthest that a start is before its window, in bytes.
+    pub(crate) reach: usize,
 }
 
 impl fmt::Debug for Prefilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prefilter").field("literals", &self.hits.len()).finish_non_exhaustive()
+        let windows: usize = self.gates.iter().map(|g| g.targets.len()).sum();
+        f.debug_struct("Prefilter").field("windows", &windows).finish_non_exhaustive()
     }
 }
 
 impl Prefilter {
-    pub(crate) fn build(triggers: &[Trigger]) -> Result<Prefilter, String> {
-        let mut literals: HashMap<Vec<u8>, Vec<Hit>> = HashMap::new();
-        let mut cut: HashMap<Vec<u8>, Vec<CutLead>, BuildHasherDefault<Fnv>> = HashMap::default();
-        let mut gated = HashMap::new();
-        let (mut lead_len_max, mut cut_len_max) = (0, 0);
+    pub(crate) fn build(triggers: Vec<Trigger>, model: &Model, set: InstructionSet) -> Prefilter {
+        let mut windows: Vec<(Path, Target)> = Vec::new();
+        let mut runs = Vec::new();
         for (rule, trigger) in (0u32..).zip(triggers) {
-            let (behind_min, behind_max) = (trigger.leads.behind_min as u8, trigger.leads.behind_max as u8);
-            for lead in &trigger.leads.literals {
-                let hit = Hit::Lead { rule, behind_min, behind_max };
-                literals.entry(lead.clone()).or_default().push(hit);
-                lead_len_max = lead_len_max.max(lead.len() + trigger.leads.behind_max);
-                if trigger.lead_in_value {
-                    cut_len_max = cut_len_max.max(lead.len() - 1);
-                    for len in 1..lead.len() {
-                        let rules: &mut Vec<CutLead> = cut.entry(lead[..len].to_vec()).or_default();
-                        if rules.last().is_none_or(|c| c.rule != rule) {
-                            rules.push(CutLead { rule, behind_min, behind_max });
-                        }
-                    }
+            windows.extend(trigger.at_start.into_iter().map(|path| (path, Target { rule, run: None })));
+            for (run, paths) in trigger.inside {
+                let target = Target { rule, run: Some(runs.len() as u32) };
+                runs.push(RuleRun { rule, run, first: trigger.first.clone() });
+                windows.extend(paths.into_iter().map(|path| (path, target)));
+            }
+        }
+        let buckets = into_buckets(windows, model);
+        let mut exact = Box::new([[0u32; 64]; WINDOW_LEN]);
+        for (bucket, windows) in buckets.iter().enumerate() {
+            for symbols in windows.iter().map(|(path, _)| folded(path)) {
+                for (table, set) in exact.iter_mut().zip(symbols) {
+                    bits(set.0).for_each(|symbol| table[symbol] |= 1 << bucket);
                 }
             }
-            if trigger.leads.literals.is_empty() && !trigger.keywords.is_empty() {
-                for keyword in &trigger.keywords {
-                    let hit = Hit::Keyword { rule, near: trigger.near };
-                    literals.entry(keyword.clone()).or_default().push(hit);
+        }
+        Prefilter {
+            tables: Tables::new(exact).with(set),
+            gates: buckets.into_iter().map(Gate::new).collect(),
+            reach: runs.iter().map(|r: &RuleRun| r.run.max).max().unwrap_or(0),
+            runs,
+        }
+    }
+
+    /// The targets of a bucket whose windows are `before` and then `bytes`, as far as those go.
+    #[inline]
+    pub(crate) fn gate(&self, bucket: usize, before: u8, bytes: &[u8], mut found: impl FnMut(Target)) {
+        let Some(gate) = self.gates.get(bucket) else { return };
+        for word in 0..gate.words {
+            let mut left = gate.allowed(word, 0, before);
+            for (position, byte) in (1..PATH_LEN).zip(bytes) {
+                left &= gate.allowed(word, position, *byte);
+                if left == 0 {
+                    break;
                 }
-                gated.insert(rule, trigger.first.clone());
+            }
+            let mut last = None;
+            for bit in bits(left) {
+                // Windows of one rule stand together.
+                let target = gate.targets.get(word * 64 + bit).copied();
+                if let Some(target) = target.filter(|_| target != last) {
+                    found(target);
+                }
+                last = target;
             }
         }
-        let mut cut_first = Box::new([0u64; 256]);
-        for tail in cut.keys() {
-            if let Some(first) = tail.first() {
-                cut_first[*first as usize] |= 1 << tail.len().min(63);
-            }
-        }
-        let mut literals: Vec<(Vec<u8>, Vec<Hit>)> = literals.into_iter().collect();
-        literals.sort_by(|a, b| a.0.cmp(&b.0));
-        let (first, lists) = first_bytes(triggers);
-        let second = triggers.iter().map(|t| t.second.clone()).collect();
-        let automaton = literal_automaton(&literals)?;
-        let start = match &automaton {
-            Some(dfa) => dfa.start_state(Anchored::No).map_err(|e| e.to_string())?,
-            None => StateID::ZERO,
-        };
-        let hits = literals.into_iter().map(|(text, hits)| (text.len() as u32, hits)).collect();
-        Ok(Prefilter {
-            literals: automaton,
-            start,
-            hits,
-            first,
-            lists,
-            second,
-            gated,
-            cut,
-            cut_first,
-            lead_len_max,
-            cut_len_max,
-        })
-    }
-
-    /// The state of the literal automaton at the start of a text.
-    pub(crate) fn start(&self) -> StateID {
-        self.start
-    }
-
-    /// Takes a byte; true when [`Prefilter::hits`] has something to tell.
-    #[inline]
-    pub(crate) fn step(&self, state: &mut StateID, byte: u8) -> bool {
-        match &self.literals {
-            Some(dfa) => {
-                *state = dfa.next_state(Anchored::No, *state, byte);
-                dfa.is_special(*state) && dfa.is_match(*state)
-            }
-            None => false,
-        }
-    }
-
-    /// The literals that end here: length and meaning.
-    pub(crate) fn hits(&self, state: StateID) -> impl Iterator<Item = (u32, Hit)> {
-        let dfa = self.literals.as_ref().filter(|d| d.is_match(state));
-        let count = dfa.map_or(0, |d| d.match_len(state));
-        (0..count).flat_map(move |i| {
-            let pattern = dfa.map_or(0, |d| d.match_pattern(state, i).as_usize());
-            let (len, hits) = &self.hits[pattern];
-            hits.iter().map(|h| (*len, *h))
-        })
-    }
-
-    /// Rules without leads that may start with `byte` after `before`.
-    #[inline]
-    pub(crate) fn starting(&self, before: Before, byte: u8) -> &[u32] {
-        &self.lists[self.first[before as usize][byte as usize] as usize]
-    }
-
-    /// False when no match of the rule goes on with `byte` as its second; at the end of what is there any may come.
-    #[inline]
-    pub(crate) fn may_go_on(&self, rule: u32, byte: Option<u8>) -> bool {
-        match (self.second.get(rule as usize), byte) {
-            (Some(Some(second)), Some(byte)) => second[byte as usize],
-            _ => true,
-        }
-    }
-
-    /// As [`Prefilter::starting`] for one armed rule.
-    pub(crate) fn may_start(&self, rule: u32, before: Before, byte: u8) -> bool {
-        self.gated.get(&rule).is_some_and(|f| f[before as usize][byte as usize])
-    }
-
-    /// Rules of which a lead may begin with all of `tail`, given in lower case.
-    pub(crate) fn cut_leads(&self, tail: &[u8]) -> &[CutLead] {
-        let may_be = tail.first().is_some_and(|b| self.cut_first[*b as usize] >> tail.len().min(63) & 1 == 1);
-        if may_be { self.cut.get(tail).map_or(&[], Vec::as_slice) } else { &[] }
-    }
-
-    /// Bytes of the longest cut lead that can hold a part of a value.
-    pub(crate) fn cut_len_max(&self) -> usize {
-        self.cut_len_max
-    }
-
-    /// The farthest that the end of a lead is from the start of its match.
-    pub(crate) fn lead_len_max(&self) -> usize {
-        self.lead_len_max
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.literals.as_ref().map_or(0, |d| d.memory_usage())
-            + self.lists.iter().map(|l| l.len() * 4 + 24).sum::<usize>()
-            + self.gated.len() * 5 * 256
-            + self.cut.iter().map(|(k, v)| k.len() + v.len() * 4 + 48).sum::<usize>()
+        let gate = |g: &Gate| g.allowed.len() * 8 + g.targets.len() * size_of::<Target>() + 256;
+        self.gates.iter().map(gate).sum::<usize>() + self.runs.len() * 200 + 32 * 1024
     }
 }
 
-fn literal_automaton(literals: &[(Vec<u8>, Vec<Hit>)]) -> Result<Option<DFA>, String> {
-    if literals.is_empty() {
-        return Ok(None);
+impl Gate {
+    fn new(windows: Vec<(Path, Target)>) -> Gate {
+        let (class, classes) = byte_classes(&windows);
+        let words = windows.len().div_ceil(64);
+        let mut allowed = vec![0u64; words * PATH_LEN * classes];
+        for (n, (path, _)) in windows.iter().enumerate() {
+            for position in 0..PATH_LEN {
+                let set = path.sets.get(position).copied().unwrap_or(ByteSet::ALL);
+                let row = ((n / 64) * PATH_LEN + position) * classes;
+                for byte in (0..=255u8).filter(|b| set.has(*b)) {
+                    allowed[row + usize::from(class[usize::from(byte)])] |= 1 << (n % 64);
+                }
+            }
+        }
+        Gate { targets: windows.into_iter().map(|(_, target)| target).collect(), words, class, classes, allowed }
     }
-    DFA::builder()
-        .ascii_case_insensitive(true)
-        .match_kind(MatchKind::Standard)
-        .start_kind(aho_corasick::StartKind::Unanchored)
-        .prefilter(false)
-        .build(literals.iter().map(|(text, _)| text))
-        .map(Some)
-        .map_err(|e| format!("the literals of all rules together are too many: {e}"))
+
+    #[inline]
+    fn allowed(&self, word: usize, position: usize, byte: u8) -> u64 {
+        let row = (word * PATH_LEN + position) * self.classes;
+        self.allowed[row + usize::from(self.class[usize::from(byte)])]
+    }
 }
 
-type FirstBytes = (Box<[[u16; 256]; 5]>, Vec<Vec<u32>>);
-
-fn first_bytes(triggers: &[Trigger]) -> FirstBytes {
-    let mut first = Box::new([[0u16; 256]; 5]);
-    let mut lists: Vec<Vec<u32>> = vec![Vec::new()];
-    let mut known: HashMap<Vec<u32>, u16> = HashMap::from([(Vec::new(), 0)]);
-    for before in Before::ALL {
+/// Bytes that no window of the bucket tells apart share a class.
+fn byte_classes(windows: &[(Path, Target)]) -> (Box<[u8; 256]>, usize) {
+    let mut class = Box::new([0u8; 256]);
+    let mut count = 1usize;
+    let mut split = vec![0u8; 512];
+    let sets: std::collections::HashSet<ByteSet> =
+        windows.iter().flat_map(|(path, _)| path.sets.iter().copied()).collect();
+    for set in sets {
+        // A class that the set cuts becomes two: the bytes in the set keep the number.
+        let mut of = [(false, false); 256];
         for byte in 0..=255u8 {
-            let rules: Vec<u32> = (0u32..)
-                .zip(triggers)
-                .filter(|(_, t)| t.leads.literals.is_empty() && t.keywords.is_empty())
-                .filter(|(_, t)| t.first[before as usize][byte as usize])
-                .map(|(rule, _)| rule)
-                .collect();
-            // At most 5 * 256 lists: the number fits.
-            let index = *known.entry(rules.clone()).or_insert_with(|| {
-                lists.push(rules);
-                (lists.len() - 1) as u16
-            });
-            first[before as usize][byte as usize] = index;
+            let entry = &mut of[usize::from(class[usize::from(byte)])];
+            if set.has(byte) { entry.0 = true } else { entry.1 = true }
+        }
+        split.fill(0);
+        for (old, (inside, outside)) in of.iter().enumerate() {
+            if *inside && *outside {
+                split[old] = count as u8;
+                count += 1;
+            }
+        }
+        for byte in 0..=255u8 {
+            let old = usize::from(class[usize::from(byte)]);
+            if split[old] != 0 && !set.has(byte) {
+                class[usize::from(byte)] = split[old];
+            }
         }
     }
-    (first, lists)
+    (class, count)
+}
+
+/// The symbols that a window may have by position; one that has not come is in each.
+fn folded(path: &Path) -> [SymbolSet; WINDOW_LEN] {
+    std::array::from_fn(|i| match path.sets.get(i) {
+        Some(set) => SymbolSet(set.symbols().0 | 1 << WILD),
+        None => SymbolSet(u64::MAX),
+    })
+}
+
+/// Shares the windows out among the buckets: each, the likeliest first, to the bucket that it makes the least likelier.
+fn into_buckets(mut windows: Vec<(Path, Target)>, model: &Model) -> Vec<Vec<(Path, Target)>> {
+    let chance = |sets: &[SymbolSet; WINDOW_LEN]| -> f32 {
+        sets.iter().map(|s| model.alone(SymbolSet(s.0 & !(1 << WILD)))).product()
+    };
+    windows.sort_by(|a, b| b.0.chance.total_cmp(&a.0.chance));
+    let mut buckets: Vec<Vec<(Path, Target)>> = (0..BUCKETS).map(|_| Vec::new()).collect();
+    let mut unions = [[SymbolSet(0); WINDOW_LEN]; BUCKETS];
+    let mut chances = [0f32; BUCKETS];
+    for (path, target) in windows {
+        let sets = folded(&path);
+        let with = |bucket: usize| -> [SymbolSet; WINDOW_LEN] {
+            std::array::from_fn(|i| SymbolSet(unions[bucket][i].0 | sets[i].0))
+        };
+        let more = |bucket: usize| chance(&with(bucket)) - chances[bucket];
+        let costs: Vec<f32> = (0..BUCKETS).map(more).collect();
+        let best = (0..BUCKETS).min_by(|a, b| costs[*a].total_cmp(&costs[*b])).unwrap_or_default();
+        unions[best] = with(best);
+        chances[best] = chance(&unions[best]);
+        buckets[best].push((path, target));
+    }
+    for bucket in &mut buckets {
+        bucket.sort_by_key(|(_, target)| (target.rule, target.run));
+    }
+    buckets
 }

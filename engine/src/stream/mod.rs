@@ -31,7 +31,9 @@
 
 mod candidate;
 mod resolve;
+mod marks;
 mod scan;
+mod starts;
 #[cfg(test)]
 mod tests;
 
@@ -40,7 +42,9 @@ use std::sync::Arc;
 
 use regex_automata::nfa::thompson::pikevm;
 
+use crate::compile::prefilter::Target;
 use crate::compile::tracker::TrackerScratch;
+use crate::kernel::Hit;
 use crate::mask::Strategy;
 use crate::ruleset::{RuleId, Ruleset};
 use scan::Scan;
@@ -89,7 +93,9 @@ pub struct StreamOptions {
 pub struct Scratch {
     pub(crate) tracker: TrackerScratch,
     pub(crate) pike: Option<pikevm::Cache>,
-    pub(crate) text: Vec<u8>,
+    pub(crate) symbols: Vec<u8>,
+    pub(crate) hits: Vec<Hit>,
+    pub(crate) targets: Vec<Target>,
 }
 
 impl std::fmt::Debug for Scratch {
@@ -169,7 +175,7 @@ impl Stream {
     /// A stream at its start.
     #[must_use]
     pub fn new(ruleset: &Arc<Ruleset>, options: StreamOptions) -> Self {
-        Stream { ruleset: Arc::clone(ruleset), scan: Scan::new(ruleset, options.strategy) }
+        Stream { ruleset: Arc::clone(ruleset), scan: Scan::new(options.strategy) }
     }
 
     /// Gives context that stands before the text (a JSON key, a form field's name) and is not part of it: rules
@@ -198,7 +204,7 @@ impl Stream {
     pub fn finish(&mut self, scratch: &mut Scratch, sink: &mut dyn Sink) {
         self.scan.end(&self.ruleset, scratch);
         self.scan.resolve(&self.ruleset, scratch, sink, true);
-        self.scan.reset(&self.ruleset);
+        self.scan.reset();
     }
 
     /// Bytes of input read and not yet released.

@@ -1,16 +1,13 @@
 //! Candidates: where they start, how they end, which spans they become.
 
-use std::collections::VecDeque;
-
-use aho_corasick::automaton::StateID as LiteralState;
 use regex_automata::util::primitives::StateID;
 use regex_automata::{Anchored, Input};
 
 use super::candidate::{Candidate, Progress};
 use super::resolve::Release;
+use super::starts::Found;
 use super::{Scratch, Sink};
 use crate::compile::automaton::{Before, Searcher, Step};
-use crate::compile::prefilter::Hit;
 use crate::mask::Strategy;
 use crate::ruleset::{CompiledRule, Ruleset};
 
@@ -41,18 +38,10 @@ pub(super) enum Tail {
 
 /// A confirmed opening of an enclosed value.
 #[derive(Debug)]
-struct Opening {
+pub(super) struct Opening {
     rule: u32,
-    start: u64,
+    pub(super) start: u64,
     end: u64,
-}
-
-/// A rule that may start, a keyword of it having been seen.
-#[derive(Debug)]
-struct Armed {
-    rule: u32,
-    from: u64,
-    to: u64,
 }
 
 /// Up to where things are settled.
@@ -69,35 +58,32 @@ pub(super) struct Scan {
     /// Kept bytes; the first is at `base`.
     pub(super) text: Vec<u8>,
     pub(super) base: u64,
-    /// Next position whose byte the prefilter takes.
-    at: u64,
-    literals: LiteralState,
-    before: Before,
+    /// The next start to look at: all before it have been, but for those that lie before an inner window.
+    pub(super) at: u64,
     /// Nothing starts before this: the end of the last enclosed value.
-    floor: u64,
+    pub(super) floor: u64,
     /// True inside an enclosed value.
-    enclosed: bool,
-    live: Vec<Candidate>,
-    openings: Vec<Opening>,
-    armed: VecDeque<Armed>,
+    pub(super) enclosed: bool,
+    pub(super) live: Vec<Candidate>,
+    pub(super) openings: Vec<Opening>,
+    /// Rules and starts from `at` on whose match has been confirmed before its window was whole.
+    pub(super) decided: Vec<(u32, u64)>,
     pub(super) spans: Vec<Span>,
     pub(super) labels: Vec<Span>,
     pub(super) release: Release,
 }
 
 impl Scan {
-    pub(super) fn new(ruleset: &Ruleset, strategy: Option<Strategy>) -> Scan {
+    pub(super) fn new(strategy: Option<Strategy>) -> Scan {
         Scan {
             text: Vec::new(),
             base: 0,
             at: 0,
-            literals: ruleset.prefilter.start(),
-            before: Before::Nothing,
             floor: 0,
             enclosed: false,
             live: Vec::new(),
             openings: Vec::new(),
-            armed: VecDeque::new(),
+            decided: Vec::new(),
             spans: Vec::new(),
             labels: Vec::new(),
             release: Release::new(strategy),
@@ -105,17 +91,15 @@ impl Scan {
     }
 
     /// Back to the start of a text; memory is kept.
-    pub(super) fn reset(&mut self, ruleset: &Ruleset) {
+    pub(super) fn reset(&mut self) {
         self.text.clear();
         self.base = 0;
         self.at = 0;
-        self.literals = ruleset.prefilter.start();
-        self.before = Before::Nothing;
         self.floor = 0;
         self.enclosed = false;
         self.live.clear();
         self.openings.clear();
-        self.armed.clear();
+        self.decided.clear();
         self.spans.clear();
         self.labels.clear();
         self.release.reset();
@@ -135,7 +119,6 @@ impl Scan {
         self.text.capacity()
             + self.live.capacity() * size_of::<Candidate>()
             + (self.spans.capacity() + self.labels.capacity()) * size_of::<Span>()
-            + self.armed.capacity() * size_of::<Armed>()
     }
 
     /// Position after the last byte taken.
@@ -150,7 +133,7 @@ impl Scan {
         self.text.get(from..to).unwrap_or_default()
     }
 
-    fn byte_before(&self, at: u64) -> Option<u8> {
+    pub(super) fn byte_before(&self, at: u64) -> Option<u8> {
         let index = at.checked_sub(1)?.checked_sub(self.base)?;
         self.text.get(index as usize).copied()
     }
@@ -171,11 +154,12 @@ impl Scan {
         live.retain_mut(|c| self.run(ruleset, scratch, c));
         live.append(&mut self.live);
         self.live = live;
+        let mut found = Found::none(scratch);
         loop {
             if self.enclosed && !self.close_enclosed(ruleset, end) {
                 break;
             }
-            self.find_starts(ruleset, scratch);
+            self.find_starts(ruleset, scratch, &mut found, end);
             if end && !self.enclosed {
                 self.end_candidates(ruleset, scratch);
             }
@@ -183,6 +167,7 @@ impl Scan {
                 break;
             }
         }
+        found.give_back(scratch);
         self.run_tails(ruleset, end);
     }
 
@@ -211,106 +196,8 @@ impl Scan {
         }
     }
 
-    /// Takes bytes through the prefilter, up to the end or to the opening of an enclosed value.
-    fn find_starts(&mut self, ruleset: &Ruleset, scratch: &mut Scratch) {
-        let prefilter = &ruleset.prefilter;
-        while !self.enclosed {
-            let from = (self.at - self.base) as usize;
-            let (mut literals, mut before) = (self.literals, self.before);
-            let mut stop = None;
-            for (index, &byte) in self.text.iter().enumerate().skip(from) {
-                let hit = prefilter.step(&mut literals, byte);
-                let starting = prefilter.starting(before, byte);
-                if hit || !starting.is_empty() || !self.armed.is_empty() || !self.openings.is_empty() {
-                    stop = Some((index, byte, hit, starting));
-                    break;
-                }
-                before = Before::of(Some(byte));
-            }
-            self.literals = literals;
-            self.before = before;
-            let Some((index, byte, hit, starting)) = stop else {
-                self.at = self.end_at();
-                return;
-            };
-            self.at = self.base + index as u64;
-            let at = self.at;
-            let next = self.text.get(index + 1).copied();
-            for &rule in starting {
-                if prefilter.may_go_on(rule, next) {
-                    self.try_start(ruleset, scratch, rule, at);
-                }
-            }
-            self.try_armed(ruleset, scratch, byte, next);
-            if hit {
-                for (len, hit) in prefilter.hits(literals) {
-                    self.take_hit(ruleset, scratch, at + 1, u64::from(len), hit);
-                }
-            }
-            self.before = Before::of(Some(byte));
-            self.at += 1;
-            if !self.openings.is_empty() && self.opening_ready(ruleset, false).is_some() {
-                return;
-            }
-        }
-    }
-
-    fn take_hit(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, end: u64, len: u64, hit: Hit) {
-        let start = end - len;
-        match hit {
-            Hit::Lead { rule, behind_min, behind_max } => {
-                for behind in behind_min..=behind_max {
-                    if let Some(start) = start.checked_sub(u64::from(behind)).filter(|s| *s >= self.floor) {
-                        self.try_start(ruleset, scratch, rule, start);
-                    }
-                }
-            }
-            Hit::Keyword { rule, near } => {
-                let to = start + u64::from(near);
-                match self.armed.iter_mut().find(|a| a.rule == rule && a.to >= end) {
-                    // Of two ranges that meet, the union: ends grow with starts, for `near` is the rule's.
-                    Some(armed) => armed.to = armed.to.max(to),
-                    None => self.armed.push_back(Armed { rule, from: end, to }),
-                }
-            }
-        }
-    }
-
-    fn try_armed(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, byte: u8, next: Option<u8>) {
-        let at = self.at;
-        self.armed.retain(|a| a.to >= at);
-        for index in 0..self.armed.len() {
-            let Some(armed) = self.armed.get(index) else {
-                return;
-            };
-            let rule = armed.rule;
-            let prefilter = &ruleset.prefilter;
-            if armed.from <= at
-                && prefilter.may_start(rule, self.before, byte)
-                && prefilter.may_go_on(rule, next)
-            {
-                self.try_start(ruleset, scratch, rule, at);
-            }
-        }
-    }
-
-    fn try_start(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, rule: u32, start: u64) {
-        let Some(compiled) = ruleset.compiled.get(rule as usize) else {
-            return;
-        };
-        if !self.keyword_can_come(compiled, start) {
-            return;
-        }
-        let before = self.byte_before(start);
-        let state = compiled.automaton.start(Before::of(before));
-        let mut candidate = Candidate::new(rule, start, state, before);
-        if self.run(ruleset, scratch, &mut candidate) {
-            self.live.push(candidate);
-        }
-    }
-
     /// A candidate has ended: its match, if it has one and it counts, becomes a span, an opening or a label.
-    fn confirm(&mut self, rule: &CompiledRule, scratch: &mut Scratch, c: &Candidate, tail: Option<Tail>) {
+    pub(super) fn confirm(&mut self, rule: &CompiledRule, scratch: &mut Scratch, c: &Candidate, tail: Option<Tail>) {
         let Some(end) = c.matched else { return };
         if rule.end.is_some() {
             self.openings.push(Opening { rule: c.rule, start: c.start, end });
@@ -361,7 +248,7 @@ impl Scan {
     /// True when keywords, validators and suppressions let the value count.
     fn counts(&self, rule: &CompiledRule, start: u64, end: u64, from: u64, to: u64) -> bool {
         let value = self.bytes(from, to);
-        if !rule.keywords.is_empty() && !rule.gated {
+        if !rule.keywords.is_empty() {
             let window =
                 if rule.near == 0 { self.bytes(start, end) } else { self.before_value(rule, start, from) };
             if !has_keyword(rule, window) {
@@ -381,19 +268,19 @@ impl Scan {
     }
 
     /// False when a rule whose value begins with the match lacks its keyword before `start`.
-    fn keyword_can_come(&self, rule: &CompiledRule, start: u64) -> bool {
-        let decided = rule.near > 0 && !rule.gated && rule.automaton.place.before == Some(0);
+    pub(super) fn keyword_can_come(&self, rule: &CompiledRule, start: u64) -> bool {
+        let decided = rule.near > 0 && rule.automaton.place.before == Some(0);
         !decided || has_keyword(rule, self.before_value(rule, start, start))
     }
 
     /// The opening that is next, once no other can come before it: its index in `openings`.
-    fn opening_ready(&self, ruleset: &Ruleset, end: bool) -> Option<usize> {
+    pub(super) fn opening_ready(&self, ruleset: &Ruleset, end: bool) -> Option<usize> {
         let priority = |rule: u32| ruleset.compiled.get(rule as usize).map_or(0, |r| r.priority);
         let key = |o: &Opening| (o.start, -priority(o.rule), u64::MAX - o.end, o.rule);
         let (index, first) = self.openings.iter().enumerate().min_by_key(|(_, o)| key(o))?;
         // Every start before the opening's has been found by then, of any rule: which ones are kept must not
         // depend on when the enclosed value is entered.
-        let all_found = end || self.at >= first.start + ruleset.prefilter.lead_len_max() as u64;
+        let all_found = end || self.at > first.start + ruleset.prefilter.reach as u64;
         let is_enclosed = |rule: u32| ruleset.compiled.get(rule as usize).is_some_and(|r| r.end.is_some());
         let none_before = !self.live.iter().any(|c| c.start <= first.start && is_enclosed(c.rule));
         (all_found && none_before).then_some(index)
@@ -411,6 +298,7 @@ impl Scan {
         let start = opening.start;
         self.openings.clear();
         self.live.retain(|c| c.start < start);
+        self.decided.retain(|(_, decided)| *decided < start);
         self.spans.retain(|s| s.match_start < start);
         self.labels.retain(|s| s.match_start < start);
         let Some(searcher) = searcher(ruleset, opening.rule) else {
@@ -467,15 +355,12 @@ impl Scan {
         self.enclosed = false;
         self.at = closed;
         self.floor = closed;
-        self.literals = ruleset.prefilter.start();
-        self.before = Before::of(self.byte_before(closed));
-        self.armed.clear();
         true
     }
 
     /// Runs the tails of values past their maximum, all in step, so that those which have come to the same state
     /// are one from there on: a later one is covered by the earlier.
-    fn run_tails(&mut self, ruleset: &Ruleset, end: bool) {
+    pub(super) fn run_tails(&mut self, ruleset: &Ruleset, end: bool) {
         let end_at = self.end_at();
         // What stands before the value that is being skipped has left: it counts as the first.
         let active = self.release.open_mut().into_iter().map(|s| (0, s));
@@ -518,82 +403,6 @@ impl Scan {
             }
         }
         self.spans.retain(|s| s.tail.is_some() || s.end > s.start);
-    }
-
-    /// Up to where nothing new can begin.
-    pub(super) fn watermarks(&mut self, ruleset: &Ruleset, scratch: &mut Scratch) -> Watermarks {
-        let end = self.end_at();
-        // A lead that is cut here may still start a label; of values, only those matter that the lead reaches into.
-        let leads = ruleset.prefilter.lead_len_max() as u64;
-        let mut marks = Watermarks { values: end, labels: end.saturating_sub(leads) };
-        for opening in &self.openings {
-            marks.values = marks.values.min(opening.start);
-            marks.labels = marks.labels.min(opening.start);
-        }
-        for candidate in &mut self.live {
-            let Some(rule) = ruleset.compiled.get(candidate.rule as usize) else {
-                continue;
-            };
-            if !rule.masks || rule.end.is_some() {
-                marks.labels = marks.labels.min(candidate.start);
-            }
-            if rule.masks {
-                let from = candidate.hold_from(rule, &mut scratch.tracker, &self.text, self.base);
-                marks.values = marks.values.min(from);
-            }
-        }
-        if !self.enclosed {
-            self.mark_cut_leads(ruleset, scratch, &mut marks);
-        }
-        marks
-    }
-
-    /// Lowers the marks for rules of which a lead has begun and is cut by the end of what is there.
-    fn mark_cut_leads(&self, ruleset: &Ruleset, scratch: &mut Scratch, marks: &mut Watermarks) {
-        let end = self.end_at();
-        let len_max = ruleset.prefilter.cut_len_max().min((end - self.floor.max(self.base)) as usize);
-        let tail = self.text.get(self.text.len() - len_max.min(self.text.len())..).unwrap_or_default();
-        scratch.text.clear();
-        scratch.text.extend(tail.iter().map(u8::to_ascii_lowercase));
-        let lower = std::mem::take(&mut scratch.text);
-        for index in 0..lower.len() {
-            let start = end - (lower.len() - index) as u64;
-            if start >= marks.values {
-                break;
-            }
-            for lead in ruleset.prefilter.cut_leads(lower.get(index..).unwrap_or_default()) {
-                for behind in lead.behind_min..=lead.behind_max {
-                    if let Some(start) = start.checked_sub(u64::from(behind)).filter(|s| *s >= self.floor) {
-                        self.mark_cut_lead(ruleset, scratch, lead.rule, start, marks);
-                    }
-                }
-            }
-        }
-        scratch.text = lower;
-    }
-
-    fn mark_cut_lead(
-        &self,
-        ruleset: &Ruleset,
-        scratch: &mut Scratch,
-        id: u32,
-        start: u64,
-        marks: &mut Watermarks,
-    ) {
-        let Some(rule) = ruleset.compiled.get(id as usize) else { return };
-        if !self.keyword_can_come(rule, start) {
-            return;
-        }
-        let before = self.byte_before(start);
-        let state = rule.automaton.start(Before::of(before));
-        let mut candidate = Candidate::new(id, start, state, before);
-        if candidate.run(rule, &self.text, self.base) == Progress::Live {
-            let from = candidate.hold_from(rule, &mut scratch.tracker, &self.text, self.base);
-            marks.values = marks.values.min(from);
-            if rule.end.is_some() {
-                marks.labels = marks.labels.min(start);
-            }
-        }
     }
 
     /// Forgets bytes that nothing can look at any more.
@@ -640,8 +449,12 @@ fn searcher(ruleset: &Ruleset, rule: u32) -> Option<&Searcher> {
 }
 
 fn has_keyword(rule: &CompiledRule, window: &[u8]) -> bool {
-    let window = window.to_ascii_lowercase();
-    rule.keywords.iter().any(|k| memchr::memmem::find(&window, k).is_some())
+    rule.keywords.iter().any(|keyword| {
+        let Some(first) = keyword.first() else { return false };
+        memchr::memchr2_iter(*first, first.to_ascii_uppercase(), window).any(|at| {
+            window.get(at..at + keyword.len()).is_some_and(|found| found.eq_ignore_ascii_case(keyword))
+        })
+    })
 }
 
 /// Adds a tail to those running in step, unless one of them has come to the same state: then nothing is left of

@@ -32,7 +32,7 @@ fn enclosed(id: &str, begin: &str, end: &str) -> Rule {
 
 fn compile(rules: Vec<Rule>) -> Arc<Ruleset> {
     let token_key = TokenKey::new(vec![7; 32]);
-    match Ruleset::compile(rules, &CompileOptions { strategy: None, token_key }) {
+    match Ruleset::compile(rules, &CompileOptions { token_key, ..CompileOptions::default() }) {
         Ok(ruleset) => ruleset,
         Err(e) => panic!("{e}"),
     }
@@ -389,7 +389,7 @@ fn random_rules(random: &mut Random) -> Option<Arc<Ruleset>> {
         rules.push(rule);
     }
     let key = TokenKey::new(vec![1; 16]);
-    Ruleset::compile(rules, &CompileOptions { strategy: None, token_key: key }).ok()
+    Ruleset::compile(rules, &CompileOptions { token_key: key, ..CompileOptions::default() }).ok()
 }
 
 fn letters(random: &mut Random, len: usize) -> Vec<u8> {
@@ -530,7 +530,7 @@ fn bad_rules_are_refused_all_at_once() {
         rule("dup", "ab"),
         Rule { max_len: Some(2), ..rule("short", "abc") },
         Rule { max_len: Some(20_000), ..rule("long", "a+") },
-        enclosed("e", "[a-z]x", "y"),
+        enclosed("e", "[a-z]", "y"),
         enclosed("f", "abc", "y+"),
         Rule { near: 5, ..rule("n", "ab") },
         token,

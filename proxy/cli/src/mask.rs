@@ -32,7 +32,7 @@ pub(crate) fn run(args: &MaskArgs) -> Result<u8, Failure> {
             "the strategy token needs a key: give --token-key-file, or set {TOKEN_KEY_VARIABLE}"
         )));
     }
-    let options = CompileOptions { strategy: args.strategy.clone(), token_key };
+    let options = CompileOptions { strategy: args.strategy.clone(), token_key, ..CompileOptions::default() };
     let ruleset = compile(&args.packs, &options)?;
     let on_error = match args.on_error {
         OnErrorArg::Block => OnError::Block,

@@ -1,0 +1,130 @@
+//! Bytes folded to the 64 symbols that the prefilter's tables tell apart, and how likely each is in traffic.
+//!
+//! A letter's two cases are one symbol, so are all bytes from 0x80 on, all control bytes but the line feed, and the
+//! punctuation that secrets seldom have. The confirming stages see the bytes themselves.
+//!
+//! `bigrams.bin` holds what a mix of LLM streams, traces, logs, source code, minified code, base64 and identifiers
+//! says of pairs of symbols: 64 bytes of `-8 · log2 p(a)`, then 64 rows of `-8 · log2 p(b | a)`. It steers which
+//! windows are looked at and how they are put into buckets; what is found does not depend on it.
+
+/// Stands for a byte that has not come: in every set.
+pub(crate) const WILD: u8 = 63;
+
+/// What stands before the first byte of a text: look-behind takes it for the start of a line.
+pub(crate) const BEFORE_TEXT: u8 = b'\n';
+
+/// By byte: its symbol.
+pub(crate) const FOLD: [u8; 256] = fold_table();
+
+const fn fold_table() -> [u8; 256] {
+    let mut table = [62u8; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        if b >= 0x80 {
+            table[byte] = 39;
+        } else if b.is_ascii_alphabetic() {
+            table[byte] = b.to_ascii_lowercase() - b'a';
+        } else if b.is_ascii_digit() {
+            table[byte] = 26 + b - b'0';
+        } else if b == b' ' {
+            table[byte] = 36;
+        } else if b == b'\n' {
+            table[byte] = 37;
+        } else if b.is_ascii_control() {
+            table[byte] = 38;
+        }
+        byte += 1;
+    }
+    let own = b"\"'()-_./:=+@$%&,;<>{}\\";
+    let mut n = 0;
+    while n < own.len() {
+        table[own[n] as usize] = 40 + n as u8;
+        n += 1;
+    }
+    table
+}
+
+/// A set of symbols, a bit each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SymbolSet(pub(crate) u64);
+
+/// A set of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ByteSet(pub(crate) [u64; 4]);
+
+impl ByteSet {
+    pub(crate) const EMPTY: ByteSet = ByteSet([0; 4]);
+    pub(crate) const ALL: ByteSet = ByteSet([u64::MAX; 4]);
+
+    pub(crate) fn add(&mut self, byte: u8) {
+        self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
+    }
+
+    pub(crate) fn has(&self, byte: u8) -> bool {
+        self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1
+    }
+
+    pub(crate) fn union(&self, other: &ByteSet) -> ByteSet {
+        ByteSet(std::array::from_fn(|i| self.0[i] | other.0[i]))
+    }
+
+    pub(crate) fn of(bytes: impl IntoIterator<Item = u8>) -> ByteSet {
+        let mut set = ByteSet::EMPTY;
+        bytes.into_iter().for_each(|b| set.add(b));
+        set
+    }
+
+    pub(crate) fn symbols(&self) -> SymbolSet {
+        SymbolSet((0..=255u8).filter(|b| self.has(*b)).fold(0, |s, b| s | 1 << FOLD[b as usize]))
+    }
+}
+
+/// How likely symbols are, alone and after each other.
+pub(crate) struct Model {
+    alone: [f32; 64],
+    after: Box<[[f32; 64]; 64]>,
+}
+
+impl Model {
+    pub(crate) fn new() -> Model {
+        const COSTS: &[u8; 64 * 65] = include_bytes!("bigrams.bin");
+        let p = |cost: u8| if cost == u8::MAX { 0.0 } else { (-f32::from(cost) / 8.0).exp2() };
+        let alone = std::array::from_fn(|a| p(COSTS[a]));
+        let mut after = Box::new([[0.0; 64]; 64]);
+        for (a, row) in after.iter_mut().enumerate() {
+            *row = std::array::from_fn(|b| p(COSTS[64 + 64 * a + b]));
+        }
+        Model { alone, after }
+    }
+
+    /// The chance of a symbol of the set.
+    pub(crate) fn alone(&self, set: SymbolSet) -> f32 {
+        bits(set.0).map(|a| self.alone[a]).sum()
+    }
+
+    /// By symbol: the chance that a text has it at a place, and it is of the set.
+    pub(crate) fn first(&self, set: SymbolSet) -> [f32; 64] {
+        std::array::from_fn(|a| if set.0 >> a & 1 == 1 { self.alone[a] } else { 0.0 })
+    }
+
+    /// The same for the next place.
+    pub(crate) fn next(&self, chances: &[f32; 64], set: SymbolSet) -> [f32; 64] {
+        let mut next = [0.0; 64];
+        for (chance, row) in chances.iter().zip(self.after.iter()).filter(|(c, _)| **c > 0.0) {
+            for b in bits(set.0) {
+                next[b] += chance * row[b];
+            }
+        }
+        next
+    }
+}
+
+/// The indices of the bits that are set.
+pub(crate) fn bits(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = word.trailing_zeros() as usize;
+        word &= word.wrapping_sub(1);
+        (bit < 64).then_some(bit)
+    })
+}

@@ -1,0 +1,204 @@
+//! Where one rule is looked for: the windows that betray a match.
+//!
+//! Mostly that is the start of the match, as [`path`](super::path) describes it. An expression that begins with a
+//! run of common bytes (`[a-z0-9.]{1,64}@…`) has no telling start: it is looked for *inside*, at what follows the
+//! run, and its starts are the places before from which the run reaches there.
+
+use regex_syntax::hir::{Class, Hir, HirKind};
+
+use super::automaton::{Automaton, Before};
+use super::expression::Expression;
+use super::path::{self, PATH_LEN, Path};
+use super::symbol::{ByteSet, Model};
+
+/// Positions that the first look at a window covers.
+pub(crate) const WINDOW_LEN: usize = 8;
+/// A rule whose windows are seen more often than this in usual traffic is looked for inside, if that is rarer.
+const COMMON: f32 = 0.05;
+/// The longest run before an inner window, in bytes.
+const RUN_MAX: usize = 256;
+/// The most bytes before the run: a look-behind written as bytes, such as `(?:^|[^\w-])`.
+const GUARD_MAX: usize = 4;
+/// The most branches of an alternation that are looked for apart.
+const BRANCHES_MAX: usize = 16;
+
+/// What stands between the start of a match and its inner window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// The bytes of the run.
+    pub(crate) class: ByteSet,
+    /// Distance of the match's start from the window, guard included: at least.
+    pub(crate) min: usize,
+    /// At most.
+    pub(crate) max: usize,
+    /// Bytes of any kind that may stand before the run.
+    pub(crate) guard_max: usize,
+}
+
+/// How the starts of one rule are found.
+#[derive(Debug, Default)]
+pub(crate) struct Trigger {
+    pub(crate) at_start: Vec<Path>,
+    pub(crate) inside: Vec<(Run, Vec<Path>)>,
+    /// For inner windows, by look-behind: bytes that a match may start with.
+    pub(crate) first: Vec<ByteSet>,
+}
+
+impl Trigger {
+    pub(crate) fn of(expression: &Expression, automaton: &Automaton, model: &Model) -> Trigger {
+        let at_start = path::paths(automaton, model);
+        let cost = cost(&at_start, model);
+        if cost > COMMON
+            && let Some((inside, inside_cost)) = inside(&expression.hir, model)
+            && inside_cost < cost / 8.0
+        {
+            let first = Before::ALL
+                .into_iter()
+                .map(|before| ByteSet::of((0..=255u8).filter(|b| automaton.may_start(before, *b))));
+            return Trigger { at_start: Vec::new(), inside, first: first.collect() };
+        }
+        Trigger { at_start, ..Trigger::default() }
+    }
+
+    /// All its paths.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.at_start.iter().chain(self.inside.iter().flat_map(|(_, paths)| paths))
+    }
+}
+
+/// What the windows cost on usual traffic: how often they are seen, and how often that is not yet the end of it.
+fn cost(paths: &[Path], model: &Model) -> f32 {
+    paths
+        .iter()
+        .map(|p| {
+            path::chance(p.sets.get(..WINDOW_LEN).unwrap_or(&p.sets), model)
+                + if p.sets.len() == PATH_LEN { 10.0 * p.chance } else { p.chance }
+        })
+        .sum()
+}
+
+/// The inner windows of an expression, each branch's own, and what they cost.
+fn inside(hir: &Hir, model: &Model) -> Option<(Vec<(Run, Vec<Path>)>, f32)> {
+    let mut all = Vec::new();
+    let mut sum = 0.0;
+    for branch in branches(hir) {
+        let (run, paths, cost) = (1..branch.len())
+            .filter_map(|at| split(&branch, at, model))
+            .min_by(|a, b| a.2.total_cmp(&b.2))?;
+        sum += cost;
+        all.push((run, paths));
+    }
+    Some((all, sum))
+}
+
+/// The expression as alternatives of parts one after another, captures left out.
+fn branches(hir: &Hir) -> Vec<Vec<Hir>> {
+    let parts = flat(&bare(hir));
+    let wide = parts.iter().position(|p| match p.kind() {
+        HirKind::Alternation(subs) => {
+            subs.len() <= BRANCHES_MAX && p.properties().maximum_len().is_none_or(|len| len > GUARD_MAX)
+        }
+        _ => false,
+    });
+    let Some(HirKind::Alternation(subs)) = wide.and_then(|at| parts.get(at)).map(Hir::kind) else {
+        return vec![parts];
+    };
+    let at = wide.unwrap_or_default();
+    let (head, tail) = (&parts[..at], &parts[at + 1..]);
+    subs.iter().map(|sub| [head, &flat(sub), tail].concat()).collect()
+}
+
+fn flat(hir: &Hir) -> Vec<Hir> {
+    match hir.kind() {
+        HirKind::Concat(subs) => subs.iter().flat_map(flat).collect(),
+        _ => vec![hir.clone()],
+    }
+}
+
+/// Without capture groups.
+fn bare(hir: &Hir) -> Hir {
+    match hir.kind() {
+        HirKind::Capture(c) => bare(&c.sub),
+        HirKind::Repetition(r) => Hir::repetition(r.with(bare(&r.sub))),
+        HirKind::Concat(subs) => Hir::concat(subs.iter().map(bare).collect()),
+        HirKind::Alternation(subs) => Hir::alternation(subs.iter().map(bare).collect()),
+        HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) | HirKind::Look(_) => hir.clone(),
+    }
+}
+
+/// The window at `parts[at]` and the run before it.
+fn split(parts: &[Hir], at: usize, model: &Model) -> Option<(Run, Vec<Path>, f32)> {
+    let (head, tail) = parts.split_at(at);
+    if model.alone(first_bytes(tail.first()?)?.symbols()) > COMMON {
+        return None;
+    }
+    let len = |parts: &[Hir]| {
+        parts.iter().try_fold((0, 0), |(min, max), p| {
+            let p = p.properties();
+            Some((min + p.minimum_len()?, max + p.maximum_len()?))
+        })
+    };
+    let (min, max) = len(head).filter(|(_, max)| *max <= RUN_MAX)?;
+    let mut guard_max = 0;
+    let mut class = ByteSet::EMPTY;
+    for part in head {
+        let part_max = part.properties().maximum_len()?;
+        if class == ByteSet::EMPTY && part_max <= GUARD_MAX && guard_max == 0 && is_guard(part) {
+            guard_max = part_max;
+        } else {
+            class = class.union(&bytes(part));
+        }
+    }
+    let suffix = Automaton::of_parts(tail).ok()?;
+    let mut paths = path::paths(&suffix, model);
+    if min > guard_max {
+        for path in &mut paths {
+            let before = path.sets.first_mut()?;
+            *before = ByteSet(std::array::from_fn(|i| before.0[i] & class.0[i]));
+            path.chance = path::chance(&path.sets, model);
+        }
+    }
+    let cost = cost(&paths, model);
+    Some((Run { class, min, max, guard_max }, paths, cost))
+}
+
+/// Alternatives of which one is a bare assertion: `(?:^|[^\w-])`.
+fn is_guard(hir: &Hir) -> bool {
+    match hir.kind() {
+        HirKind::Alternation(subs) => {
+            subs.iter().any(|s| s.properties().maximum_len() == Some(0) && !s.properties().look_set().is_empty())
+        }
+        _ => false,
+    }
+}
+
+/// All bytes that a match may have.
+fn bytes(hir: &Hir) -> ByteSet {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => ByteSet::EMPTY,
+        HirKind::Literal(literal) => ByteSet::of(literal.0.iter().copied()),
+        HirKind::Class(Class::Bytes(class)) => ByteSet::of(class.iter().flat_map(|r| r.start()..=r.end())),
+        HirKind::Class(Class::Unicode(_)) => ByteSet::ALL,
+        HirKind::Repetition(r) => bytes(&r.sub),
+        HirKind::Capture(c) => bytes(&c.sub),
+        HirKind::Concat(subs) | HirKind::Alternation(subs) => {
+            subs.iter().fold(ByteSet::EMPTY, |all, s| all.union(&bytes(s)))
+        }
+    }
+}
+
+/// The bytes that a match may begin with; `None` when it may be empty.
+fn first_bytes(hir: &Hir) -> Option<ByteSet> {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => None,
+        HirKind::Literal(literal) => Some(ByteSet::of(literal.0.first().copied())),
+        HirKind::Class(_) => Some(bytes(hir)),
+        HirKind::Repetition(r) if r.min > 0 => first_bytes(&r.sub),
+        HirKind::Repetition(_) => None,
+        HirKind::Capture(c) => first_bytes(&c.sub),
+        HirKind::Concat(subs) => first_bytes(subs.first()?),
+        HirKind::Alternation(subs) => {
+            subs.iter().try_fold(ByteSet::EMPTY, |all, s| Some(all.union(&first_bytes(s)?)))
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! 64 places at once by `vpermb`.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    __m512i, _mm512_and_si512, _mm512_load_si512, _mm512_loadu_si512, _mm512_mask_blend_epi8,
+    _mm512_movepi8_mask, _mm512_or_si512, _mm512_permutex2var_epi8, _mm512_permutexvar_epi8,
+    _mm512_set1_epi8, _mm512_store_si512, _mm512_storeu_si512, _mm512_ternarylogic_epi32,
+    _mm512_test_epi8_mask,
+};
+
+use super::{GROUPS, Hit, PADDING, WINDOW_LEN};
+use crate::compile::symbol::FOLD;
+
+const LANES: usize = 64;
+
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+struct Lanes([u8; LANES]);
+
+/// By group and position: the group's byte of buckets for each symbol.
+pub(super) struct Tables([[Lanes; WINDOW_LEN]; GROUPS]);
+
+impl Tables {
+    pub(super) fn new(exact: &[[u32; 64]; WINDOW_LEN]) -> Box<Tables> {
+        let mut tables = Box::new(Tables([[Lanes([0; LANES]); WINDOW_LEN]; GROUPS]));
+        for (group, positions) in tables.0.iter_mut().enumerate() {
+            for (lanes, table) in positions.iter_mut().zip(exact) {
+                for (lane, buckets) in lanes.0.iter_mut().zip(table) {
+                    *lane = buckets.to_le_bytes()[group];
+                }
+            }
+        }
+        tables
+    }
+}
+
+pub(super) fn is_here() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vbmi")
+}
+
+pub(super) fn find(tables: &Tables, symbols: &[u8], windows: usize, hits: &mut Vec<Hit>) {
+    assert!(symbols.len() >= windows + PADDING && is_here(), "checked by the caller");
+    // SAFETY: the instructions are there, and all reads stay below windows + PADDING.
+    unsafe { find_vectors(tables, symbols, windows, hits) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+unsafe fn find_vectors(tables: &Tables, symbols: &[u8], windows: usize, hits: &mut Vec<Hit>) {
+    let mut found = [Lanes([0; LANES]); GROUPS];
+    let mut at = 0;
+    while at < windows {
+        let mut groups = [_mm512_set1_epi8(0); GROUPS];
+        // SAFETY: at < windows, so that at + (WINDOW_LEN - 1) + 64 <= windows + PADDING <= symbols.len().
+        let window: [__m512i; WINDOW_LEN] =
+            std::array::from_fn(|i| unsafe { _mm512_loadu_si512(symbols.as_ptr().add(at + i).cast()) });
+        for (group, positions) in groups.iter_mut().zip(&tables.0) {
+            // SAFETY: Lanes are 64 bytes, aligned to 64.
+            let part: [__m512i; WINDOW_LEN] = std::array::from_fn(|i| {
+                let table = unsafe { _mm512_load_si512(positions[i].0.as_ptr().cast()) };
+                _mm512_permutexvar_epi8(window[i], table)
+            });
+            const AND: i32 = 0x80;
+            let first = _mm512_ternarylogic_epi32::<AND>(part[0], part[1], part[2]);
+            let second = _mm512_ternarylogic_epi32::<AND>(part[3], part[4], part[5]);
+            let third = _mm512_and_si512(part[6], part[7]);
+            *group = _mm512_ternarylogic_epi32::<AND>(first, second, third);
+        }
+        let any = _mm512_or_si512(
+            _mm512_or_si512(groups[0], groups[1]),
+            _mm512_or_si512(groups[2], groups[3]),
+        );
+        let mut places = _mm512_test_epi8_mask(any, any);
+        if windows - at < LANES {
+            places &= (1 << (windows - at)) - 1;
+        }
+        if places != 0 {
+            for (lanes, group) in found.iter_mut().zip(groups) {
+                // SAFETY: Lanes are 64 bytes, aligned to 64.
+                unsafe { _mm512_store_si512(lanes.0.as_mut_ptr().cast(), group) };
+            }
+            while places != 0 {
+                let lane = places.trailing_zeros() as usize;
+                places &= places - 1;
+                let buckets = u32::from_le_bytes(std::array::from_fn(|g| found[g].0[lane & (LANES - 1)]));
+                hits.push(Hit { at: (at + lane) as u32, buckets });
+            }
+        }
+        at += LANES;
+    }
+}
+
+pub(super) fn fold(bytes: &[u8], symbols: &mut Vec<u8>) {
+    assert!(is_here(), "checked by the caller");
+    let (whole, rest) = bytes.split_at(bytes.len() / LANES * LANES);
+    let from = symbols.len();
+    symbols.resize(from + whole.len(), 0);
+    // SAFETY: the instructions are there.
+    unsafe { fold_vectors(whole, &mut symbols[from..]) };
+    super::scalar::fold(rest, symbols);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+unsafe fn fold_vectors(bytes: &[u8], symbols: &mut [u8]) {
+    // SAFETY: FOLD has 256 bytes.
+    let (low, high) = unsafe {
+        (_mm512_loadu_si512(FOLD.as_ptr().cast()), _mm512_loadu_si512(FOLD.as_ptr().add(LANES).cast()))
+    };
+    let beyond = _mm512_set1_epi8(FOLD[0x80] as i8);
+    for (bytes, symbols) in bytes.chunks_exact(LANES).zip(symbols.chunks_exact_mut(LANES)) {
+        // SAFETY: both are of 64 bytes.
+        unsafe {
+            let bytes = _mm512_loadu_si512(bytes.as_ptr().cast());
+            let ascii = _mm512_permutex2var_epi8(low, bytes, high);
+            let folded = _mm512_mask_blend_epi8(_mm512_movepi8_mask(bytes), ascii, beyond);
+            _mm512_storeu_si512(symbols.as_mut_ptr().cast(), folded);
+        }
+    }
+}

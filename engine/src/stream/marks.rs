@@ -1,0 +1,190 @@
+//! Up to where things are settled at the end of a chunk.
+//!
+//! A value may still begin with any candidate that is live, at any start whose window has come in part, and in any
+//! run that could reach an inner window. The last two have no candidate yet: they are found anew when their windows
+//! are whole, so that they cost nothing between chunks.
+
+use super::Scratch;
+use super::candidate::{Candidate, Progress};
+use super::scan::{Scan, Tail, Watermarks};
+use crate::compile::automaton::Before;
+use crate::compile::prefilter::{RuleRun, Target};
+use crate::compile::symbol::{BEFORE_TEXT, bits};
+use crate::ruleset::{CompiledRule, Ruleset};
+
+impl Scan {
+    /// Up to where nothing new can begin.
+    pub(super) fn watermarks(&mut self, ruleset: &Ruleset, scratch: &mut Scratch) -> Watermarks {
+        let end = self.end_at();
+        let reach = ruleset.prefilter.reach as u64;
+        let mut marks = Watermarks { values: end, labels: self.at.saturating_sub(reach) };
+        for opening in &self.openings {
+            marks.values = marks.values.min(opening.start);
+            marks.labels = marks.labels.min(opening.start);
+        }
+        for candidate in &mut self.live {
+            let Some(rule) = ruleset.compiled.get(candidate.rule as usize) else {
+                continue;
+            };
+            if !rule.masks || rule.end.is_some() {
+                marks.labels = marks.labels.min(candidate.start);
+            }
+            if rule.masks {
+                let from = candidate.hold_from(rule, &mut scratch.tracker, &self.text, self.base);
+                marks.values = marks.values.min(from);
+            }
+        }
+        if !self.enclosed {
+            self.mark_runs(ruleset, scratch, &mut marks);
+            self.mark_windows(ruleset, scratch, &mut marks);
+        }
+        marks
+    }
+
+    /// Lowers the marks for runs that reach the end of what is there.
+    fn mark_runs(&self, ruleset: &Ruleset, scratch: &mut Scratch, marks: &mut Watermarks) {
+        let end = self.end_at();
+        for run in &ruleset.prefilter.runs {
+            for start in self.run_starts(run, end, 1) {
+                if start >= marks.values {
+                    break;
+                }
+                self.mark_run_start(ruleset, scratch, run, start, marks);
+            }
+        }
+    }
+
+    fn mark_run_start(
+        &self,
+        ruleset: &Ruleset,
+        scratch: &mut Scratch,
+        run: &RuleRun,
+        start: u64,
+        marks: &mut Watermarks,
+    ) {
+        let first = self.bytes(start, start + 1).first();
+        if first.is_some_and(|b| run.may_start(self.byte_before(start), *b)) {
+            self.mark_start(ruleset, scratch, run.rule, start, marks);
+        }
+    }
+
+    /// Lowers the marks for windows that are cut by the end of what is there.
+    ///
+    /// A match that is decided there becomes a span at once: nothing is held for a window's sake.
+    fn mark_windows(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, marks: &mut Watermarks) {
+        let end = self.end_at();
+        let from = self.at;
+        // A window may be an inner one, whose match starts before it.
+        let reach = ruleset.prefilter.reach as u64;
+        if from >= marks.values + reach {
+            return;
+        }
+        self.fold(ruleset, scratch, from);
+        let (mut hits, mut targets) =
+            (std::mem::take(&mut scratch.hits), std::mem::take(&mut scratch.targets));
+        hits.clear();
+        ruleset.prefilter.tables.find(&scratch.symbols, (end - from) as usize, &mut hits);
+        for hit in &hits {
+            let start = from + u64::from(hit.at);
+            if start >= marks.values + reach {
+                break;
+            }
+            let before = self.byte_before(start).unwrap_or(BEFORE_TEXT);
+            targets.clear();
+            for bucket in bits(hit.buckets.into()) {
+                let bytes = self.bytes(start, end);
+                ruleset.prefilter.gate(bucket, before, bytes, |target| targets.push(target));
+            }
+            let mut last: Option<Target> = None;
+            for target in targets.drain(..).filter(|t| last.replace(*t) != Some(*t)) {
+                match target.run.and_then(|run| ruleset.prefilter.runs.get(run as usize)) {
+                    Some(run) => {
+                        for start in self.run_starts(run, start, run.run.min as u64) {
+                            let first = self.bytes(start, start + 1).first();
+                            if first.is_some_and(|b| run.may_start(self.byte_before(start), *b)) {
+                                self.decide_start(ruleset, scratch, run.rule, start, marks);
+                            }
+                        }
+                    }
+                    None => self.decide_start(ruleset, scratch, target.rule, start, marks),
+                }
+            }
+        }
+        scratch.hits = hits;
+        scratch.targets = targets;
+    }
+
+    /// Lowers the marks when a match of the rule may begin at `start` and go on past what is there.
+    fn mark_start(
+        &self,
+        ruleset: &Ruleset,
+        scratch: &mut Scratch,
+        id: u32,
+        start: u64,
+        marks: &mut Watermarks,
+    ) {
+        let Some(rule) = ruleset.compiled.get(id as usize) else { return };
+        let nearest = start + rule.automaton.place.before_min as u64;
+        if !rule.masks || start < self.floor || start >= marks.values || nearest >= self.end_at() {
+            return;
+        }
+        let before = self.byte_before(start);
+        let state = rule.automaton.start(Before::of(before));
+        let mut candidate = Candidate::new(id, start, state, before);
+        if candidate.run(rule, &self.text, self.base) == Progress::Live && self.keyword_can_come(rule, start) {
+            self.mark_candidate(rule, scratch, &mut candidate, marks);
+        }
+    }
+
+    fn mark_candidate(
+        &self,
+        rule: &CompiledRule,
+        scratch: &mut Scratch,
+        candidate: &mut Candidate,
+        marks: &mut Watermarks,
+    ) {
+        let from = candidate.hold_from(rule, &mut scratch.tracker, &self.text, self.base);
+        marks.values = marks.values.min(from);
+        if rule.end.is_some() {
+            marks.labels = marks.labels.min(candidate.start);
+        }
+    }
+
+    /// As [`Scan::mark_start`], and confirms a match that is decided.
+    fn decide_start(
+        &mut self,
+        ruleset: &Ruleset,
+        scratch: &mut Scratch,
+        id: u32,
+        start: u64,
+        marks: &mut Watermarks,
+    ) {
+        let Some(rule) = ruleset.compiled.get(id as usize) else { return };
+        let nearest = start + rule.automaton.place.before_min as u64;
+        let known = self.decided.contains(&(id, start));
+        if !rule.masks || start < self.floor || start >= marks.values || nearest >= self.end_at() || known {
+            return;
+        }
+        let before = self.byte_before(start);
+        let state = rule.automaton.start(Before::of(before));
+        let mut candidate = Candidate::new(id, start, state, before);
+        let progress = candidate.run(rule, &self.text, self.base);
+        if progress != Progress::Live && candidate.matched.is_none() || !self.keyword_can_come(rule, start) {
+            return;
+        }
+        match progress {
+            Progress::Live => return self.mark_candidate(rule, scratch, &mut candidate, marks),
+            Progress::Done => self.confirm(rule, scratch, &candidate, None),
+            Progress::Over => {
+                let tail = Tail::Value { state: candidate.state, at: candidate.at };
+                self.confirm(rule, scratch, &candidate, Some(tail));
+                self.run_tails(ruleset, false);
+            }
+        }
+        self.decided.push((id, start));
+        if rule.end.is_some() {
+            marks.values = marks.values.min(start);
+            marks.labels = marks.labels.min(start);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! From windows to candidates.
+
+use super::Scratch;
+use super::candidate::{Candidate, Progress};
+use super::scan::{Scan, Tail};
+use crate::compile::automaton::Before;
+use crate::compile::prefilter::{RuleRun, Target};
+use crate::compile::symbol::{BEFORE_TEXT, WILD, bits};
+use crate::kernel::{Hit, PADDING, WINDOW_LEN};
+use crate::ruleset::Ruleset;
+
+/// Bytes that a window has from its start on; one stands before.
+pub(super) const WINDOW_BYTES: u64 = WINDOW_LEN as u64 - 1;
+
+/// What the kernel found in the present piece.
+pub(super) struct Found {
+    hits: Vec<Hit>,
+    next: usize,
+    /// Position of the first place looked at, and the first that was not.
+    from: u64,
+    to: u64,
+}
+
+impl Found {
+    pub(super) fn none(scratch: &mut Scratch) -> Found {
+        let mut hits = std::mem::take(&mut scratch.hits);
+        hits.clear();
+        Found { hits, next: 0, from: 0, to: 0 }
+    }
+
+    pub(super) fn give_back(self, scratch: &mut Scratch) {
+        scratch.hits = self.hits;
+    }
+}
+
+impl Scan {
+    /// Puts the symbols of `from..` with the byte before and wild ones behind into the scratch.
+    pub(super) fn fold(&self, ruleset: &Ruleset, scratch: &mut Scratch, from: u64) {
+        let tables = &ruleset.prefilter.tables;
+        scratch.symbols.clear();
+        tables.fold(&[self.byte_before(from).unwrap_or(BEFORE_TEXT)], &mut scratch.symbols);
+        tables.fold(self.bytes(from, self.end_at()), &mut scratch.symbols);
+        scratch.symbols.resize(scratch.symbols.len() + PADDING, WILD);
+    }
+
+    /// Looks at all starts whose windows have come, up to the opening of an enclosed value.
+    pub(super) fn find_starts(
+        &mut self,
+        ruleset: &Ruleset,
+        scratch: &mut Scratch,
+        found: &mut Found,
+        end: bool,
+    ) {
+        let to = if end { self.end_at() } else { (self.end_at() + 1).saturating_sub(WINDOW_BYTES) };
+        if self.enclosed {
+            return;
+        }
+        if self.at < to && !(found.from..found.to).contains(&self.at) {
+            self.fold(ruleset, scratch, self.at);
+            found.hits.clear();
+            (found.next, found.from, found.to) = (0, self.at, to);
+            ruleset.prefilter.tables.find(&scratch.symbols, (to - self.at) as usize, &mut found.hits);
+        } else {
+            // An enclosed value has ended: what follows it is looked at again.
+            found.next = found.hits.partition_point(|h| found.from + u64::from(h.at) < self.at);
+        }
+        while let Some(hit) = found.hits.get(found.next).copied() {
+            let start = found.from + u64::from(hit.at);
+            self.at = start;
+            if self.has_ready_opening(ruleset) {
+                return;
+            }
+            self.take_hit(ruleset, scratch, start, hit.buckets);
+            found.next += 1;
+        }
+        self.at = self.at.max(to);
+        let forgotten = self.at.saturating_sub(ruleset.prefilter.reach as u64);
+        self.decided.retain(|(_, start)| *start >= forgotten);
+    }
+
+    fn has_ready_opening(&self, ruleset: &Ruleset) -> bool {
+        !self.openings.is_empty() && self.opening_ready(ruleset, false).is_some()
+    }
+
+    fn take_hit(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, start: u64, buckets: u32) {
+        let before = self.byte_before(start).unwrap_or(BEFORE_TEXT);
+        for bucket in bits(buckets.into()) {
+            let mut last: Option<Target> = None;
+            let text = std::mem::take(&mut self.text);
+            let bytes = text.get((start - self.base) as usize..).unwrap_or_default();
+            let mut targets = std::mem::take(&mut scratch.targets);
+            ruleset.prefilter.gate(bucket, before, bytes, |target| targets.push(target));
+            self.text = text;
+            for target in targets.drain(..).filter(|t| last.replace(*t) != Some(*t)) {
+                match target.run.and_then(|run| ruleset.prefilter.runs.get(run as usize)) {
+                    Some(run) => self.try_run(ruleset, scratch, run, start),
+                    None => self.try_start(ruleset, scratch, target.rule, start),
+                }
+            }
+            scratch.targets = targets;
+        }
+    }
+
+    /// Tries the starts before an inner window.
+    fn try_run(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, run: &RuleRun, window: u64) {
+        for start in self.run_starts(run, window, run.run.min as u64) {
+            let starts = self.bytes(start, start + 1).first();
+            let starts = starts.is_some_and(|b| run.may_start(self.byte_before(start), *b));
+            if starts {
+                self.try_start(ruleset, scratch, run.rule, start);
+            }
+        }
+    }
+
+    /// Positions from which a run may reach `to`, no nearer than `min`.
+    pub(super) fn run_starts(&self, run: &RuleRun, to: u64, min: u64) -> std::ops::Range<u64> {
+        let low = self.floor.max(self.base);
+        let farthest = to.saturating_sub((run.run.max - run.run.guard_max.min(run.run.max)) as u64).max(low);
+        let mut first = to;
+        for byte in self.bytes(farthest, to).iter().rev() {
+            if !run.run.class.has(*byte) {
+                break;
+            }
+            first -= 1;
+        }
+        first.saturating_sub(run.run.guard_max as u64).max(low)..(to + 1).saturating_sub(min)
+    }
+
+    fn try_start(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, rule: u32, start: u64) {
+        let Some(compiled) = ruleset.compiled.get(rule as usize) else {
+            return;
+        };
+        if start < self.floor || self.decided.contains(&(rule, start)) {
+            return;
+        }
+        let before = self.byte_before(start);
+        let state = compiled.automaton.start(Before::of(before));
+        let mut candidate = Candidate::new(rule, start, state, before);
+        let progress = candidate.run(compiled, &self.text, self.base);
+        if progress != Progress::Live && candidate.matched.is_none() {
+            return;
+        }
+        if !self.keyword_can_come(compiled, start) {
+            return;
+        }
+        match progress {
+            Progress::Live => self.live.push(candidate),
+            Progress::Done => self.confirm(compiled, scratch, &candidate, None),
+            Progress::Over => {
+                let tail = Tail::Value { state: candidate.state, at: candidate.at };
+                self.confirm(compiled, scratch, &candidate, Some(tail));
+            }
+        }
+    }
+}

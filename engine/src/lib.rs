@@ -25,4 +25,4 @@ pub use kernel::InstructionSet;
 pub use mask::{Strategy, StrategyError, TokenKey};
 pub use rule::{Action, Confidence, Field, Pattern, Rule, RuleError, Suppress, Validator};
 pub use ruleset::{CompileError, CompileOptions, Prefilter, RuleId, Ruleset};
-pub use stream::{Event, Scratch, Sink, Stream, StreamOptions};
+pub use stream::{Event, Scratch, Sink, Stream, StreamOptions, Work};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::compile::automaton::{Automaton, Searcher};
 use crate::compile::expression::{Expression, RULE_LEN_MAX};
 use crate::compile::prefilter::{KEYWORD_LEN_MAX, Prefilter as Starts};
-use crate::compile::symbol::Model;
+use crate::compile::symbol::Models;
 use crate::compile::window::Trigger;
 use crate::kernel::InstructionSet;
 use crate::mask::{Strategy, TokenKey};
@@ -137,8 +137,8 @@ impl Ruleset {
         let mut errors = Vec::new();
         let (mut kept, mut compiled, mut triggers) = (Vec::new(), Vec::new(), Vec::new());
         let mut ids = HashSet::new();
-        let model = Model::new();
-        let built = compile_all(&rules, options, &model);
+        let models = Models::new();
+        let built = compile_all(&rules, options, &models);
         for (index, (rule, (built, faults))) in rules.into_iter().zip(built).enumerate() {
             if rule.action != Action::Off && !ids.insert(rule.id.clone()) {
                 let reason = format!("the id `{}` is taken by another rule", rule.id);
@@ -155,7 +155,7 @@ impl Ruleset {
             return Err(CompileError { errors });
         }
         let set = options.instruction_set.unwrap_or_else(InstructionSet::best);
-        let prefilter = Starts::build(triggers, &model, set);
+        let prefilter = Starts::build(triggers, &models, set);
         let near_max = compiled.iter().map(|c: &CompiledRule| c.near).max().unwrap_or(0);
         Ok(Arc::new(Ruleset {
             history: near_max + prefilter.reach + 2,
@@ -209,7 +209,7 @@ impl Ruleset {
 type Built = (Option<(CompiledRule, Trigger)>, Vec<RuleError>);
 
 /// Compiles each rule that is not off, on as many threads as there are cores: automata take most of a start.
-fn compile_all(rules: &[Rule], options: &CompileOptions, model: &Model) -> Vec<Built> {
+fn compile_all(rules: &[Rule], options: &CompileOptions, models: &Models) -> Vec<Built> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
@@ -220,7 +220,7 @@ fn compile_all(rules: &[Rule], options: &CompileOptions, model: &Model) -> Vec<B
             let mut faults = Faults { rule: index, errors: &mut errors };
             let built = match rule.action {
                 Action::Off => None,
-                Action::Mask | Action::Label => compile_rule(rule, options, model, &mut faults),
+                Action::Mask | Action::Label => compile_rule(rule, options, models, &mut faults),
             };
             done.push((index, (built, errors)));
         }
@@ -260,7 +260,7 @@ impl Faults<'_> {
 fn compile_rule(
     rule: &Rule,
     options: &CompileOptions,
-    model: &Model,
+    models: &Models,
     faults: &mut Faults<'_>,
 ) -> Option<(CompiledRule, Trigger)> {
     check_names(rule, faults);
@@ -289,7 +289,7 @@ fn compile_rule(
     if end.is_some() && rule.action == Action::Label {
         faults.add(Field::Begin, "an enclosed value can only be masked: use `regex` for a label".into());
     }
-    let trigger = Trigger::of(&expression, &automaton, model);
+    let trigger = Trigger::of(&expression, &automaton, models);
     let starts = Prefilter {
         windows: trigger.paths().count(),
         at_start: trigger.inside.is_empty(),

@@ -7,7 +7,7 @@
 use regex_automata::util::primitives::StateID;
 
 use super::automaton::{Automaton, Before, Step};
-use super::symbol::{BEFORE_TEXT, ByteSet, Model};
+use super::symbol::{BEFORE_TEXT, ByteSet, Chances, Models};
 
 /// Positions of a path: the byte before the match and those that follow.
 pub(crate) const PATH_LEN: usize = 16;
@@ -17,8 +17,6 @@ const PATHS_MAX: usize = 64;
 const STATES_MAX: usize = 64;
 /// A path that is rarer than this is long enough.
 const RARE: f32 = 1e-7;
-/// Two paths whose union is so rare stay one.
-const RARE_UNION: f32 = 2e-7;
 
 /// A sequence of byte sets; positions past its end have any byte or none.
 #[derive(Clone, Debug)]
@@ -31,30 +29,31 @@ pub(crate) struct Path {
 struct Open {
     path: Path,
     states: Vec<StateID>,
-    /// By symbol of the last place.
-    chances: [f32; 64],
+    chances: Chances,
 }
 
 /// The paths of an automaton's matches.
-pub(crate) fn paths(automaton: &Automaton, model: &Model) -> Vec<Path> {
-    let mut open = starts(automaton, model);
+pub(crate) fn paths(automaton: &Automaton, models: &Models) -> Vec<Path> {
+    let mut open = starts(automaton, models);
     let mut closed = Vec::new();
     while let Some(next) = likeliest(&mut open) {
-        let done = next.path.sets.len() == PATH_LEN || next.path.chance < RARE || next.states.len() > STATES_MAX;
+        let len = next.path.sets.len();
+        let rare = next.path.chance < RARE;
+        let done = len == PATH_LEN || next.states.len() > STATES_MAX;
         if done || next.states.iter().any(|s| ends(automaton, *s)) {
             closed.push(next.path);
             continue;
         }
         let groups = successors(automaton, &next.states);
-        if open.len() + closed.len() + groups.len() <= PATHS_MAX {
-            open.extend(groups.into_iter().map(|(state, set)| extend(&next, set, vec![state], model)));
+        if !rare && open.len() + closed.len() + groups.len() <= PATHS_MAX {
+            open.extend(groups.into_iter().map(|(state, set)| extend(&next, set, vec![state], models)));
         } else {
             let set = groups.iter().fold(ByteSet::EMPTY, |all, (_, set)| all.union(set));
             let states = groups.into_iter().map(|(state, _)| state).collect();
-            open.push(extend(&next, set, states, model));
+            open.push(extend(&next, set, states, models));
         }
     }
-    merge(closed, model)
+    merge(closed, models)
 }
 
 fn likeliest(open: &mut Vec<Open>) -> Option<Open> {
@@ -63,7 +62,7 @@ fn likeliest(open: &mut Vec<Open>) -> Option<Open> {
 }
 
 /// One path for each start state, with the bytes that may stand before.
-fn starts(automaton: &Automaton, model: &Model) -> Vec<Open> {
+fn starts(automaton: &Automaton, models: &Models) -> Vec<Open> {
     let mut starts: Vec<(StateID, ByteSet)> = Vec::new();
     for before in Before::ALL {
         let state = automaton.start(before);
@@ -80,18 +79,18 @@ fn starts(automaton: &Automaton, model: &Model) -> Vec<Open> {
         }
     }
     let open = |(state, set): (StateID, ByteSet)| {
-        let chances = model.first(set.symbols());
-        let path = Path { sets: vec![set], chance: chances.iter().sum() };
+        let chances = models.first(&set);
+        let path = Path { sets: vec![set], chance: chances.sum() };
         Open { path, states: vec![state], chances }
     };
     starts.into_iter().map(open).collect()
 }
 
-fn extend(from: &Open, set: ByteSet, states: Vec<StateID>, model: &Model) -> Open {
-    let chances = model.next(&from.chances, set.symbols());
+fn extend(from: &Open, set: ByteSet, states: Vec<StateID>, models: &Models) -> Open {
+    let chances = models.next(&from.chances, &set);
     let mut sets = from.path.sets.clone();
     sets.push(set);
-    Open { path: Path { sets, chance: chances.iter().sum() }, states, chances }
+    Open { path: Path { sets, chance: chances.sum() }, states, chances }
 }
 
 /// True when a match may end where the state stands.
@@ -122,14 +121,14 @@ fn successors(automaton: &Automaton, states: &[StateID]) -> Vec<(StateID, ByteSe
 }
 
 /// Puts paths together whose union is rare all the same.
-fn merge(mut paths: Vec<Path>, model: &Model) -> Vec<Path> {
+fn merge(mut paths: Vec<Path>, models: &Models) -> Vec<Path> {
     paths.sort_by(|a, b| a.chance.total_cmp(&b.chance));
     let mut kept: Vec<Path> = Vec::new();
     for path in paths {
         let found = kept.iter_mut().find_map(|other| {
-            let both = union(other, &path, model);
+            let both = union(other, &path, models);
             let free = both.chance <= (other.chance + path.chance) * 1.05;
-            (both.chance < RARE_UNION || free).then(|| *other = both)
+            free.then(|| *other = both)
         });
         if found.is_none() {
             kept.push(path);
@@ -138,17 +137,7 @@ fn merge(mut paths: Vec<Path>, model: &Model) -> Vec<Path> {
     kept
 }
 
-fn union(a: &Path, b: &Path, model: &Model) -> Path {
+fn union(a: &Path, b: &Path, models: &Models) -> Path {
     let sets: Vec<ByteSet> = a.sets.iter().zip(&b.sets).map(|(a, b)| a.union(b)).collect();
-    Path { chance: chance(&sets, model), sets }
-}
-
-/// The chance that a place of usual traffic has these bytes.
-pub(crate) fn chance(sets: &[ByteSet], model: &Model) -> f32 {
-    let Some((first, rest)) = sets.split_first() else { return 1.0 };
-    let mut chances = model.first(first.symbols());
-    for set in rest {
-        chances = model.next(&chances, set.symbols());
-    }
-    chances.iter().sum()
+    Path { chance: models.chance(&sets), sets }
 }

@@ -16,14 +16,14 @@ use std::fmt;
 
 use super::automaton::Before;
 use super::path::{PATH_LEN, Path};
-use super::symbol::{ByteSet, Model, SymbolSet, WILD, bits};
+use super::symbol::{ByteSet, Fold, Model, Models, SymbolSet, WILD, bits};
 use super::window::{Run, Trigger, WINDOW_LEN};
-use crate::kernel::{InstructionSet, Tables};
+use crate::kernel::{Exact, Grams, InstructionSet, LOOKUPS, Tables, WORD_BUCKETS, pair};
 
 /// Longest keyword, in bytes.
 pub(crate) const KEYWORD_LEN_MAX: usize = 64;
 
-const BUCKETS: usize = 32;
+use crate::kernel::BUCKETS;
 
 /// What a window means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl fmt::Debug for Prefilter {
 }
 
 impl Prefilter {
-    pub(crate) fn build(triggers: Vec<Trigger>, model: &Model, set: InstructionSet) -> Prefilter {
+    pub(crate) fn build(triggers: Vec<Trigger>, models: &Models, set: InstructionSet) -> Prefilter {
         let mut windows: Vec<(Path, Target)> = Vec::new();
         let mut runs = Vec::new();
         for (rule, trigger) in (0u32..).zip(triggers) {
@@ -89,17 +89,23 @@ impl Prefilter {
                 windows.extend(paths.into_iter().map(|path| (path, target)));
             }
         }
-        let buckets = into_buckets(windows, model);
-        let mut exact = Box::new([[0u32; 64]; WINDOW_LEN]);
+        let buckets = into_buckets(windows, models);
+        let mut exact: Box<Exact> = Box::new([[0; 64]; LOOKUPS]);
         for (bucket, windows) in buckets.iter().enumerate() {
-            for symbols in windows.iter().map(|(path, _)| folded(path)) {
+            let fold = if bucket < WORD_BUCKETS { Fold::Words } else { Fold::Classes };
+            for symbols in windows.iter().map(|(path, _)| folded(path, fold)) {
                 for (table, set) in exact.iter_mut().zip(symbols) {
                     bits(set.0).for_each(|symbol| table[symbol] |= 1 << bucket);
                 }
             }
         }
+        let mut grams = Grams::new();
+        for (path, _) in buckets.iter().take(WORD_BUCKETS).flatten() {
+            add_grams(path, &mut grams);
+        }
+        if std::env::var("DUMP").is_ok() { eprintln!("bitmap {}", grams.fill()); }
         Prefilter {
-            tables: Tables::new(exact).with(set),
+            tables: Tables::new(exact, grams).with(set),
             gates: buckets.into_iter().map(Gate::new).collect(),
             reach: runs.iter().map(|r: &RuleRun| r.run.max).max().unwrap_or(0),
             runs,
@@ -191,37 +197,119 @@ fn byte_classes(windows: &[(Path, Target)]) -> (Box<[u8; 256]>, usize) {
     (class, count)
 }
 
-/// The symbols that a window may have by position; one that has not come is in each.
-fn folded(path: &Path) -> [SymbolSet; WINDOW_LEN] {
-    std::array::from_fn(|i| match path.sets.get(i) {
-        Some(set) => SymbolSet(set.symbols().0 | 1 << WILD),
+/// What a window allows, by look-up: symbols, then pairs, of which classes have none. What has not come is in each.
+fn folded(path: &Path, fold: Fold) -> [SymbolSet; LOOKUPS] {
+    let singles: [SymbolSet; WINDOW_LEN] = std::array::from_fn(|i| match path.sets.get(i) {
+        Some(set) => SymbolSet(set.symbols(fold).0 | 1 << WILD),
+        None => SymbolSet(u64::MAX),
+    });
+    std::array::from_fn(|i| {
+        if i < WINDOW_LEN {
+            return singles[i];
+        }
+        if fold == Fold::Classes {
+            return SymbolSet(u64::MAX);
+        }
+        let (first, second) = (singles[i - WINDOW_LEN + 1], singles[i - WINDOW_LEN + 2]);
+        let pairs = bits(first.0).flat_map(|a| bits(second.0).map(move |b| pair(a as u8, b as u8)));
+        SymbolSet(pairs.fold(1 << WILD, |set, pair| set | 1 << pair))
+    })
+}
+
+/// A window is a word when its bytes 1 to 4 are of no more kinds than this.
+const GRAMS_MAX: u32 = 1024;
+
+fn is_word(path: &Path) -> bool {
+    gram_sets(path).iter().map(|s| s.0.count_ones()).product::<u32>() <= GRAMS_MAX
+}
+
+/// The symbols of bytes 1 to 4.
+fn gram_sets(path: &Path) -> [SymbolSet; 4] {
+    std::array::from_fn(|i| match path.sets.get(i + 1) {
+        Some(set) => SymbolSet(set.symbols(Fold::Words).0),
         None => SymbolSet(u64::MAX),
     })
 }
 
+/// Adds all that a window's bytes 1 to 4 can be, cut short by what has not come as well.
+fn add_grams(path: &Path, grams: &mut Grams) {
+    let sets = gram_sets(path);
+    for known in 0..=4 {
+        let set = |i: usize| if i < known { sets[i].0 } else { 1 << WILD };
+        for a in bits(set(0)) {
+            for b in bits(set(1)) {
+                for c in bits(set(2)) {
+                    for d in bits(set(3)) {
+                        grams.add([a as u8, b as u8, c as u8, d as u8]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Windows so far in a bucket, and how often it is expected to be hit.
+#[derive(Clone, Copy)]
+struct Union {
+    sets: [SymbolSet; LOOKUPS],
+    chance: f32,
+}
+
 /// Shares the windows out among the buckets: each, the likeliest first, to the bucket that it makes the least likelier.
-fn into_buckets(mut windows: Vec<(Path, Target)>, model: &Model) -> Vec<Vec<(Path, Target)>> {
-    let chance = |sets: &[SymbolSet; WINDOW_LEN]| -> f32 {
-        sets.iter().map(|s| model.alone(SymbolSet(s.0 & !(1 << WILD)))).product()
+fn into_buckets(mut windows: Vec<(Path, Target)>, models: &Models) -> Vec<Vec<(Path, Target)>> {
+    let pairs = pair_chances(&models.words);
+    let chance = |sets: &[SymbolSet; LOOKUPS], fold: Fold| -> f32 {
+        let wild = 1u64 << WILD;
+        let (single, pair) = sets.split_at(WINDOW_LEN);
+        let alone = single.iter().map(|s| SymbolSet(s.0 & !wild));
+        match fold {
+            Fold::Classes => alone.map(|s| models.classes.alone(s)).product(),
+            Fold::Words => {
+                let pair = pair.iter().map(|s| bits(s.0 & !wild).map(|p| pairs[p]).sum::<f32>());
+                alone.map(|s| models.words.alone(s)).product::<f32>() * pair.product::<f32>()
+            }
+        }
     };
     windows.sort_by(|a, b| b.0.chance.total_cmp(&a.0.chance));
     let mut buckets: Vec<Vec<(Path, Target)>> = (0..BUCKETS).map(|_| Vec::new()).collect();
-    let mut unions = [[SymbolSet(0); WINDOW_LEN]; BUCKETS];
-    let mut chances = [0f32; BUCKETS];
+    let mut unions = [Union { sets: [SymbolSet(0); LOOKUPS], chance: 0.0 }; BUCKETS];
     for (path, target) in windows {
-        let sets = folded(&path);
-        let with = |bucket: usize| -> [SymbolSet; WINDOW_LEN] {
-            std::array::from_fn(|i| SymbolSet(unions[bucket][i].0 | sets[i].0))
+        let (fold, own) = match is_word(&path) {
+            true => (Fold::Words, 0..WORD_BUCKETS),
+            false => (Fold::Classes, WORD_BUCKETS..BUCKETS),
         };
-        let more = |bucket: usize| chance(&with(bucket)) - chances[bucket];
-        let costs: Vec<f32> = (0..BUCKETS).map(more).collect();
-        let best = (0..BUCKETS).min_by(|a, b| costs[*a].total_cmp(&costs[*b])).unwrap_or_default();
-        unions[best] = with(best);
-        chances[best] = chance(&unions[best]);
-        buckets[best].push((path, target));
+        let sets = folded(&path, fold);
+        let with = |union: &Union| {
+            let sets = std::array::from_fn(|i| SymbolSet(union.sets[i].0 | sets[i].0));
+            Union { chance: chance(&sets, fold), sets }
+        };
+        let more = own.map(|bucket| (bucket, with(&unions[bucket])));
+        let cost = |(bucket, more): &(usize, Union)| more.chance - unions[*bucket].chance;
+        if let Some((best, union)) = more.min_by(|a, b| cost(a).total_cmp(&cost(b))) {
+            unions[best] = union;
+            buckets[best].push((path, target));
+        }
+    }
+    if std::env::var("DUMP").is_ok() {
+        for (i, b) in buckets.iter().enumerate() {
+            for (path, t) in b.iter().filter(|_| i >= WORD_BUCKETS) { eprintln!("CLASS {i} {} {:e} {:?}", t.rule, models.chance(&path.sets[..path.sets.len().min(8)]), path.sets.iter().map(|s| s.symbols(Fold::Words).0.count_ones()).collect::<Vec<_>>()); }
+            eprintln!("bucket {i} size {} chance {:e} sets {:?}", b.len(), unions[i].chance, unions[i].sets.map(|s| s.0.count_ones()));
+        }
     }
     for bucket in &mut buckets {
         bucket.sort_by_key(|(_, target)| (target.rule, target.run));
     }
     buckets
+}
+
+/// By symbol of a pair: how likely it is.
+fn pair_chances(model: &Model) -> [f32; 64] {
+    let mut chances = [0.0; 64];
+    for a in 0..WILD {
+        let first = model.first(SymbolSet(1 << a));
+        for (b, chance) in (0..WILD).zip(model.next(&first, SymbolSet(u64::MAX))) {
+            chances[usize::from(pair(a, b))] += chance;
+        }
+    }
+    chances
 }

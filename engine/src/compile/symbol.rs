@@ -1,11 +1,12 @@
 //! Bytes folded to the 64 symbols that the prefilter's tables tell apart, and how likely each is in traffic.
 //!
-//! A letter's two cases are one symbol, so are all bytes from 0x80 on, all control bytes but the line feed, and the
-//! punctuation that secrets seldom have. The confirming stages see the bytes themselves.
+//! There are two ways to fold. For *words* a letter's two cases are one symbol; for *classes* capitals are told apart
+//! and small letters are not. In both, all bytes from 0x80 on are one symbol, and so is the punctuation that secrets
+//! seldom have. The confirming stages see the bytes themselves.
 //!
 //! `bigrams.bin` holds what a mix of LLM streams, traces, logs, source code, minified code, base64 and identifiers
-//! says of pairs of symbols: 64 bytes of `-8 · log2 p(a)`, then 64 rows of `-8 · log2 p(b | a)`. It steers which
-//! windows are looked at and how they are put into buckets; what is found does not depend on it.
+//! says of pairs of symbols, for either way: 64 bytes of `-8 · log2 p(a)`, then 64 rows of `-8 · log2 p(b | a)`. It
+//! steers which windows are looked at and how they are put into buckets; what is found does not depend on it.
 
 /// Stands for a byte that has not come: in every set.
 pub(crate) const WILD: u8 = 63;
@@ -45,6 +46,48 @@ const fn fold_table() -> [u8; 256] {
     table
 }
 
+/// By byte: its symbol among the classes.
+pub(crate) const CLASSES: [u8; 256] = class_table();
+
+const fn class_table() -> [u8; 256] {
+    let mut table = [61u8; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        table[byte] = match b {
+            b'0'..=b'9' => b - b'0',
+            b'A'..=b'Z' => 10 + b - b'A',
+            b'a'..=b'f' => 36,
+            b'x' => 37,
+            b'a'..=b'z' => 38,
+            b' ' => 39,
+            b'\n' => 40,
+            0..=31 | 127 => 41,
+            128.. => 42,
+            b'<' | b'>' => 57,
+            b'{' | b'}' | b'[' | b']' => 58,
+            b'\\' => 59,
+            b'&' | b'%' | b'$' | b'#' => 60,
+            _ => 61,
+        };
+        byte += 1;
+    }
+    let own = b"\"'()-_./:=+@,;";
+    let mut n = 0;
+    while n < own.len() {
+        table[own[n] as usize] = 43 + n as u8;
+        n += 1;
+    }
+    table
+}
+
+/// A way to fold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fold {
+    Words,
+    Classes,
+}
+
 /// A set of symbols, a bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SymbolSet(pub(crate) u64);
@@ -75,8 +118,12 @@ impl ByteSet {
         set
     }
 
-    pub(crate) fn symbols(&self) -> SymbolSet {
-        SymbolSet((0..=255u8).filter(|b| self.has(*b)).fold(0, |s, b| s | 1 << FOLD[b as usize]))
+    pub(crate) fn symbols(&self, fold: Fold) -> SymbolSet {
+        let table = match fold {
+            Fold::Words => &FOLD,
+            Fold::Classes => &CLASSES,
+        };
+        SymbolSet((0..=255u8).filter(|b| self.has(*b)).fold(0, |s, b| s | 1 << table[usize::from(b)]))
     }
 }
 
@@ -87,13 +134,17 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) fn new() -> Model {
-        const COSTS: &[u8; 64 * 65] = include_bytes!("bigrams.bin");
+    pub(crate) fn new(fold: Fold) -> Model {
+        const COSTS: &[u8; 2 * 64 * 65] = include_bytes!("bigrams.bin");
+        let costs = match fold {
+            Fold::Words => &COSTS[..64 * 65],
+            Fold::Classes => &COSTS[64 * 65..],
+        };
         let p = |cost: u8| if cost == u8::MAX { 0.0 } else { (-f32::from(cost) / 8.0).exp2() };
-        let alone = std::array::from_fn(|a| p(COSTS[a]));
+        let alone = std::array::from_fn(|a| p(costs[a]));
         let mut after = Box::new([[0.0; 64]; 64]);
         for (a, row) in after.iter_mut().enumerate() {
-            *row = std::array::from_fn(|b| p(COSTS[64 + 64 * a + b]));
+            *row = std::array::from_fn(|b| p(costs[64 + 64 * a + b]));
         }
         Model { alone, after }
     }
@@ -117,6 +168,52 @@ impl Model {
             }
         }
         next
+    }
+}
+
+/// How likely bytes are, by either way of folding.
+pub(crate) struct Models {
+    pub(crate) words: Model,
+    pub(crate) classes: Model,
+}
+
+/// How likely a place is to have the bytes of a path so far, by its last symbol and way of folding.
+#[derive(Clone)]
+pub(crate) struct Chances {
+    words: [f32; 64],
+    classes: [f32; 64],
+}
+
+impl Models {
+    pub(crate) fn new() -> Models {
+        Models { words: Model::new(Fold::Words), classes: Model::new(Fold::Classes) }
+    }
+
+    pub(crate) fn first(&self, set: &ByteSet) -> Chances {
+        Chances {
+            words: self.words.first(set.symbols(Fold::Words)),
+            classes: self.classes.first(set.symbols(Fold::Classes)),
+        }
+    }
+
+    pub(crate) fn next(&self, chances: &Chances, set: &ByteSet) -> Chances {
+        Chances {
+            words: self.words.next(&chances.words, set.symbols(Fold::Words)),
+            classes: self.classes.next(&chances.classes, set.symbols(Fold::Classes)),
+        }
+    }
+
+    /// The chance that a place of usual traffic has these bytes.
+    pub(crate) fn chance(&self, sets: &[ByteSet]) -> f32 {
+        let Some((first, rest)) = sets.split_first() else { return 1.0 };
+        rest.iter().fold(self.first(first), |chances, set| self.next(&chances, set)).sum()
+    }
+}
+
+impl Chances {
+    /// Either way says too much where it can't tell bytes apart: the lower counts.
+    pub(crate) fn sum(&self) -> f32 {
+        self.words.iter().sum::<f32>().min(self.classes.iter().sum())
     }
 }
 

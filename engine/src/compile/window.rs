@@ -9,12 +9,14 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 use super::automaton::{Automaton, Before};
 use super::expression::Expression;
 use super::path::{self, PATH_LEN, Path};
-use super::symbol::{ByteSet, Model};
+use super::symbol::{ByteSet, Fold, Models};
 
 /// Positions that the first look at a window covers.
 pub(crate) const WINDOW_LEN: usize = 8;
 /// A rule whose windows are seen more often than this in usual traffic is looked for inside, if that is rarer.
-const COMMON: f32 = 0.05;
+const COMMON: f32 = 3e-3;
+/// What follows a run must begin with rarer bytes than this.
+const ANCHOR_COMMON: f32 = 0.05;
 /// The longest run before an inner window, in bytes.
 const RUN_MAX: usize = 256;
 /// The most bytes before the run: a look-behind written as bytes, such as `(?:^|[^\w-])`.
@@ -45,17 +47,18 @@ pub(crate) struct Trigger {
 }
 
 impl Trigger {
-    pub(crate) fn of(expression: &Expression, automaton: &Automaton, model: &Model) -> Trigger {
-        let at_start = path::paths(automaton, model);
-        let cost = cost(&at_start, model);
+    pub(crate) fn of(expression: &Expression, automaton: &Automaton, models: &Models) -> Trigger {
+        let at_start = path::paths(automaton, models);
+        let cost = cost(&at_start, models);
         if cost > COMMON
-            && let Some((inside, inside_cost)) = inside(&expression.hir, model)
-            && inside_cost < cost / 8.0
+            && let Some((at_start, inside, apart)) = apart(&expression.hir, models)
+            && !inside.is_empty()
+            && apart < cost / 4.0
         {
             let first = Before::ALL
                 .into_iter()
                 .map(|before| ByteSet::of((0..=255u8).filter(|b| automaton.may_start(before, *b))));
-            return Trigger { at_start: Vec::new(), inside, first: first.collect() };
+            return Trigger { at_start, inside, first: first.collect() };
         }
         Trigger { at_start, ..Trigger::default() }
     }
@@ -67,28 +70,39 @@ impl Trigger {
 }
 
 /// What the windows cost on usual traffic: how often they are seen, and how often that is not yet the end of it.
-fn cost(paths: &[Path], model: &Model) -> f32 {
+fn cost(paths: &[Path], models: &Models) -> f32 {
     paths
         .iter()
         .map(|p| {
-            path::chance(p.sets.get(..WINDOW_LEN).unwrap_or(&p.sets), model)
+            models.chance(p.sets.get(..WINDOW_LEN).unwrap_or(&p.sets))
                 + if p.sets.len() == PATH_LEN { 10.0 * p.chance } else { p.chance }
         })
         .sum()
 }
 
-/// The inner windows of an expression, each branch's own, and what they cost.
-fn inside(hir: &Hir, model: &Model) -> Option<(Vec<(Run, Vec<Path>)>, f32)> {
-    let mut all = Vec::new();
-    let mut sum = 0.0;
+/// The windows of each branch of an expression on its own, at its start or inside, and what all of them cost.
+fn apart(hir: &Hir, models: &Models) -> Option<(Vec<Path>, Vec<(Run, Vec<Path>)>, f32)> {
+    let (mut at_start, mut inside, mut sum) = (Vec::new(), Vec::new(), 0.0);
     for branch in branches(hir) {
-        let (run, paths, cost) = (1..branch.len())
-            .filter_map(|at| split(&branch, at, model))
-            .min_by(|a, b| a.2.total_cmp(&b.2))?;
-        sum += cost;
-        all.push((run, paths));
+        let paths = path::paths(&Automaton::of_parts(&branch).ok()?, models);
+        let own = cost(&paths, models);
+        let best = (1..branch.len())
+            .filter(|_| own > COMMON)
+            .filter_map(|at| split(&branch, at, models))
+            .min_by(|a, b| a.2.total_cmp(&b.2))
+            .filter(|(_, _, cost)| *cost < own / 4.0);
+        match best {
+            Some((run, paths, cost)) => {
+                sum += cost;
+                inside.push((run, paths));
+            }
+            None => {
+                sum += own;
+                at_start.extend(paths);
+            }
+        }
     }
-    Some((all, sum))
+    Some((at_start, inside, sum))
 }
 
 /// The expression as alternatives of parts one after another, captures left out.
@@ -127,9 +141,9 @@ fn bare(hir: &Hir) -> Hir {
 }
 
 /// The window at `parts[at]` and the run before it.
-fn split(parts: &[Hir], at: usize, model: &Model) -> Option<(Run, Vec<Path>, f32)> {
+fn split(parts: &[Hir], at: usize, models: &Models) -> Option<(Run, Vec<Path>, f32)> {
     let (head, tail) = parts.split_at(at);
-    if model.alone(first_bytes(tail.first()?)?.symbols()) > COMMON {
+    if models.words.alone(first_bytes(tail.first()?)?.symbols(Fold::Words)) > ANCHOR_COMMON {
         return None;
     }
     let len = |parts: &[Hir]| {
@@ -150,15 +164,15 @@ fn split(parts: &[Hir], at: usize, model: &Model) -> Option<(Run, Vec<Path>, f32
         }
     }
     let suffix = Automaton::of_parts(tail).ok()?;
-    let mut paths = path::paths(&suffix, model);
+    let mut paths = path::paths(&suffix, models);
     if min > guard_max {
         for path in &mut paths {
             let before = path.sets.first_mut()?;
             *before = ByteSet(std::array::from_fn(|i| before.0[i] & class.0[i]));
-            path.chance = path::chance(&path.sets, model);
+            path.chance = models.chance(&path.sets);
         }
     }
-    let cost = cost(&paths, model);
+    let cost = cost(&paths, models);
     Some((Run { class, min, max, guard_max }, paths, cost))
 }
 

@@ -7,7 +7,7 @@ use std::arch::x86_64::{
     _mm256_shuffle_epi8, _mm256_srli_epi16,
 };
 
-use super::{GROUPS, Hit, PADDING, WINDOW_LEN};
+use super::{Exact, GROUPS, Grams, Hit, PADDING, Symbols, WORD_GROUPS};
 
 const LANES: usize = 32;
 /// Positions that the vectors look at; the exact tables look at all.
@@ -21,7 +21,7 @@ struct Lanes([u8; 16]);
 pub(super) struct Tables([[(Lanes, Lanes); GROUPS]; POSITIONS]);
 
 impl Tables {
-    pub(super) fn new(exact: &[[u32; 64]; WINDOW_LEN]) -> Box<Tables> {
+    pub(super) fn new(exact: &Exact) -> Box<Tables> {
         let none = (Lanes([0; 16]), Lanes([0; 16]));
         let mut tables = Box::new(Tables([[none; GROUPS]; POSITIONS]));
         for (groups, table) in tables.0.iter_mut().zip(exact) {
@@ -43,12 +43,13 @@ pub(super) fn is_here() -> bool {
 
 pub(super) fn find(
     tables: &Tables,
-    exact: &[[u32; 64]; WINDOW_LEN],
-    symbols: &[u8],
+    exact: &Exact,
+    grams: &Grams,
+    symbols: &Symbols,
     windows: usize,
     hits: &mut Vec<Hit>,
 ) {
-    assert!(symbols.len() >= windows + PADDING && is_here(), "checked by the caller");
+    assert!(symbols.single.len() >= windows + PADDING && symbols.class.len() >= windows + PADDING && is_here(), "checked by the caller");
     for from in (0..windows).step_by(LANES) {
         // SAFETY: the instructions are there; from < windows, so all reads stay below windows + PADDING.
         let mut places = unsafe { places(tables, symbols, from) };
@@ -58,8 +59,7 @@ pub(super) fn find(
         while places != 0 {
             let at = from + places.trailing_zeros() as usize;
             places &= places - 1;
-            let window: Option<&[u8; WINDOW_LEN]> = symbols.get(at..).and_then(<[u8]>::first_chunk);
-            let buckets = window.map_or(0, |w| super::scalar::buckets(exact, w));
+            let buckets = super::scalar::buckets(exact, grams, symbols, at);
             if buckets != 0 {
                 hits.push(Hit { at: at as u32, buckets });
             }
@@ -72,15 +72,21 @@ pub(super) fn find(
 /// # Safety
 /// AVX2 is there, and `symbols` has [`PADDING`] bytes from `from` on.
 #[target_feature(enable = "avx2")]
-unsafe fn places(tables: &Tables, symbols: &[u8], from: usize) -> u32 {
+unsafe fn places(tables: &Tables, symbols: &Symbols, from: usize) -> u32 {
     let low_bits = _mm256_set1_epi8(15);
     let mut groups = [_mm256_set1_epi8(-1); GROUPS];
     for (i, position) in tables.0.iter().enumerate() {
-        // SAFETY: from + i + 32 <= from + PADDING <= symbols.len().
-        let symbols: __m256i = unsafe { _mm256_loadu_si256(symbols.as_ptr().add(from + i).cast()) };
-        let low = _mm256_and_si256(symbols, low_bits);
-        let high = _mm256_and_si256(_mm256_srli_epi16::<4>(symbols), low_bits);
-        for (group, (by_low, by_high)) in groups.iter_mut().zip(position) {
+        // SAFETY: from + i + 32 <= from + PADDING, which both lists have.
+        let [words, classes]: [__m256i; 2] = unsafe {
+            let load = |list: &[u8]| _mm256_loadu_si256(list.as_ptr().add(from + i).cast());
+            [load(&symbols.single), load(&symbols.class)]
+        };
+        let low = |symbols| _mm256_and_si256(symbols, low_bits);
+        let high = |symbols| _mm256_and_si256(_mm256_srli_epi16::<4>(symbols), low_bits);
+        let words = (low(words), high(words));
+        let classes = (low(classes), high(classes));
+        for (g, (group, (by_low, by_high))) in groups.iter_mut().zip(position).enumerate() {
+            let (low, high) = if g < WORD_GROUPS { words } else { classes };
             // SAFETY: Lanes are 16 bytes, aligned to 16.
             let (by_low, by_high) = unsafe {
                 (_mm_load_si128(by_low.0.as_ptr().cast()), _mm_load_si128(by_high.0.as_ptr().cast()))

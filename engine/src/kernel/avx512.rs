@@ -3,13 +3,13 @@
 
 use std::arch::x86_64::{
     __m512i, _mm512_and_si512, _mm512_load_si512, _mm512_loadu_si512, _mm512_mask_blend_epi8,
-    _mm512_movepi8_mask, _mm512_or_si512, _mm512_permutex2var_epi8, _mm512_permutexvar_epi8,
+    _mm512_cmpeq_epi8_mask, _mm512_movepi8_mask, _mm512_or_si512, _mm512_permutex2var_epi8, _mm512_permutexvar_epi8,
     _mm512_set1_epi8, _mm512_store_si512, _mm512_storeu_si512, _mm512_ternarylogic_epi32,
-    _mm512_test_epi8_mask,
+    _mm512_test_epi8_mask, _mm512_xor_si512,
 };
 
-use super::{GROUPS, Hit, PADDING, WINDOW_LEN};
-use crate::compile::symbol::FOLD;
+use super::{Exact, GROUPS, Grams, Hit, LOOKUPS, PADDING, PAIRS, SPREAD, Symbols, WINDOW_LEN, WORD_GROUPS, WORDS};
+use crate::compile::symbol::{CLASSES, FOLD, WILD};
 
 const LANES: usize = 64;
 
@@ -17,12 +17,12 @@ const LANES: usize = 64;
 #[derive(Clone, Copy)]
 struct Lanes([u8; LANES]);
 
-/// By group and position: the group's byte of buckets for each symbol.
-pub(super) struct Tables([[Lanes; WINDOW_LEN]; GROUPS]);
+/// By group and look-up: the group's byte of buckets for each symbol.
+pub(super) struct Tables([[Lanes; LOOKUPS]; GROUPS]);
 
 impl Tables {
-    pub(super) fn new(exact: &[[u32; 64]; WINDOW_LEN]) -> Box<Tables> {
-        let mut tables = Box::new(Tables([[Lanes([0; LANES]); WINDOW_LEN]; GROUPS]));
+    pub(super) fn new(exact: &Exact) -> Box<Tables> {
+        let mut tables = Box::new(Tables([[Lanes([0; LANES]); LOOKUPS]; GROUPS]));
         for (group, positions) in tables.0.iter_mut().enumerate() {
             for (lanes, table) in positions.iter_mut().zip(exact) {
                 for (lane, buckets) in lanes.0.iter_mut().zip(table) {
@@ -40,38 +40,57 @@ pub(super) fn is_here() -> bool {
         && is_x86_feature_detected!("avx512vbmi")
 }
 
-pub(super) fn find(tables: &Tables, symbols: &[u8], windows: usize, hits: &mut Vec<Hit>) {
-    assert!(symbols.len() >= windows + PADDING && is_here(), "checked by the caller");
+pub(super) fn find(tables: &Tables, grams: &Grams, symbols: &Symbols, windows: usize, hits: &mut Vec<Hit>) {
+    assert!(symbols.single.len() >= windows + PADDING && symbols.pair.len() >= windows + PADDING);
+    assert!(symbols.class.len() >= windows + PADDING && is_here(), "checked by the caller");
     // SAFETY: the instructions are there, and all reads stay below windows + PADDING.
-    unsafe { find_vectors(tables, symbols, windows, hits) }
+    unsafe { find_vectors(tables, grams, symbols, windows, hits) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-unsafe fn find_vectors(tables: &Tables, symbols: &[u8], windows: usize, hits: &mut Vec<Hit>) {
+unsafe fn find_vectors(tables: &Tables, grams: &Grams, symbols: &Symbols, windows: usize, hits: &mut Vec<Hit>) {
     let mut found = [Lanes([0; LANES]); GROUPS];
     let mut at = 0;
     while at < windows {
         let mut groups = [_mm512_set1_epi8(0); GROUPS];
-        // SAFETY: at < windows, so that at + (WINDOW_LEN - 1) + 64 <= windows + PADDING <= symbols.len().
-        let window: [__m512i; WINDOW_LEN] =
-            std::array::from_fn(|i| unsafe { _mm512_loadu_si512(symbols.as_ptr().add(at + i).cast()) });
-        for (group, positions) in groups.iter_mut().zip(&tables.0) {
-            // SAFETY: Lanes are 64 bytes, aligned to 64.
-            let part: [__m512i; WINDOW_LEN] = std::array::from_fn(|i| {
-                let table = unsafe { _mm512_load_si512(positions[i].0.as_ptr().cast()) };
-                _mm512_permutexvar_epi8(window[i], table)
-            });
-            const AND: i32 = 0x80;
-            let first = _mm512_ternarylogic_epi32::<AND>(part[0], part[1], part[2]);
-            let second = _mm512_ternarylogic_epi32::<AND>(part[3], part[4], part[5]);
-            let third = _mm512_and_si512(part[6], part[7]);
-            *group = _mm512_ternarylogic_epi32::<AND>(first, second, third);
+        // SAFETY: at < windows, so that at + WINDOW_LEN + 64 <= windows + PADDING, which all lists have.
+        let (single, pair, class) = unsafe {
+            let load = |list: &[u8], i: usize| _mm512_loadu_si512(list.as_ptr().add(at + i).cast());
+            let single: [__m512i; WINDOW_LEN] = std::array::from_fn(|i| load(&symbols.single, i));
+            let pair: [__m512i; PAIRS] = std::array::from_fn(|i| load(&symbols.pair, i + 1));
+            let class: [__m512i; WINDOW_LEN] = std::array::from_fn(|i| load(&symbols.class, i));
+            (single, pair, class)
+        };
+        // SAFETY: Lanes are 64 bytes, aligned to 64.
+        let look_up = |table: &Lanes, symbols: __m512i| unsafe {
+            _mm512_permutexvar_epi8(symbols, _mm512_load_si512(table.0.as_ptr().cast()))
+        };
+        let and = |a, b, c| _mm512_ternarylogic_epi32::<0x80>(a, b, c);
+        for (g, (group, tables)) in groups.iter_mut().zip(&tables.0).enumerate() {
+            if g < WORD_GROUPS {
+                let s: [__m512i; WINDOW_LEN] = std::array::from_fn(|i| look_up(&tables[i], single[i]));
+                let p: [__m512i; PAIRS] = std::array::from_fn(|i| look_up(&tables[WINDOW_LEN + i], pair[i]));
+                let singles =
+                    and(and(s[0], s[1], s[2]), and(s[3], s[4], s[5]), _mm512_and_si512(s[6], s[7]));
+                *group = and(singles, and(p[0], p[1], p[2]), and(p[3], p[4], p[5]));
+            } else {
+                let c: [__m512i; WINDOW_LEN] = std::array::from_fn(|i| look_up(&tables[i], class[i]));
+                *group = and(and(c[0], c[1], c[2]), and(c[3], c[4], c[5]), _mm512_and_si512(c[6], c[7]));
+            }
         }
-        let any = _mm512_or_si512(
-            _mm512_or_si512(groups[0], groups[1]),
-            _mm512_or_si512(groups[2], groups[3]),
-        );
-        let mut places = _mm512_test_epi8_mask(any, any);
+        let (words, classes) = groups.split_at(WORD_GROUPS);
+        let any = |groups: &[__m512i]| {
+            let any = groups.iter().fold(_mm512_set1_epi8(0), |any, group| _mm512_or_si512(any, *group));
+            _mm512_test_epi8_mask(any, any)
+        };
+        let (mut words, mut places) = (any(words), any(classes));
+        while words != 0 {
+            let lane = words.trailing_zeros() as usize;
+            words &= words - 1;
+            // SAFETY: at + lane + 5 <= windows + PADDING.
+            let gram = unsafe { symbols.single.as_ptr().add(at + lane + 1).cast::<[u8; 4]>().read() };
+            places |= u64::from(grams.has(gram)) << lane;
+        }
         if windows - at < LANES {
             places &= (1 << (windows - at)) - 1;
         }
@@ -84,6 +103,9 @@ unsafe fn find_vectors(tables: &Tables, symbols: &[u8], windows: usize, hits: &m
                 let lane = places.trailing_zeros() as usize;
                 places &= places - 1;
                 let buckets = u32::from_le_bytes(std::array::from_fn(|g| found[g].0[lane & (LANES - 1)]));
+                let single = &symbols.single[at + lane + 1..at + lane + 5];
+                let word = grams.has([single[0], single[1], single[2], single[3]]);
+                let buckets = if word { buckets } else { buckets & !WORDS };
                 hits.push(Hit { at: (at + lane) as u32, buckets });
             }
         }
@@ -91,23 +113,56 @@ unsafe fn find_vectors(tables: &Tables, symbols: &[u8], windows: usize, hits: &m
     }
 }
 
-pub(super) fn fold(bytes: &[u8], symbols: &mut Vec<u8>) {
+/// Adds the symbols of `bytes` and the padding, and all pairs.
+pub(super) fn fold(bytes: &[u8], symbols: &mut Symbols) {
     assert!(is_here(), "checked by the caller");
     let (whole, rest) = bytes.split_at(bytes.len() / LANES * LANES);
-    let from = symbols.len();
-    symbols.resize(from + whole.len(), 0);
+    let from = symbols.single.len();
+    symbols.single.resize(from + whole.len(), WILD);
+    symbols.class.resize(from + whole.len(), WILD);
     // SAFETY: the instructions are there.
-    unsafe { fold_vectors(whole, &mut symbols[from..]) };
+    unsafe {
+        fold_vectors(&FOLD, whole, &mut symbols.single[from..]);
+        fold_vectors(&CLASSES, whole, &mut symbols.class[from..]);
+    }
+    if !whole.is_empty() {
+        // The pair of the last symbol needs the next.
+        let pairs = (from + whole.len() - 1) / LANES * LANES;
+        symbols.pair.resize(pairs, WILD);
+        // SAFETY: the instructions are there.
+        unsafe { pair_vectors(&symbols.single, &mut symbols.pair) };
+    }
     super::scalar::fold(rest, symbols);
 }
 
+/// `single` has one symbol more than `pair` at least, and none of those that are used is wild.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-unsafe fn fold_vectors(bytes: &[u8], symbols: &mut [u8]) {
-    // SAFETY: FOLD has 256 bytes.
+unsafe fn pair_vectors(single: &[u8], pair: &mut [u8]) {
+    assert!(single.len() > pair.len(), "the next symbol is there");
+    // SAFETY: SPREAD has 64 bytes.
+    let spread = unsafe { _mm512_loadu_si512(SPREAD.as_ptr().cast()) };
+    let wild = _mm512_set1_epi8(WILD as i8);
+    for (at, pair) in (0..).step_by(LANES).zip(pair.chunks_exact_mut(LANES)) {
+        // SAFETY: at + 64 < single.len(), and the chunk has 64 bytes.
+        unsafe {
+            let first = _mm512_loadu_si512(single.as_ptr().add(at).cast());
+            let second = _mm512_loadu_si512(single.as_ptr().add(at + 1).cast());
+            let hash = _mm512_xor_si512(first, _mm512_permutexvar_epi8(second, spread));
+            // As in `pair`: the wild one is for what has not come.
+            let clash = _mm512_cmpeq_epi8_mask(hash, wild);
+            let hash = _mm512_mask_blend_epi8(clash, hash, _mm512_set1_epi8(WILD as i8 - 1));
+            _mm512_storeu_si512(pair.as_mut_ptr().cast(), hash);
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+unsafe fn fold_vectors(table: &[u8; 256], bytes: &[u8], symbols: &mut [u8]) {
+    // SAFETY: the table has 256 bytes.
     let (low, high) = unsafe {
-        (_mm512_loadu_si512(FOLD.as_ptr().cast()), _mm512_loadu_si512(FOLD.as_ptr().add(LANES).cast()))
+        (_mm512_loadu_si512(table.as_ptr().cast()), _mm512_loadu_si512(table.as_ptr().add(LANES).cast()))
     };
-    let beyond = _mm512_set1_epi8(FOLD[0x80] as i8);
+    let beyond = _mm512_set1_epi8(table[0x80] as i8);
     for (bytes, symbols) in bytes.chunks_exact(LANES).zip(symbols.chunks_exact_mut(LANES)) {
         // SAFETY: both are of 64 bytes.
         unsafe {

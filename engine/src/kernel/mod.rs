@@ -1,14 +1,16 @@
 //! The first look at every byte: which buckets of windows may begin here.
 //!
-//! Bytes are folded to symbols of 6 bits ([`crate::compile::symbol`]). By position of the window (of
-//! [`WINDOW_LEN`]) and symbol, a table has a bit for each of 32 buckets; the buckets that may be at a place are the
-//! conjunction of eight look-ups. Vector units do 64 places at once with `vpermb` (AVX-512 VBMI), or 32 with
-//! `pshufb` on the symbols' low and high bits (AVX2), whose few false answers the exact tables take out again. All give
-//! the same hits, in the order of the places.
+//! Bytes are folded to symbols of 6 bits ([`crate::compile::symbol`]), and so are pairs of neighbours, by a hash. By
+//! position of the window (of [`WINDOW_LEN`]) and symbol, and by position and pair, a table has a bit for each of 32
+//! buckets; the buckets that may be at a place are the conjunction of all look-ups. Symbols tell classes of bytes
+//! apart, pairs tell words apart, and a set of hashes of four symbols takes out most of what only looks like one of
+//! the words. Vector units do 64 places at once with `vpermb` (AVX-512 VBMI), or 32 with `pshufb`
+//! on the symbols' low and high bits (AVX2), whose false answers the exact tables take out again. All give the same
+//! hits, in the order of the places.
 //!
 //! # Rejected
-//! Four positions instead of eight (many more false answers: with two hundred rules each bucket holds dozens of
-//! windows); a hash of four bytes into a bitmap (fast, but sets of digits or letters fill it).
+//! Symbols alone (letters are so unevenly spread that a bucket of fifty keywords lets half of all words through); a
+//! hash of four bytes into a bitmap alone (sets of digits or letters fill it).
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -18,12 +20,92 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+use crate::compile::symbol::{CLASSES, FOLD, WILD};
 pub(crate) use crate::compile::window::WINDOW_LEN;
 
 /// Symbols past the last window that the caller provides, so that vectors may be read whole.
 pub(crate) const PADDING: usize = 64 + WINDOW_LEN;
-/// Groups of eight buckets: a byte of a look-up each.
+/// Groups of eight buckets: a byte of a look-up each. The first are for words, the others are for classes.
 const GROUPS: usize = 4;
+/// Those for words.
+const WORD_GROUPS: usize = 2;
+/// All buckets.
+pub(crate) const BUCKETS: usize = 8 * GROUPS;
+/// Buckets of words: windows whose bytes 1 to 4 are of few kinds, which [`Grams`] knows. They come first.
+pub(crate) const WORD_BUCKETS: usize = 8 * WORD_GROUPS;
+/// Their bits.
+const WORDS: u32 = (1 << WORD_BUCKETS) - 1;
+/// Look-ups of pairs in a window: of the bytes 1 and 2, 2 and 3, and so on.
+pub(crate) const PAIRS: usize = WINDOW_LEN - 2;
+/// Look-ups of a window.
+pub(crate) const LOOKUPS: usize = WINDOW_LEN + PAIRS;
+
+/// Bits of a hash of four symbols.
+const GRAM_BITS: u32 = 18;
+
+/// The four symbols that words may begin with: a set of hashes.
+pub(crate) struct Grams(Box<[u64; 1 << (GRAM_BITS - 6)]>);
+
+impl Grams {
+    pub(crate) fn new() -> Grams {
+        Grams(Box::new([0; 1 << (GRAM_BITS - 6)]))
+    }
+
+    pub(crate) fn fill(&self) -> f64 { self.0.iter().map(|w| f64::from(w.count_ones())).sum::<f64>() / f64::from(1 << GRAM_BITS) }
+    #[inline]
+    fn hash(gram: [u8; 4]) -> usize {
+        (u32::from_le_bytes(gram).wrapping_mul(0x9E37_79B1) >> (32 - GRAM_BITS)) as usize
+    }
+
+    pub(crate) fn add(&mut self, gram: [u8; 4]) {
+        let hash = Grams::hash(gram);
+        self.0[hash >> 6] |= 1 << (hash & 63);
+    }
+
+    /// True when a window with these symbols behind its first may be there.
+    #[inline]
+    fn has(&self, gram: [u8; 4]) -> bool {
+        let hash = Grams::hash(gram);
+        self.0[hash >> 6] >> (hash & 63) & 1 == 1
+    }
+}
+
+/// What the kernel reads of each byte.
+#[derive(Debug, Default)]
+pub(crate) struct Symbols {
+    /// Its symbol among words.
+    single: Vec<u8>,
+    /// The symbol of it and the next.
+    pair: Vec<u8>,
+    /// Its symbol among classes.
+    class: Vec<u8>,
+}
+
+/// By look-up (first the symbols, then the pairs) and symbol: the buckets. Classes have no pairs.
+pub(crate) type Exact = [[u32; 64]; LOOKUPS];
+
+/// The symbol of a pair of symbols; [`WILD`] when one has not come.
+#[inline]
+pub(crate) fn pair(first: u8, second: u8) -> u8 {
+    if first == WILD || second == WILD {
+        return WILD;
+    }
+    let hash = first ^ SPREAD[usize::from(second & 63)];
+    if hash == WILD { WILD - 1 } else { hash }
+}
+
+/// Spreads neighbouring symbols, so that pairs of two classes don't fall together.
+const SPREAD: [u8; 64] = spread();
+
+const fn spread() -> [u8; 64] {
+    let mut table = [0; 64];
+    let mut symbol = 0;
+    while symbol < 64 {
+        table[symbol] = ((symbol * 37 + 11) & 63) as u8 ^ (symbol >> 3) as u8;
+        symbol += 1;
+    }
+    table
+}
 
 /// A place, and the buckets (a bit each) of which a window may begin there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +158,8 @@ impl InstructionSet {
 /// Look-up tables of one ruleset.
 pub(crate) struct Tables {
     set: InstructionSet,
-    /// By position and symbol: the buckets.
-    exact: Box<[[u32; 64]; WINDOW_LEN]>,
+    exact: Box<Exact>,
+    grams: Grams,
     #[cfg(target_arch = "x86_64")]
     avx512: Box<avx512::Tables>,
     #[cfg(target_arch = "x86_64")]
@@ -85,8 +167,7 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// `exact` by position of the window and symbol.
-    pub(crate) fn new(exact: Box<[[u32; 64]; WINDOW_LEN]>) -> Tables {
+    pub(crate) fn new(exact: Box<Exact>, grams: Grams) -> Tables {
         Tables {
             set: InstructionSet::best(),
             #[cfg(target_arch = "x86_64")]
@@ -94,6 +175,7 @@ impl Tables {
             #[cfg(target_arch = "x86_64")]
             avx2: avx2::Tables::new(&exact),
             exact,
+            grams,
         }
     }
 
@@ -109,24 +191,31 @@ impl Tables {
         self.set
     }
 
-    /// Adds the hits among the first `windows` places of `symbols` to `hits`; [`PADDING`] more symbols must follow.
-    pub(crate) fn find(&self, symbols: &[u8], windows: usize, hits: &mut Vec<Hit>) {
-        assert!(symbols.len() >= windows + PADDING, "vectors are read whole");
+    /// Adds the hits among the first `windows` places of `symbols` to `hits`; they end in [`PADDING`] wild ones.
+    pub(crate) fn find(&self, symbols: &Symbols, windows: usize, hits: &mut Vec<Hit>) {
+        let len = symbols.single.len();
+        assert!(symbols.pair.len() == len && symbols.class.len() == len, "one for one");
+        assert!(len >= windows + PADDING, "vectors are read whole");
         match self.set {
-            InstructionSet::Scalar => scalar::find(&self.exact, symbols, windows, hits),
+            InstructionSet::Scalar => scalar::find(&self.exact, &self.grams, symbols, windows, hits),
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx2 => avx2::find(&self.avx2, &self.exact, symbols, windows, hits),
+            InstructionSet::Avx2 => avx2::find(&self.avx2, &self.exact, &self.grams, symbols, windows, hits),
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512 => avx512::find(&self.avx512, symbols, windows, hits),
+            InstructionSet::Avx512 => avx512::find(&self.avx512, &self.grams, symbols, windows, hits),
             #[cfg(not(target_arch = "x86_64"))]
             InstructionSet::Avx2 | InstructionSet::Avx512 => {
-                scalar::find(&self.exact, symbols, windows, hits);
+                scalar::find(&self.exact, &self.grams, symbols, windows, hits);
             }
         }
     }
 
-    /// Adds the symbols of `bytes` to `symbols`.
-    pub(crate) fn fold(&self, bytes: &[u8], symbols: &mut Vec<u8>) {
+    /// Makes symbols of `before`, `bytes` and what has not come.
+    pub(crate) fn fold(&self, before: u8, bytes: &[u8], symbols: &mut Symbols) {
+        symbols.single.clear();
+        symbols.pair.clear();
+        symbols.class.clear();
+        symbols.single.push(FOLD[usize::from(before)]);
+        symbols.class.push(CLASSES[usize::from(before)]);
         #[cfg(target_arch = "x86_64")]
         if self.set == InstructionSet::Avx512 {
             return avx512::fold(bytes, symbols);

@@ -1,29 +1,53 @@
 //! The reference: one place after another.
 
-use super::{Hit, WINDOW_LEN};
-use crate::compile::symbol::FOLD;
+use super::{Exact, Grams, Hit, PADDING, Symbols, WINDOW_LEN, WORDS, pair};
+use crate::compile::symbol::{CLASSES, FOLD, WILD};
 
-pub(super) fn buckets(exact: &[[u32; 64]; WINDOW_LEN], window: &[u8; WINDOW_LEN]) -> u32 {
-    exact.iter().zip(window).fold(u32::MAX, |all, (table, symbol)| all & table[usize::from(symbol & 63)])
-}
-
-pub(super) fn find(exact: &[[u32; 64]; WINDOW_LEN], symbols: &[u8], windows: usize, hits: &mut Vec<Hit>) {
-    let all = symbols.windows(WINDOW_LEN).take(windows);
-    for (at, window) in (0u32..).zip(all) {
-        // Most places fall at the first four symbols.
-        let mut buckets = u32::MAX;
-        for (table, symbol) in exact.iter().zip(window) {
+/// The buckets that may be at a place.
+#[inline]
+pub(super) fn buckets(exact: &Exact, grams: &Grams, symbols: &Symbols, at: usize) -> u32 {
+    let (Some(single), Some(pair), Some(class)) = (
+        symbols.single.get(at..at + WINDOW_LEN),
+        symbols.pair.get(at + 1..at + WINDOW_LEN - 1),
+        symbols.class.get(at..at + WINDOW_LEN),
+    ) else {
+        return 0;
+    };
+    let (singles, pairs) = exact.split_at(WINDOW_LEN);
+    let look_up = |tables: &[[u32; 64]], symbols: &[u8], mut buckets: u32| {
+        for (table, symbol) in tables.iter().zip(symbols) {
             buckets &= table[usize::from(symbol & 63)];
+            // Most places fall at the first few.
             if buckets == 0 {
                 break;
             }
         }
+        buckets
+    };
+    let classes = look_up(singles, class, !WORDS);
+    if !grams.has([single[1], single[2], single[3], single[4]]) {
+        return classes;
+    }
+    classes | look_up(pairs, pair, look_up(singles, single, WORDS))
+}
+
+pub(super) fn find(exact: &Exact, grams: &Grams, symbols: &Symbols, windows: usize, hits: &mut Vec<Hit>) {
+    for at in 0..windows {
+        let buckets = buckets(exact, grams, symbols, at);
         if buckets != 0 {
-            hits.push(Hit { at, buckets });
+            hits.push(Hit { at: at as u32, buckets });
         }
     }
 }
 
-pub(super) fn fold(bytes: &[u8], symbols: &mut Vec<u8>) {
-    symbols.extend(bytes.iter().map(|b| FOLD[usize::from(*b)]));
+/// Adds the symbols of `bytes` and the padding, and all pairs that are not there yet.
+pub(super) fn fold(bytes: &[u8], symbols: &mut Symbols) {
+    symbols.single.extend(bytes.iter().map(|b| FOLD[usize::from(*b)]));
+    symbols.single.resize(symbols.single.len() + PADDING, WILD);
+    let from = symbols.pair.len();
+    let single = symbols.single.get(from..).unwrap_or_default();
+    symbols.pair.extend(single.windows(2).map(|w| pair(w[0], w[1])));
+    symbols.pair.push(WILD);
+    symbols.class.extend(bytes.iter().map(|b| CLASSES[usize::from(*b)]));
+    symbols.class.resize(symbols.class.len() + PADDING, WILD);
 }

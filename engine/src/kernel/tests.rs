@@ -12,35 +12,42 @@ fn random(state: &mut u64) -> u64 {
 #[test]
 fn instruction_sets_agree() {
     let mut seed = 0x9E37_79B9_7F4A_7C15;
-    for round in 0..200 {
-        let dense = round % 5;
-        let exact: Box<[[u32; 64]; WINDOW_LEN]> = Box::new(std::array::from_fn(|_| {
-            std::array::from_fn(|_| (0..dense).fold(random(&mut seed) as u32, |m, _| m | random(&mut seed) as u32))
+    for round in 0..400 {
+        let density = round % 9;
+        let exact: Box<Exact> = Box::new(std::array::from_fn(|_| {
+            std::array::from_fn(|_| (0..density).fold(0, |m, _| m | random(&mut seed) as u32))
         }));
-        let windows = (random(&mut seed) % 300) as usize;
-        let symbols: Vec<u8> = (0..windows + PADDING).map(|_| random(&mut seed) as u8 & 63).collect();
-        let all = InstructionSet::available().iter().map(|set| {
-            let mut hits = Vec::new();
-            Tables::new(exact.clone()).with(*set).find(&symbols, windows, &mut hits);
+        let bytes: Vec<u8> = (0..random(&mut seed) % 300).map(|_| random(&mut seed) as u8).collect();
+        let windows = bytes.len() - bytes.len().min((random(&mut seed) % 8) as usize);
+        let hits = InstructionSet::available().iter().map(|set| {
+            let mut grams = Grams::new();
+            bytes.windows(4).step_by(2).for_each(|w| grams.add(std::array::from_fn(|i| FOLD[usize::from(w[i])])));
+            let tables = Tables::new(exact.clone(), grams).with(*set);
+            let (mut symbols, mut hits) = (Symbols::default(), Vec::new());
+            tables.fold(b' ', &bytes, &mut symbols);
+            tables.find(&symbols, windows, &mut hits);
             hits
         });
-        let all: Vec<Vec<Hit>> = all.collect();
-        assert!(all.windows(2).all(|w| w[0] == w[1]), "round {round}: {windows} windows");
-        assert!(dense == 0 || windows == 0 || !all[0].is_empty(), "round {round} finds nothing");
+        let hits: Vec<Vec<Hit>> = hits.collect();
+        assert!(hits.windows(2).all(|w| w[0] == w[1]), "round {round}: {windows} windows");
+        assert!(density < 8 || windows == 0 || !hits[0].is_empty(), "round {round} finds nothing");
     }
 }
 
 #[test]
 fn folds_agree() {
     let bytes: Vec<u8> = (0..1000u32).map(|i| (i * 7 % 256) as u8).collect();
-    let exact = Box::new([[0; 64]; WINDOW_LEN]);
+    let exact: Box<Exact> = Box::new([[0; 64]; LOOKUPS]);
     for len in 0..bytes.len() {
         let folded = InstructionSet::available().iter().map(|set| {
-            let mut symbols = vec![1, 2, 3];
-            Tables::new(exact.clone()).with(*set).fold(&bytes[..len], &mut symbols);
+            let mut symbols = Symbols::default();
+            Tables::new(exact.clone(), Grams::new()).with(*set).fold(b'x', &bytes[..len], &mut symbols);
             symbols
         });
-        let folded: Vec<Vec<u8>> = folded.collect();
-        assert!(folded.windows(2).all(|w| w[0] == w[1]), "{len} bytes");
+        let folded: Vec<Symbols> = folded.collect();
+        assert!(folded.windows(2).all(|w| w[0].single == w[1].single), "{len} bytes");
+        assert!(folded.windows(2).all(|w| w[0].pair == w[1].pair), "{len} bytes");
+        assert_eq!(folded[0].single.len(), 1 + len + PADDING);
+        assert_eq!(folded[0].pair.len(), 1 + len + PADDING);
     }
 }

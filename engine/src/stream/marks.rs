@@ -131,7 +131,10 @@ impl Scan {
         let before = self.byte_before(start);
         let state = rule.automaton.start(Before::of(before));
         let mut candidate = Candidate::new(id, start, state, before);
-        if candidate.run(rule, &self.text, self.base) == Progress::Live && self.keyword_can_come(rule, start) {
+        let progress = candidate.run(rule, &self.text, self.base);
+        scratch.work.candidates += 1;
+        scratch.work.steps += candidate.at - start;
+        if progress == Progress::Live && self.keyword_can_come(rule, start) {
             self.mark_candidate(rule, scratch, &mut candidate, marks);
         }
     }
@@ -169,6 +172,8 @@ impl Scan {
         let state = rule.automaton.start(Before::of(before));
         let mut candidate = Candidate::new(id, start, state, before);
         let progress = candidate.run(rule, &self.text, self.base);
+        scratch.work.candidates += 1;
+        scratch.work.steps += candidate.at - start;
         if progress != Progress::Live && candidate.matched.is_none() || !self.keyword_can_come(rule, start) {
             return;
         }

@@ -44,7 +44,7 @@ use regex_automata::nfa::thompson::pikevm;
 
 use crate::compile::prefilter::Target;
 use crate::compile::tracker::TrackerScratch;
-use crate::kernel::Hit;
+use crate::kernel::{Hit, Symbols};
 use crate::mask::Strategy;
 use crate::ruleset::{RuleId, Ruleset};
 use scan::Scan;
@@ -88,14 +88,31 @@ pub struct StreamOptions {
     pub strategy: Option<Strategy>,
 }
 
+/// What scanning has cost, in steps and not in time: the same on every machine.
+///
+/// The work a byte is bounded by the ruleset, whatever the bytes are: [`Scratch::work`] is what tests hold it with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Work {
+    /// Bytes taken.
+    pub bytes: u64,
+    /// Places that the kernel let through.
+    pub places: u64,
+    /// Candidates that the gates let through.
+    pub candidates: u64,
+    /// Bytes that candidates' automata took.
+    pub steps: u64,
+}
+
 /// Reusable search memory, one a thread, for streams of any ruleset.
 #[derive(Default)]
 pub struct Scratch {
     pub(crate) tracker: TrackerScratch,
     pub(crate) pike: Option<pikevm::Cache>,
-    pub(crate) symbols: Vec<u8>,
+    pub(crate) symbols: Symbols,
     pub(crate) hits: Vec<Hit>,
     pub(crate) targets: Vec<Target>,
+    pub(crate) work: Work,
 }
 
 impl std::fmt::Debug for Scratch {
@@ -109,6 +126,12 @@ impl Scratch {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What all streams have cost that used it.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        self.work
     }
 }
 

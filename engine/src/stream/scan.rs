@@ -141,6 +141,7 @@ impl Scan {
     /// Takes a piece of the text and scans it.
     pub(super) fn take(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, piece: &[u8]) {
         self.text.extend_from_slice(piece);
+        scratch.work.bytes += piece.len() as u64;
         self.scan(ruleset, scratch, false);
     }
 
@@ -176,7 +177,10 @@ impl Scan {
         let Some(rule) = ruleset.compiled.get(candidate.rule as usize) else {
             return false;
         };
-        match candidate.run(rule, &self.text, self.base) {
+        let from = candidate.at;
+        let progress = candidate.run(rule, &self.text, self.base);
+        scratch.work.steps += candidate.at - from;
+        match progress {
             Progress::Live => return true,
             Progress::Done => self.confirm(rule, scratch, candidate, None),
             Progress::Over => {

@@ -5,8 +5,8 @@ use super::candidate::{Candidate, Progress};
 use super::scan::{Scan, Tail};
 use crate::compile::automaton::Before;
 use crate::compile::prefilter::{RuleRun, Target};
-use crate::compile::symbol::{BEFORE_TEXT, WILD, bits};
-use crate::kernel::{Hit, PADDING, WINDOW_LEN};
+use crate::compile::symbol::{BEFORE_TEXT, bits};
+use crate::kernel::{Hit, WINDOW_LEN};
 use crate::ruleset::Ruleset;
 
 /// Bytes that a window has from its start on; one stands before.
@@ -36,11 +36,8 @@ impl Found {
 impl Scan {
     /// Puts the symbols of `from..` with the byte before and wild ones behind into the scratch.
     pub(super) fn fold(&self, ruleset: &Ruleset, scratch: &mut Scratch, from: u64) {
-        let tables = &ruleset.prefilter.tables;
-        scratch.symbols.clear();
-        tables.fold(&[self.byte_before(from).unwrap_or(BEFORE_TEXT)], &mut scratch.symbols);
-        tables.fold(self.bytes(from, self.end_at()), &mut scratch.symbols);
-        scratch.symbols.resize(scratch.symbols.len() + PADDING, WILD);
+        let before = self.byte_before(from).unwrap_or(BEFORE_TEXT);
+        ruleset.prefilter.tables.fold(before, self.bytes(from, self.end_at()), &mut scratch.symbols);
     }
 
     /// Looks at all starts whose windows have come, up to the opening of an enclosed value.
@@ -60,6 +57,7 @@ impl Scan {
             found.hits.clear();
             (found.next, found.from, found.to) = (0, self.at, to);
             ruleset.prefilter.tables.find(&scratch.symbols, (to - self.at) as usize, &mut found.hits);
+            scratch.work.places += found.hits.len() as u64;
         } else {
             // An enclosed value has ended: what follows it is looked at again.
             found.next = found.hits.partition_point(|h| found.from + u64::from(h.at) < self.at);
@@ -137,6 +135,8 @@ impl Scan {
         let state = compiled.automaton.start(Before::of(before));
         let mut candidate = Candidate::new(rule, start, state, before);
         let progress = candidate.run(compiled, &self.text, self.base);
+        scratch.work.candidates += 1;
+        scratch.work.steps += candidate.at - start;
         if progress != Progress::Live && candidate.matched.is_none() {
             return;
         }

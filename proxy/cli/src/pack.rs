@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use sluice_engine::{CompileOptions, Prefilter, RuleId};
+use sluice_engine::{CompileOptions, RuleId};
 use sluice_patterns::{Pack, PackSet, builtin, examples, explain, load};
 
 use crate::args::PackCommand;
@@ -11,8 +11,8 @@ use crate::terminal::Terminal;
 
 /// Most bytes of a text that is explained.
 const TEXT_BYTES_MAX: u64 = 1 << 20;
-/// A rule that may start at more of the 256 bytes inside a word is told to be slow.
-const FIRST_BYTES_MANY: usize = 128;
+/// A rule of which more candidates are expected in usual traffic is told to be slow.
+const CANDIDATES_MANY_PER_MIB: f64 = 10_000.0;
 
 pub(crate) fn run(command: &PackCommand, terminal: &Terminal) -> Result<u8, Failure> {
     match command {
@@ -48,13 +48,12 @@ fn check(names: &[String], terminal: &Terminal) -> Result<u8, Failure> {
         }
     }
     for (n, rule) in ruleset.rules().iter().enumerate() {
-        if let Some(Prefilter::FirstByte { in_word, .. }) = ruleset.prefilter(RuleId(n as u32))
-            && in_word > FIRST_BYTES_MANY
-        {
+        let candidates = ruleset.prefilter(RuleId(n as u32)).map_or(0.0, |p| p.candidates_per_mib);
+        if candidates > CANDIDATES_MANY_PER_MIB {
             warnings += 1;
             println!(
-                "warning: rule `{}` may start at nearly every byte, which is slow: begin it with a literal, `\\b`, or \
-                 give it `keywords` and `near`",
+                "warning: rule `{}` is expected to be tried {candidates:.0} times a MiB, which is slow: begin it with \
+                 a literal or `\\b`, or with rarer characters",
                 rule.id
             );
         }

@@ -19,6 +19,7 @@ use regex_automata::{Anchored, MatchKind};
 use regex_syntax::hir::Hir;
 
 use super::expression::{Expression, Place};
+use super::symbol::ByteSet;
 
 /// The most bytes one expression's DFA may take.
 const DFA_BYTES_MAX: usize = 8 << 20;
@@ -108,8 +109,8 @@ pub(crate) struct Automaton {
     starts: [StateID; 5],
     /// States from which no match can come any more, sorted: few, for most of them are the dead one.
     ended: Vec<StateID>,
-    /// A byte of each class that the table tells apart.
-    pub(crate) classes: Vec<u8>,
+    /// The classes of bytes that the table tells apart, each with a byte of it.
+    pub(crate) classes: Vec<(u8, ByteSet)>,
     pub(crate) nfa: thompson::NFA,
     pub(crate) pike: PikeVM,
     pub(crate) secret: Option<u32>,
@@ -264,8 +265,8 @@ fn build_nfa(expression: &Expression) -> Result<thompson::NFA, String> {
     thompson::Compiler::new().configure(config).build_from_hir(&expression.hir).map_err(|e| too_large(&e))
 }
 
-/// The table, and a byte of each class that it tells apart.
-fn build_dfa(nfa: &thompson::NFA, starts: StartKind) -> Result<(Dfa, Vec<u8>), String> {
+/// The table, and the classes of bytes that it tells apart, each with a byte of it.
+fn build_dfa(nfa: &thompson::NFA, starts: StartKind) -> Result<(Dfa, Vec<(u8, ByteSet)>), String> {
     let config = dense::Config::new()
         .match_kind(MatchKind::LeftmostFirst)
         .start_kind(starts)
@@ -273,7 +274,10 @@ fn build_dfa(nfa: &thompson::NFA, starts: StartKind) -> Result<(Dfa, Vec<u8>), S
         .dfa_size_limit(Some(DFA_BYTES_MAX))
         .determinize_size_limit(Some(BUILD_BYTES_MAX));
     let dense = dense::Builder::new().configure(config).build_from_nfa(nfa).map_err(|e| too_large(&e))?;
-    let classes = dense.byte_classes().representatives(..).filter_map(|u| u.as_u8()).collect();
+    let of = dense.byte_classes();
+    let class = |first: u8| ByteSet::of((0..=255u8).filter(|b| of.get(*b) == of.get(first)));
+    let bytes = of.representatives(..).filter_map(|u| u.as_u8());
+    let classes = bytes.map(|byte| (byte, class(byte))).collect();
     if dense.memory_usage() <= DENSE_BYTES_MAX {
         return Ok((Dfa::Dense(dense), classes));
     }
@@ -341,7 +345,7 @@ fn skipping_states(nfa: &thompson::NFA, secret: Option<u32>) -> Vec<bool> {
 }
 
 /// States from which no match can come: those that can be reached from a start and can't reach a match.
-fn ended_states(dfa: &Dfa, starts: &[StateID; 5], classes: &[u8]) -> Vec<StateID> {
+fn ended_states(dfa: &Dfa, starts: &[StateID; 5], classes: &[(u8, ByteSet)]) -> Vec<StateID> {
     let mut seen: Vec<StateID> = Vec::new();
     let mut number: HashMap<StateID, usize> = HashMap::new();
     let mut from: Vec<Vec<u32>> = Vec::new();
@@ -360,7 +364,7 @@ fn ended_states(dfa: &Dfa, starts: &[StateID; 5], classes: &[u8]) -> Vec<StateID
     let mut at = 0;
     while let Some(&state) = seen.get(at) {
         let mut ends = dfa.matches_at_end(state);
-        for &byte in classes {
+        for &(byte, _) in classes {
             let mut next = state;
             let step = dfa.step(&mut next, byte);
             ends |= step == Step::Matched;

@@ -7,3 +7,4 @@ pub(crate) mod path;
 pub(crate) mod symbol;
 pub(crate) mod tracker;
 pub(crate) mod window;
+pub(crate) mod words;

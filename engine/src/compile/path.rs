@@ -8,6 +8,7 @@ use regex_automata::util::primitives::StateID;
 
 use super::automaton::{Automaton, Before, Step};
 use super::symbol::{BEFORE_TEXT, ByteSet, Chances, Models};
+use super::words::is_word;
 
 /// Positions of a path: the byte before the match and those that follow.
 pub(crate) const PATH_LEN: usize = 16;
@@ -17,6 +18,9 @@ const PATHS_MAX: usize = 64;
 const STATES_MAX: usize = 64;
 /// A path that is rarer than this is long enough.
 const RARE: f32 = 1e-7;
+
+/// Two paths that are no words and whose union is so rare stay one.
+const RARE_UNION: f32 = 1e-6;
 
 /// A sequence of byte sets; positions past its end have any byte or none.
 #[derive(Clone, Debug)]
@@ -96,7 +100,7 @@ fn extend(from: &Open, set: ByteSet, states: Vec<StateID>, models: &Models) -> O
 /// True when a match may end where the state stands.
 fn ends(automaton: &Automaton, state: StateID) -> bool {
     automaton.matches_at_end(state)
-        || automaton.classes.iter().any(|byte| {
+        || automaton.classes.iter().any(|(byte, _)| {
             let mut next = state;
             automaton.step(&mut next, *byte) == Step::Matched
         })
@@ -106,14 +110,14 @@ fn ends(automaton: &Automaton, state: StateID) -> bool {
 fn successors(automaton: &Automaton, states: &[StateID]) -> Vec<(StateID, ByteSet)> {
     let mut groups: Vec<(StateID, ByteSet)> = Vec::new();
     for &state in states {
-        for byte in 0..=255u8 {
+        for (byte, class) in &automaton.classes {
             let mut next = state;
-            if automaton.step(&mut next, byte) == Step::Dead || !automaton.is_live(next) {
+            if automaton.step(&mut next, *byte) == Step::Dead || !automaton.is_live(next) {
                 continue;
             }
             match groups.iter_mut().find(|(s, _)| *s == next) {
-                Some((_, set)) => set.add(byte),
-                None => groups.push((next, ByteSet::of([byte]))),
+                Some((_, set)) => *set = set.union(class),
+                None => groups.push((next, *class)),
             }
         }
     }
@@ -128,7 +132,8 @@ fn merge(mut paths: Vec<Path>, models: &Models) -> Vec<Path> {
         let found = kept.iter_mut().find_map(|other| {
             let both = union(other, &path, models);
             let free = both.chance <= (other.chance + path.chance) * 1.05;
-            free.then(|| *other = both)
+            let common = both.chance < RARE_UNION && !is_word(other) && !is_word(&path);
+            (free || common).then(|| *other = both)
         });
         if found.is_none() {
             kept.push(path);

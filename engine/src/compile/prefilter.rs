@@ -5,25 +5,28 @@
 //!              6 bits     8 bytes        32 bits         16 bytes, exact
 //! ```
 //! A rule's windows ([`window`](super::window)) are put into 32 buckets such that the buckets' windows together stay
-//! rare. Behind each bucket stands a *gate*: by position and byte, a bit for each of its windows; the conjunction
-//! over up to sixteen bytes leaves those that are there in full. A stage may pass what a later one takes out, never
-//! the other way round.
+//! rare. Windows that begin with one of few words are looked up by their first bytes ([`words`](super::words)).
+//! Behind each bucket of the others stands a *gate*: by position and byte, a bit for each of its windows; the
+//! conjunction over up to sixteen bytes leaves those that are there in full. A stage may pass what a later one takes
+//! out, never the other way round.
 //!
-//! At the end of what has come, symbols and gates that would need more bytes say yes: what remains there are the
-//! candidates that a continuation could still make ([`Prefilter::gate`] with the bytes there are).
+//! At the end of what has come, stages that would need more bytes say yes: what remains there are the candidates that
+//! a continuation could still make ([`Prefilter::targets`] with the bytes there are).
 
 use std::fmt;
 
 use super::automaton::Before;
 use super::path::{PATH_LEN, Path};
-use super::symbol::{ByteSet, Fold, Model, Models, SymbolSet, WILD, bits};
+use super::symbol::{ByteSet, Fold, Models, SymbolSet, WILD, bits};
 use super::window::{Run, Trigger, WINDOW_LEN};
-use crate::kernel::{Exact, Grams, InstructionSet, LOOKUPS, Tables, WORD_BUCKETS, pair};
+use super::words::{Words, add_grams, is_word};
+use crate::kernel::{
+    BUCKETS, Exact, Grams, InstructionSet, PAIR_SYMBOLS, PAIRS, Tables, WILD_PAIR, WORD_BUCKETS, WORDS, pair,
+};
 
 /// Longest keyword, in bytes.
 pub(crate) const KEYWORD_LEN_MAX: usize = 64;
 
-use crate::kernel::BUCKETS;
 
 /// What a window means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +67,8 @@ struct Gate {
 /// The first stages of the scan, for all rules.
 pub(crate) struct Prefilter {
     pub(crate) tables: Tables,
+    words: Words,
+    /// Of the buckets of classes.
     gates: Vec<Gate>,
     pub(crate) runs: Vec<RuleRun>,
     /// The farthest that a start is before its window, in bytes.
@@ -72,7 +77,8 @@ pub(crate) struct Prefilter {
 
 impl fmt::Debug for Prefilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let windows: usize = self.gates.iter().map(|g| g.targets.len()).sum();
+        let classes: usize = self.gates.iter().map(|g| g.targets.len()).sum();
+        let windows = classes + self.words.len();
         f.debug_struct("Prefilter").field("windows", &windows).finish_non_exhaustive()
     }
 }
@@ -90,55 +96,47 @@ impl Prefilter {
             }
         }
         let buckets = into_buckets(windows, models);
-        let mut exact: Box<Exact> = Box::new([[0; 64]; LOOKUPS]);
+        let mut exact = Exact::none();
         for (bucket, windows) in buckets.iter().enumerate() {
-            let fold = if bucket < WORD_BUCKETS { Fold::Words } else { Fold::Classes };
-            for symbols in windows.iter().map(|(path, _)| folded(path, fold)) {
-                for (table, set) in exact.iter_mut().zip(symbols) {
-                    bits(set.0).for_each(|symbol| table[symbol] |= 1 << bucket);
-                }
+            for (path, _) in windows {
+                let shape = if bucket < WORD_BUCKETS { Shape::word(path) } else { Shape::class(path) };
+                shape.add_to(&mut exact, 1 << bucket);
             }
         }
         let mut grams = Grams::new();
         for (path, _) in buckets.iter().take(WORD_BUCKETS).flatten() {
-            add_grams(path, &mut grams);
+            add_grams(path, |gram| grams.add(gram));
         }
-        if std::env::var("DUMP").is_ok() { eprintln!("bitmap {}", grams.fill()); }
+        let mut buckets = buckets.into_iter();
+        let words: Vec<(Path, Target)> = buckets.by_ref().take(WORD_BUCKETS).flatten().collect();
         Prefilter {
             tables: Tables::new(exact, grams).with(set),
-            gates: buckets.into_iter().map(Gate::new).collect(),
+            words: Words::new(words),
+            gates: buckets.map(Gate::new).collect(),
             reach: runs.iter().map(|r: &RuleRun| r.run.max).max().unwrap_or(0),
             runs,
         }
     }
 
-    /// The targets of a bucket whose windows are `before` and then `bytes`, as far as those go.
+    /// The targets of which some window is `before` and then `bytes`, as far as those go.
     #[inline]
-    pub(crate) fn gate(&self, bucket: usize, before: u8, bytes: &[u8], mut found: impl FnMut(Target)) {
-        let Some(gate) = self.gates.get(bucket) else { return };
-        for word in 0..gate.words {
-            let mut left = gate.allowed(word, 0, before);
-            for (position, byte) in (1..PATH_LEN).zip(bytes) {
-                left &= gate.allowed(word, position, *byte);
-                if left == 0 {
-                    break;
-                }
-            }
-            let mut last = None;
-            for bit in bits(left) {
-                // Windows of one rule stand together.
-                let target = gate.targets.get(word * 64 + bit).copied();
-                if let Some(target) = target.filter(|_| target != last) {
-                    found(target);
-                }
-                last = target;
+    pub(crate) fn targets(&self, buckets: u32, before: u8, bytes: &[u8], found: &mut Vec<Target>) {
+        if buckets & WORDS != 0 {
+            self.words.find(before, bytes, found);
+        }
+        for bucket in bits(u64::from(buckets & !WORDS)) {
+            if let Some(gate) = self.gates.get(bucket - WORD_BUCKETS) {
+                gate.find(before, bytes, found);
             }
         }
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
         let gate = |g: &Gate| g.allowed.len() * 8 + g.targets.len() * size_of::<Target>() + 256;
-        self.gates.iter().map(gate).sum::<usize>() + self.runs.len() * 200 + 32 * 1024
+        self.gates.iter().map(gate).sum::<usize>()
+            + self.words.memory_bytes()
+            + self.runs.len() * size_of::<RuleRun>()
+            + self.tables.memory_bytes()
     }
 }
 
@@ -157,6 +155,20 @@ impl Gate {
             }
         }
         Gate { targets: windows.into_iter().map(|(_, target)| target).collect(), words, class, classes, allowed }
+    }
+
+    #[inline]
+    fn find(&self, before: u8, bytes: &[u8], found: &mut Vec<Target>) {
+        for word in 0..self.words {
+            let mut left = self.allowed(word, 0, before);
+            for (position, byte) in (1..PATH_LEN).zip(bytes) {
+                left &= self.allowed(word, position, *byte);
+                if left == 0 {
+                    break;
+                }
+            }
+            found.extend(bits(left).filter_map(|bit| self.targets.get(word * 64 + bit)));
+        }
     }
 
     #[inline]
@@ -197,119 +209,120 @@ fn byte_classes(windows: &[(Path, Target)]) -> (Box<[u8; 256]>, usize) {
     (class, count)
 }
 
-/// What a window allows, by look-up: symbols, then pairs, of which classes have none. What has not come is in each.
-fn folded(path: &Path, fold: Fold) -> [SymbolSet; LOOKUPS] {
-    let singles: [SymbolSet; WINDOW_LEN] = std::array::from_fn(|i| match path.sets.get(i) {
-        Some(set) => SymbolSet(set.symbols(fold).0 | 1 << WILD),
-        None => SymbolSet(u64::MAX),
-    });
-    std::array::from_fn(|i| {
-        if i < WINDOW_LEN {
-            return singles[i];
+/// What a window, or all of a bucket, allows in each look-up of the kernel.
+#[derive(Clone)]
+struct Shape {
+    /// Of a word the byte before; of a class all.
+    singles: Vec<SymbolSet>,
+    /// Of a word.
+    pairs: Vec<u128>,
+}
+
+impl Shape {
+    fn none(word: bool) -> Shape {
+        let (singles, pairs) = if word { (1, PAIRS) } else { (WINDOW_LEN, 0) };
+        Shape { singles: vec![SymbolSet(0); singles], pairs: vec![0; pairs] }
+    }
+
+    fn word(path: &Path) -> Shape {
+        let sets: Vec<SymbolSet> = (0..WINDOW_LEN).map(|i| symbols(path, i, Fold::Words)).collect();
+        let of = |w: &[SymbolSet]| {
+            let pairs = bits(w[0].0).flat_map(|a| bits(w[1].0).map(move |b| pair(a as u8, b as u8)));
+            pairs.fold(1u128 << WILD_PAIR, |set, pair| set | 1 << pair)
+        };
+        let pairs = sets.get(1..).unwrap_or_default().windows(2).map(of).collect();
+        Shape { singles: sets.into_iter().take(1).collect(), pairs }
+    }
+
+    fn class(path: &Path) -> Shape {
+        let singles = (0..WINDOW_LEN).map(|i| symbols(path, i, Fold::Classes)).collect();
+        Shape { singles, pairs: Vec::new() }
+    }
+
+    fn union(&mut self, other: &Shape) {
+        self.singles.iter_mut().zip(&other.singles).for_each(|(a, b)| a.0 |= b.0);
+        self.pairs.iter_mut().zip(&other.pairs).for_each(|(a, b)| *a |= b);
+    }
+
+    /// How often usual traffic has it with `other` added, if places were independent.
+    fn chance_with(&self, other: &Shape, chances: &SymbolChances) -> f32 {
+        let single = if self.pairs.is_empty() { &chances.classes } else { &chances.words };
+        let wild = !(1u64 << WILD);
+        let singles = self.singles.iter().zip(&other.singles);
+        let singles = singles.map(|(a, b)| bits((a.0 | b.0) & wild).map(|s| single[s]).sum::<f32>());
+        let wild = !(1u128 << WILD_PAIR);
+        let pairs = self.pairs.iter().zip(&other.pairs).map(|(a, b)| {
+            let set = (a | b) & wild;
+            let (low, high) = (bits(set as u64), bits((set >> 64) as u64).map(|s| s + 64));
+            low.chain(high).map(|s| chances.pairs[s]).sum::<f32>()
+        });
+        singles.product::<f32>() * pairs.product::<f32>()
+    }
+
+    fn add_to(&self, exact: &mut Exact, bucket: u32) {
+        let word = !self.pairs.is_empty();
+        let tables: &mut [[u32; 64]] =
+            if word { std::slice::from_mut(&mut exact.before) } else { &mut exact.classes };
+        for (table, set) in tables.iter_mut().zip(&self.singles) {
+            bits(set.0).for_each(|symbol| table[symbol] |= bucket);
         }
-        if fold == Fold::Classes {
-            return SymbolSet(u64::MAX);
-        }
-        let (first, second) = (singles[i - WINDOW_LEN + 1], singles[i - WINDOW_LEN + 2]);
-        let pairs = bits(first.0).flat_map(|a| bits(second.0).map(move |b| pair(a as u8, b as u8)));
-        SymbolSet(pairs.fold(1 << WILD, |set, pair| set | 1 << pair))
-    })
-}
-
-/// A window is a word when its bytes 1 to 4 are of no more kinds than this.
-const GRAMS_MAX: u32 = 1024;
-
-fn is_word(path: &Path) -> bool {
-    gram_sets(path).iter().map(|s| s.0.count_ones()).product::<u32>() <= GRAMS_MAX
-}
-
-/// The symbols of bytes 1 to 4.
-fn gram_sets(path: &Path) -> [SymbolSet; 4] {
-    std::array::from_fn(|i| match path.sets.get(i + 1) {
-        Some(set) => SymbolSet(set.symbols(Fold::Words).0),
-        None => SymbolSet(u64::MAX),
-    })
-}
-
-/// Adds all that a window's bytes 1 to 4 can be, cut short by what has not come as well.
-fn add_grams(path: &Path, grams: &mut Grams) {
-    let sets = gram_sets(path);
-    for known in 0..=4 {
-        let set = |i: usize| if i < known { sets[i].0 } else { 1 << WILD };
-        for a in bits(set(0)) {
-            for b in bits(set(1)) {
-                for c in bits(set(2)) {
-                    for d in bits(set(3)) {
-                        grams.add([a as u8, b as u8, c as u8, d as u8]);
-                    }
-                }
-            }
+        for (table, set) in exact.pairs.iter_mut().zip(&self.pairs) {
+            (0..PAIR_SYMBOLS).filter(|s| set >> s & 1 == 1).for_each(|symbol| table[symbol] |= bucket);
         }
     }
 }
 
-/// Windows so far in a bucket, and how often it is expected to be hit.
-#[derive(Clone, Copy)]
-struct Union {
-    sets: [SymbolSet; LOOKUPS],
-    chance: f32,
+/// The symbols that a window has at a position; what has not come is one of them.
+fn symbols(path: &Path, position: usize, fold: Fold) -> SymbolSet {
+    match path.sets.get(position) {
+        Some(set) => SymbolSet(set.symbols(fold).0 | 1 << WILD),
+        None => SymbolSet(u64::MAX),
+    }
+}
+
+/// How likely symbols are in usual traffic.
+struct SymbolChances {
+    words: [f32; 64],
+    classes: [f32; 64],
+    pairs: [f32; PAIR_SYMBOLS],
+}
+
+impl SymbolChances {
+    fn new(models: &Models) -> SymbolChances {
+        let mut pairs = [0.0; PAIR_SYMBOLS];
+        for a in 0..WILD {
+            let first = models.words.first(SymbolSet(1 << a));
+            for (b, chance) in (0..WILD).zip(models.words.next(&first, SymbolSet(u64::MAX))) {
+                pairs[usize::from(pair(a, b))] += chance;
+            }
+        }
+        let all = SymbolSet(u64::MAX);
+        SymbolChances { words: models.words.first(all), classes: models.classes.first(all), pairs }
+    }
 }
 
 /// Shares the windows out among the buckets: each, the likeliest first, to the bucket that it makes the least likelier.
 fn into_buckets(mut windows: Vec<(Path, Target)>, models: &Models) -> Vec<Vec<(Path, Target)>> {
-    let pairs = pair_chances(&models.words);
-    let chance = |sets: &[SymbolSet; LOOKUPS], fold: Fold| -> f32 {
-        let wild = 1u64 << WILD;
-        let (single, pair) = sets.split_at(WINDOW_LEN);
-        let alone = single.iter().map(|s| SymbolSet(s.0 & !wild));
-        match fold {
-            Fold::Classes => alone.map(|s| models.classes.alone(s)).product(),
-            Fold::Words => {
-                let pair = pair.iter().map(|s| bits(s.0 & !wild).map(|p| pairs[p]).sum::<f32>());
-                alone.map(|s| models.words.alone(s)).product::<f32>() * pair.product::<f32>()
-            }
-        }
-    };
+    let chances = SymbolChances::new(models);
     windows.sort_by(|a, b| b.0.chance.total_cmp(&a.0.chance));
     let mut buckets: Vec<Vec<(Path, Target)>> = (0..BUCKETS).map(|_| Vec::new()).collect();
-    let mut unions = [Union { sets: [SymbolSet(0); LOOKUPS], chance: 0.0 }; BUCKETS];
+    let mut unions: Vec<(Shape, f32)> =
+        (0..BUCKETS).map(|bucket| (Shape::none(bucket < WORD_BUCKETS), 0.0)).collect();
     for (path, target) in windows {
-        let (fold, own) = match is_word(&path) {
-            true => (Fold::Words, 0..WORD_BUCKETS),
-            false => (Fold::Classes, WORD_BUCKETS..BUCKETS),
-        };
-        let sets = folded(&path, fold);
-        let with = |union: &Union| {
-            let sets = std::array::from_fn(|i| SymbolSet(union.sets[i].0 | sets[i].0));
-            Union { chance: chance(&sets, fold), sets }
-        };
-        let more = own.map(|bucket| (bucket, with(&unions[bucket])));
-        let cost = |(bucket, more): &(usize, Union)| more.chance - unions[*bucket].chance;
-        if let Some((best, union)) = more.min_by(|a, b| cost(a).total_cmp(&cost(b))) {
-            unions[best] = union;
+        // At the end of a chunk, inner windows are looked for where words are not any more.
+        let word = is_word(&path) && target.run.is_none();
+        let own = if word { 0..WORD_BUCKETS } else { WORD_BUCKETS..BUCKETS };
+        let shape = if word { Shape::word(&path) } else { Shape::class(&path) };
+        let with = own.map(|bucket| (bucket, unions[bucket].0.chance_with(&shape, &chances)));
+        let more = |(bucket, chance): &(usize, f32)| chance - unions[*bucket].1;
+        if let Some((best, chance)) = with.min_by(|a, b| more(a).total_cmp(&more(b))) {
+            unions[best].0.union(&shape);
+            unions[best].1 = chance;
             buckets[best].push((path, target));
-        }
-    }
-    if std::env::var("DUMP").is_ok() {
-        for (i, b) in buckets.iter().enumerate() {
-            for (path, t) in b.iter().filter(|_| i >= WORD_BUCKETS) { eprintln!("CLASS {i} {} {:e} {:?}", t.rule, models.chance(&path.sets[..path.sets.len().min(8)]), path.sets.iter().map(|s| s.symbols(Fold::Words).0.count_ones()).collect::<Vec<_>>()); }
-            eprintln!("bucket {i} size {} chance {:e} sets {:?}", b.len(), unions[i].chance, unions[i].sets.map(|s| s.0.count_ones()));
         }
     }
     for bucket in &mut buckets {
         bucket.sort_by_key(|(_, target)| (target.rule, target.run));
     }
     buckets
-}
-
-/// By symbol of a pair: how likely it is.
-fn pair_chances(model: &Model) -> [f32; 64] {
-    let mut chances = [0.0; 64];
-    for a in 0..WILD {
-        let first = model.first(SymbolSet(1 << a));
-        for (b, chance) in (0..WILD).zip(model.next(&first, SymbolSet(u64::MAX))) {
-            chances[usize::from(pair(a, b))] += chance;
-        }
-    }
-    chances
 }

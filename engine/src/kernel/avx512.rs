@@ -2,13 +2,15 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m512i, _mm512_and_si512, _mm512_load_si512, _mm512_loadu_si512, _mm512_mask_blend_epi8,
+    __m512i, _mm512_add_epi8, _mm512_and_si512, _mm512_load_si512, _mm512_loadu_si512, _mm512_mask_blend_epi8,
     _mm512_cmpeq_epi8_mask, _mm512_movepi8_mask, _mm512_or_si512, _mm512_permutex2var_epi8, _mm512_permutexvar_epi8,
     _mm512_set1_epi8, _mm512_store_si512, _mm512_storeu_si512, _mm512_ternarylogic_epi32,
     _mm512_test_epi8_mask, _mm512_xor_si512,
 };
 
-use super::{Exact, GROUPS, Grams, Hit, LOOKUPS, PADDING, PAIRS, SPREAD, Symbols, WINDOW_LEN, WORD_GROUPS, WORDS};
+use super::{
+    Exact, GROUPS, Grams, Hit, PADDING, PAIRS, SPREAD, Symbols, WILD_PAIR, WINDOW_LEN, WORD_GROUPS, WORDS,
+};
 use crate::compile::symbol::{CLASSES, FOLD, WILD};
 
 const LANES: usize = 64;
@@ -17,20 +19,31 @@ const LANES: usize = 64;
 #[derive(Clone, Copy)]
 struct Lanes([u8; LANES]);
 
-/// By group and look-up: the group's byte of buckets for each symbol.
-pub(super) struct Tables([[Lanes; LOOKUPS]; GROUPS]);
+/// By group: the group's byte of buckets for each symbol.
+pub(super) struct Tables {
+    before: [Lanes; WORD_GROUPS],
+    pairs: [[[Lanes; 2]; PAIRS]; WORD_GROUPS],
+    classes: [[Lanes; WINDOW_LEN]; GROUPS - WORD_GROUPS],
+}
 
 impl Tables {
     pub(super) fn new(exact: &Exact) -> Box<Tables> {
-        let mut tables = Box::new(Tables([[Lanes([0; LANES]); LOOKUPS]; GROUPS]));
-        for (group, positions) in tables.0.iter_mut().enumerate() {
-            for (lanes, table) in positions.iter_mut().zip(exact) {
-                for (lane, buckets) in lanes.0.iter_mut().zip(table) {
-                    *lane = buckets.to_le_bytes()[group];
-                }
-            }
-        }
-        tables
+        let lanes = |table: &[u32], group: usize| {
+            let byte = |i: usize| table.get(i).map_or(0, |buckets| buckets.to_le_bytes()[group]);
+            Lanes(std::array::from_fn(byte))
+        };
+        Box::new(Tables {
+            before: std::array::from_fn(|g| lanes(&exact.before, g)),
+            pairs: std::array::from_fn(|g| {
+                std::array::from_fn(|i| {
+                    let (low, high) = exact.pairs[i].split_at(LANES);
+                    [lanes(low, g), lanes(high, g)]
+                })
+            }),
+            classes: std::array::from_fn(|g| {
+                std::array::from_fn(|i| lanes(&exact.classes[i], WORD_GROUPS + g))
+            }),
+        })
     }
 }
 
@@ -54,29 +67,28 @@ unsafe fn find_vectors(tables: &Tables, grams: &Grams, symbols: &Symbols, window
     while at < windows {
         let mut groups = [_mm512_set1_epi8(0); GROUPS];
         // SAFETY: at < windows, so that at + WINDOW_LEN + 64 <= windows + PADDING, which all lists have.
-        let (single, pair, class) = unsafe {
+        let (before, pair, class) = unsafe {
             let load = |list: &[u8], i: usize| _mm512_loadu_si512(list.as_ptr().add(at + i).cast());
-            let single: [__m512i; WINDOW_LEN] = std::array::from_fn(|i| load(&symbols.single, i));
             let pair: [__m512i; PAIRS] = std::array::from_fn(|i| load(&symbols.pair, i + 1));
             let class: [__m512i; WINDOW_LEN] = std::array::from_fn(|i| load(&symbols.class, i));
-            (single, pair, class)
+            (load(&symbols.single, 0), pair, class)
         };
         // SAFETY: Lanes are 64 bytes, aligned to 64.
-        let look_up = |table: &Lanes, symbols: __m512i| unsafe {
-            _mm512_permutexvar_epi8(symbols, _mm512_load_si512(table.0.as_ptr().cast()))
-        };
+        let table = |lanes: &Lanes| unsafe { _mm512_load_si512(lanes.0.as_ptr().cast()) };
         let and = |a, b, c| _mm512_ternarylogic_epi32::<0x80>(a, b, c);
-        for (g, (group, tables)) in groups.iter_mut().zip(&tables.0).enumerate() {
-            if g < WORD_GROUPS {
-                let s: [__m512i; WINDOW_LEN] = std::array::from_fn(|i| look_up(&tables[i], single[i]));
-                let p: [__m512i; PAIRS] = std::array::from_fn(|i| look_up(&tables[WINDOW_LEN + i], pair[i]));
-                let singles =
-                    and(and(s[0], s[1], s[2]), and(s[3], s[4], s[5]), _mm512_and_si512(s[6], s[7]));
-                *group = and(singles, and(p[0], p[1], p[2]), and(p[3], p[4], p[5]));
-            } else {
-                let c: [__m512i; WINDOW_LEN] = std::array::from_fn(|i| look_up(&tables[i], class[i]));
-                *group = and(and(c[0], c[1], c[2]), and(c[3], c[4], c[5]), _mm512_and_si512(c[6], c[7]));
-            }
+        for g in 0..WORD_GROUPS {
+            let b = _mm512_permutexvar_epi8(before, table(&tables.before[g]));
+            let p: [__m512i; PAIRS] = std::array::from_fn(|i| {
+                let [low, high] = &tables.pairs[g][i];
+                _mm512_permutex2var_epi8(table(low), pair[i], table(high))
+            });
+            groups[g] = and(and(b, p[0], p[1]), and(p[2], p[3], p[4]), p[5]);
+        }
+        for g in WORD_GROUPS..GROUPS {
+            let tables = &tables.classes[g - WORD_GROUPS];
+            let c: [__m512i; WINDOW_LEN] =
+                std::array::from_fn(|i| _mm512_permutexvar_epi8(class[i], table(&tables[i])));
+            groups[g] = and(and(c[0], c[1], c[2]), and(c[3], c[4], c[5]), _mm512_and_si512(c[6], c[7]));
         }
         let (words, classes) = groups.split_at(WORD_GROUPS);
         let any = |groups: &[__m512i]| {
@@ -128,7 +140,7 @@ pub(super) fn fold(bytes: &[u8], symbols: &mut Symbols) {
     if !whole.is_empty() {
         // The pair of the last symbol needs the next.
         let pairs = (from + whole.len() - 1) / LANES * LANES;
-        symbols.pair.resize(pairs, WILD);
+        symbols.pair.resize(pairs, WILD_PAIR);
         // SAFETY: the instructions are there.
         unsafe { pair_vectors(&symbols.single, &mut symbols.pair) };
     }
@@ -141,16 +153,16 @@ unsafe fn pair_vectors(single: &[u8], pair: &mut [u8]) {
     assert!(single.len() > pair.len(), "the next symbol is there");
     // SAFETY: SPREAD has 64 bytes.
     let spread = unsafe { _mm512_loadu_si512(SPREAD.as_ptr().cast()) };
-    let wild = _mm512_set1_epi8(WILD as i8);
+    let wild = _mm512_set1_epi8(WILD_PAIR as i8);
     for (at, pair) in (0..).step_by(LANES).zip(pair.chunks_exact_mut(LANES)) {
         // SAFETY: at + 64 < single.len(), and the chunk has 64 bytes.
         unsafe {
             let first = _mm512_loadu_si512(single.as_ptr().add(at).cast());
             let second = _mm512_loadu_si512(single.as_ptr().add(at + 1).cast());
-            let hash = _mm512_xor_si512(first, _mm512_permutexvar_epi8(second, spread));
+            let hash = _mm512_xor_si512(_mm512_add_epi8(first, first), _mm512_permutexvar_epi8(second, spread));
             // As in `pair`: the wild one is for what has not come.
             let clash = _mm512_cmpeq_epi8_mask(hash, wild);
-            let hash = _mm512_mask_blend_epi8(clash, hash, _mm512_set1_epi8(WILD as i8 - 1));
+            let hash = _mm512_mask_blend_epi8(clash, hash, _mm512_set1_epi8(WILD_PAIR as i8 - 1));
             _mm512_storeu_si512(pair.as_mut_ptr().cast(), hash);
         }
     }

@@ -34,14 +34,37 @@ pub(crate) const BUCKETS: usize = 8 * GROUPS;
 /// Buckets of words: windows whose bytes 1 to 4 are of few kinds, which [`Grams`] knows. They come first.
 pub(crate) const WORD_BUCKETS: usize = 8 * WORD_GROUPS;
 /// Their bits.
-const WORDS: u32 = (1 << WORD_BUCKETS) - 1;
-/// Look-ups of pairs in a window: of the bytes 1 and 2, 2 and 3, and so on.
+pub(crate) const WORDS: u32 = (1 << WORD_BUCKETS) - 1;
+/// Look-ups of pairs in a word's window: of the bytes 1 and 2, 2 and 3, and so on. The byte before is looked up alone.
 pub(crate) const PAIRS: usize = WINDOW_LEN - 2;
-/// Look-ups of a window.
-pub(crate) const LOOKUPS: usize = WINDOW_LEN + PAIRS;
-
+/// Symbols of pairs.
+pub(crate) const PAIR_SYMBOLS: usize = 128;
+/// A pair of which one has not come: in every set.
+pub(crate) const WILD_PAIR: u8 = 127;
 /// Bits of a hash of four symbols.
 const GRAM_BITS: u32 = 18;
+
+/// By position and symbol: the buckets that have a window with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Exact {
+    /// Of words, the byte before.
+    pub(crate) before: [u32; 64],
+    /// Of words, the pairs.
+    pub(crate) pairs: [[u32; PAIR_SYMBOLS]; PAIRS],
+    /// Of classes.
+    pub(crate) classes: [[u32; 64]; WINDOW_LEN],
+}
+
+impl Exact {
+    /// No bucket anywhere.
+    pub(crate) fn none() -> Box<Exact> {
+        Box::new(Exact {
+            before: [0; 64],
+            pairs: [[0; PAIR_SYMBOLS]; PAIRS],
+            classes: [[0; 64]; WINDOW_LEN],
+        })
+    }
+}
 
 /// The four symbols that words may begin with: a set of hashes.
 pub(crate) struct Grams(Box<[u64; 1 << (GRAM_BITS - 6)]>);
@@ -51,7 +74,6 @@ impl Grams {
         Grams(Box::new([0; 1 << (GRAM_BITS - 6)]))
     }
 
-    pub(crate) fn fill(&self) -> f64 { self.0.iter().map(|w| f64::from(w.count_ones())).sum::<f64>() / f64::from(1 << GRAM_BITS) }
     #[inline]
     fn hash(gram: [u8; 4]) -> usize {
         (u32::from_le_bytes(gram).wrapping_mul(0x9E37_79B1) >> (32 - GRAM_BITS)) as usize
@@ -81,17 +103,14 @@ pub(crate) struct Symbols {
     class: Vec<u8>,
 }
 
-/// By look-up (first the symbols, then the pairs) and symbol: the buckets. Classes have no pairs.
-pub(crate) type Exact = [[u32; 64]; LOOKUPS];
-
-/// The symbol of a pair of symbols; [`WILD`] when one has not come.
+/// The symbol of a pair of symbols; [`WILD_PAIR`] when one has not come.
 #[inline]
 pub(crate) fn pair(first: u8, second: u8) -> u8 {
     if first == WILD || second == WILD {
-        return WILD;
+        return WILD_PAIR;
     }
-    let hash = first ^ SPREAD[usize::from(second & 63)];
-    if hash == WILD { WILD - 1 } else { hash }
+    let hash = (first << 1) ^ SPREAD[usize::from(second & 63)];
+    if hash == WILD_PAIR { WILD_PAIR - 1 } else { hash }
 }
 
 /// Spreads neighbouring symbols, so that pairs of two classes don't fall together.
@@ -101,7 +120,7 @@ const fn spread() -> [u8; 64] {
     let mut table = [0; 64];
     let mut symbol = 0;
     while symbol < 64 {
-        table[symbol] = ((symbol * 37 + 11) & 63) as u8 ^ (symbol >> 3) as u8;
+        table[symbol] = ((symbol * 37 + 11) & 127) as u8 ^ (symbol >> 3) as u8;
         symbol += 1;
     }
     table
@@ -189,6 +208,11 @@ impl Tables {
 
     pub(crate) fn instruction_set(&self) -> InstructionSet {
         self.set
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        // The exact tables, as much again for vectors, and the grams.
+        3 * size_of::<Exact>() + (1 << (GRAM_BITS - 3))
     }
 
     /// Adds the hits among the first `windows` places of `symbols` to `hits`; they end in [`PADDING`] wild ones.

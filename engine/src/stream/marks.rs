@@ -9,7 +9,8 @@ use super::candidate::{Candidate, Progress};
 use super::scan::{Scan, Tail, Watermarks};
 use crate::compile::automaton::Before;
 use crate::compile::prefilter::{RuleRun, Target};
-use crate::compile::symbol::{BEFORE_TEXT, bits};
+use crate::compile::symbol::BEFORE_TEXT;
+use crate::kernel::WORDS;
 use crate::ruleset::{CompiledRule, Ruleset};
 
 impl Scan {
@@ -91,10 +92,9 @@ impl Scan {
             }
             let before = self.byte_before(start).unwrap_or(BEFORE_TEXT);
             targets.clear();
-            for bucket in bits(hit.buckets.into()) {
-                let bytes = self.bytes(start, end);
-                ruleset.prefilter.gate(bucket, before, bytes, |target| targets.push(target));
-            }
+            // Beyond what is held already only an inner window matters.
+            let buckets = if start < marks.values { hit.buckets } else { hit.buckets & !WORDS };
+            ruleset.prefilter.targets(buckets, before, self.bytes(start, end), &mut targets);
             let mut last: Option<Target> = None;
             for target in targets.drain(..).filter(|t| last.replace(*t) != Some(*t)) {
                 match target.run.and_then(|run| ruleset.prefilter.runs.get(run as usize)) {

@@ -5,7 +5,7 @@ use super::candidate::{Candidate, Progress};
 use super::scan::{Scan, Tail};
 use crate::compile::automaton::Before;
 use crate::compile::prefilter::{RuleRun, Target};
-use crate::compile::symbol::{BEFORE_TEXT, bits};
+use crate::compile::symbol::BEFORE_TEXT;
 use crate::kernel::{Hit, WINDOW_LEN};
 use crate::ruleset::Ruleset;
 
@@ -82,21 +82,18 @@ impl Scan {
 
     fn take_hit(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, start: u64, buckets: u32) {
         let before = self.byte_before(start).unwrap_or(BEFORE_TEXT);
-        for bucket in bits(buckets.into()) {
-            let mut last: Option<Target> = None;
-            let text = std::mem::take(&mut self.text);
-            let bytes = text.get((start - self.base) as usize..).unwrap_or_default();
-            let mut targets = std::mem::take(&mut scratch.targets);
-            ruleset.prefilter.gate(bucket, before, bytes, |target| targets.push(target));
-            self.text = text;
-            for target in targets.drain(..).filter(|t| last.replace(*t) != Some(*t)) {
-                match target.run.and_then(|run| ruleset.prefilter.runs.get(run as usize)) {
-                    Some(run) => self.try_run(ruleset, scratch, run, start),
-                    None => self.try_start(ruleset, scratch, target.rule, start),
-                }
+        let mut targets = std::mem::take(&mut scratch.targets);
+        targets.clear();
+        let bytes = self.text.get((start - self.base) as usize..).unwrap_or_default();
+        ruleset.prefilter.targets(buckets, before, bytes, &mut targets);
+        let mut last: Option<Target> = None;
+        for target in targets.iter().filter(|t| last.replace(**t) != Some(**t)) {
+            match target.run.and_then(|run| ruleset.prefilter.runs.get(run as usize)) {
+                Some(run) => self.try_run(ruleset, scratch, run, start),
+                None => self.try_start(ruleset, scratch, target.rule, start),
             }
-            scratch.targets = targets;
         }
+        scratch.targets = targets;
     }
 
     /// Tries the starts before an inner window.

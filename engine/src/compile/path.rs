@@ -8,12 +8,20 @@ use regex_automata::util::primitives::StateID;
 
 use super::automaton::{Automaton, Before, Step};
 use super::symbol::{BEFORE_TEXT, ByteSet, Chances, Models};
+use super::tracker::{Tracker, TrackerScratch};
+use super::window::WINDOW_LEN;
 use super::words::is_word;
 
-/// Positions of a path: the byte before the match and those that follow.
+/// Positions of a path that are looked at: a byte and those that follow.
 pub(crate) const PATH_LEN: usize = 16;
+/// Positions of a path from the byte before the match on, from which the best are chosen.
+const WALK_LEN: usize = 24;
 /// The most paths of one rule while they are looked for.
 const PATHS_MAX: usize = 64;
+/// Positions at which paths are told apart; what follows is one for all.
+const APART_LEN: usize = 7;
+/// The same of words.
+const WORD_APART_LEN: usize = 4;
 /// A path of which more states have to be followed is long enough.
 const STATES_MAX: usize = 64;
 /// A path that is rarer than this is long enough.
@@ -25,9 +33,61 @@ const RARE_UNION: f32 = 1e-6;
 /// A sequence of byte sets; positions past its end have any byte or none.
 #[derive(Clone, Debug)]
 pub(crate) struct Path {
+    /// The first is for the byte before.
     pub(crate) sets: Vec<ByteSet>,
+    /// Bytes of the match before the second set.
+    pub(crate) offset: u8,
+    /// Sets from the first on whose bytes all lead to the same state.
+    exact: usize,
     /// The chance that a place of usual traffic has it.
     pub(crate) chance: f32,
+}
+
+impl Path {
+    /// The positions that the first look covers.
+    pub(crate) fn window(&self) -> &[ByteSet] {
+        self.sets.get(..WINDOW_LEN).unwrap_or(&self.sets)
+    }
+
+    /// How many bytes into the match its value can begin at the earliest, as far as the path tells.
+    fn value_start_min(&self, automaton: &Automaton) -> usize {
+        let mut scratch = TrackerScratch::default();
+        let first = |set: &ByteSet| (0..=255u8).find(|b| set.has(*b));
+        let Some((before, sets)) = self.sets.get(..self.exact).and_then(<[ByteSet]>::split_first) else {
+            return 0;
+        };
+        let bytes: Vec<u8> = sets.iter().filter_map(first).collect();
+        // A line feed stands for the start of the text as well.
+        let start_of_text = before.has(BEFORE_TEXT).then_some(None);
+        let befores = start_of_text.into_iter().chain(std::iter::once(first(before)));
+        let begins = befores.map(|before| {
+            let mut tracker = Tracker::new(automaton, 0, before);
+            let not_begun = |len: &usize| {
+                tracker.advance(automaton, &mut scratch, bytes.get(len - 1..*len).unwrap_or_default());
+                tracker.value_start_min(automaton, &mut scratch) == *len as u64
+            };
+            (1..=bytes.len()).take_while(not_begun).count()
+        });
+        begins.min().unwrap_or(0)
+    }
+
+    /// The rarest part of it that begins at most `offset_max` bytes into the match.
+    fn rarest(mut self, offset_max: usize, models: &Models) -> Path {
+        let mut best = (0, models.chance(self.window()));
+        for offset in 1..=offset_max.min(self.sets.len() - 1) {
+            let rest = self.sets.get(offset..).unwrap_or_default();
+            let chance = models.chance(rest.get(..WINDOW_LEN).unwrap_or(rest));
+            // A later one needs more of the text to be kept.
+            if chance < best.1 * 0.8 {
+                best = (offset, chance);
+            }
+        }
+        self.sets.drain(..best.0);
+        self.sets.truncate(PATH_LEN);
+        self.offset = best.0 as u8;
+        self.chance = models.chance(&self.sets);
+        self
+    }
 }
 
 struct Open {
@@ -36,20 +96,23 @@ struct Open {
     chances: Chances,
 }
 
-/// The paths of an automaton's matches.
-pub(crate) fn paths(automaton: &Automaton, models: &Models) -> Vec<Path> {
+/// The paths of an automaton's matches, each of its rarest part among those that begin at most `offset_max` bytes
+/// into the match.
+pub(crate) fn paths(automaton: &Automaton, offset_max: usize, models: &Models) -> Vec<Path> {
     let mut open = starts(automaton, models);
     let mut closed = Vec::new();
     while let Some(next) = likeliest(&mut open) {
         let len = next.path.sets.len();
         let rare = next.path.chance < RARE;
-        let done = len == PATH_LEN || next.states.len() > STATES_MAX;
+        let done = len == WALK_LEN || next.states.len() > STATES_MAX;
         if done || next.states.iter().any(|s| ends(automaton, *s)) {
             closed.push(next.path);
             continue;
         }
         let groups = successors(automaton, &next.states);
-        if !rare && open.len() + closed.len() + groups.len() <= PATHS_MAX {
+        let apart_len = if is_word(&next.path) { WORD_APART_LEN } else { APART_LEN };
+        let apart = len <= apart_len && !rare;
+        if apart && open.len() + closed.len() + groups.len() <= PATHS_MAX {
             open.extend(groups.into_iter().map(|(state, set)| extend(&next, set, vec![state], models)));
         } else {
             let set = groups.iter().fold(ByteSet::EMPTY, |all, (_, set)| all.union(set));
@@ -57,7 +120,11 @@ pub(crate) fn paths(automaton: &Automaton, models: &Models) -> Vec<Path> {
             open.push(extend(&next, set, states, models));
         }
     }
-    merge(closed, models)
+    let rarest = |path: Path| {
+        let offset_max = path.value_start_min(automaton).max(offset_max).min(WALK_LEN - PATH_LEN);
+        path.rarest(offset_max, models)
+    };
+    merge(closed.into_iter().map(rarest).collect(), models)
 }
 
 fn likeliest(open: &mut Vec<Open>) -> Option<Open> {
@@ -84,7 +151,7 @@ fn starts(automaton: &Automaton, models: &Models) -> Vec<Open> {
     }
     let open = |(state, set): (StateID, ByteSet)| {
         let chances = models.first(&set);
-        let path = Path { sets: vec![set], chance: chances.sum() };
+        let path = Path { sets: vec![set], offset: 0, exact: 1, chance: chances.sum() };
         Open { path, states: vec![state], chances }
     };
     starts.into_iter().map(open).collect()
@@ -94,7 +161,8 @@ fn extend(from: &Open, set: ByteSet, states: Vec<StateID>, models: &Models) -> O
     let chances = models.next(&from.chances, &set);
     let mut sets = from.path.sets.clone();
     sets.push(set);
-    Open { path: Path { sets, chance: chances.sum() }, states, chances }
+    let exact = from.path.exact + usize::from(states.len() == 1 && from.path.exact + 1 == sets.len());
+    Open { path: Path { sets, offset: 0, exact, chance: chances.sum() }, states, chances }
 }
 
 /// True when a match may end where the state stands.
@@ -129,10 +197,10 @@ fn merge(mut paths: Vec<Path>, models: &Models) -> Vec<Path> {
     paths.sort_by(|a, b| a.chance.total_cmp(&b.chance));
     let mut kept: Vec<Path> = Vec::new();
     for path in paths {
-        let found = kept.iter_mut().find_map(|other| {
+        let found = kept.iter_mut().filter(|other| other.offset == path.offset).find_map(|other| {
             let both = union(other, &path, models);
             let free = both.chance <= (other.chance + path.chance) * 1.05;
-            let common = both.chance < RARE_UNION && !is_word(other) && !is_word(&path);
+            let common = models.chance(both.window()) < RARE_UNION && !is_word(other) && !is_word(&path);
             (free || common).then(|| *other = both)
         });
         if found.is_none() {
@@ -144,5 +212,5 @@ fn merge(mut paths: Vec<Path>, models: &Models) -> Vec<Path> {
 
 fn union(a: &Path, b: &Path, models: &Models) -> Path {
     let sets: Vec<ByteSet> = a.sets.iter().zip(&b.sets).map(|(a, b)| a.union(b)).collect();
-    Path { chance: models.chance(&sets), sets }
+    Path { chance: models.chance(&sets), offset: a.offset, exact: 0, sets }
 }

@@ -20,9 +20,7 @@ use super::path::{PATH_LEN, Path};
 use super::symbol::{ByteSet, Fold, Models, SymbolSet, WILD, bits};
 use super::window::{Run, Trigger, WINDOW_LEN};
 use super::words::{Words, add_grams, is_word};
-use crate::kernel::{
-    BUCKETS, Exact, Grams, InstructionSet, PAIR_SYMBOLS, PAIRS, Tables, WILD_PAIR, WORD_BUCKETS, WORDS, pair,
-};
+use crate::kernel::{BUCKETS, Exact, Grams, Hit, InstructionSet, Tables, is_word_symbol};
 
 /// Longest keyword, in bytes.
 pub(crate) const KEYWORD_LEN_MAX: usize = 64;
@@ -34,6 +32,8 @@ pub(crate) struct Target {
     pub(crate) rule: u32,
     /// For an inner window: index into [`Prefilter::runs`].
     pub(crate) run: Option<u32>,
+    /// Else how many bytes before the window the match starts. They are not of the value.
+    pub(crate) offset: u8,
 }
 
 /// A rule's run before an inner window.
@@ -59,6 +59,7 @@ struct Gate {
     words: usize,
     /// By byte: its class within this bucket.
     class: Box<[u8; 256]>,
+    /// A power of two.
     classes: usize,
     /// By word, position and class: the windows that allow it.
     allowed: Vec<u64>,
@@ -88,44 +89,56 @@ impl Prefilter {
         let mut windows: Vec<(Path, Target)> = Vec::new();
         let mut runs = Vec::new();
         for (rule, trigger) in (0u32..).zip(triggers) {
-            windows.extend(trigger.at_start.into_iter().map(|path| (path, Target { rule, run: None })));
+            windows.extend(trigger.at_start.into_iter().map(|path| {
+                let offset = path.offset;
+                (path, Target { rule, run: None, offset })
+            }));
             for (run, paths) in trigger.inside {
-                let target = Target { rule, run: Some(runs.len() as u32) };
+                let target = Target { rule, run: Some(runs.len() as u32), offset: 0 };
                 runs.push(RuleRun { rule, run, first: trigger.first.clone() });
                 windows.extend(paths.into_iter().map(|path| (path, target)));
             }
         }
-        let buckets = into_buckets(windows, models);
-        let mut exact = Exact::none();
+        let offset_max = windows.iter().map(|(_, t)| usize::from(t.offset)).max().unwrap_or(0);
+        // At the end of a chunk, inner windows are looked for where words are not any more.
+        let (words, classes): (Vec<_>, Vec<_>) =
+            windows.into_iter().partition(|(path, target)| target.run.is_none() && is_word(path));
+        let buckets = into_buckets(classes, models);
+        let mut exact: Box<Exact> = Box::new([[0; 64]; WINDOW_LEN]);
         for (bucket, windows) in buckets.iter().enumerate() {
             for (path, _) in windows {
-                let shape = if bucket < WORD_BUCKETS { Shape::word(path) } else { Shape::class(path) };
-                shape.add_to(&mut exact, 1 << bucket);
+                for (table, set) in exact.iter_mut().zip(symbols(path)) {
+                    bits(set.0).for_each(|symbol| table[symbol] |= 1 << bucket);
+                }
             }
         }
         let mut grams = Grams::new();
-        for (path, _) in buckets.iter().take(WORD_BUCKETS).flatten() {
-            add_grams(path, |gram| grams.add(gram));
+        for (path, _) in &words {
+            let before = path.sets.first().map_or(u64::MAX, |set| set.symbols(Fold::Words).0);
+            let (behind_word, behind_other): (Vec<_>, Vec<_>) = bits(before).partition(|s| is_word_symbol(*s));
+            for (behind_word, some) in [(true, behind_word), (false, behind_other)] {
+                if !some.is_empty() {
+                    add_grams(path, |gram| grams.add(gram, behind_word));
+                }
+            }
         }
-        let mut buckets = buckets.into_iter();
-        let words: Vec<(Path, Target)> = buckets.by_ref().take(WORD_BUCKETS).flatten().collect();
         Prefilter {
             tables: Tables::new(exact, grams).with(set),
             words: Words::new(words),
-            gates: buckets.map(Gate::new).collect(),
-            reach: runs.iter().map(|r: &RuleRun| r.run.max).max().unwrap_or(0),
+            gates: buckets.into_iter().map(Gate::new).collect(),
+            reach: runs.iter().map(|r: &RuleRun| r.run.max).max().unwrap_or(0).max(offset_max),
             runs,
         }
     }
 
     /// The targets of which some window is `before` and then `bytes`, as far as those go.
     #[inline]
-    pub(crate) fn targets(&self, buckets: u32, before: u8, bytes: &[u8], found: &mut Vec<Target>) {
-        if buckets & WORDS != 0 {
+    pub(crate) fn targets(&self, hit: Hit, before: u8, bytes: &[u8], found: &mut Vec<Target>) {
+        if hit.word {
             self.words.find(before, bytes, found);
         }
-        for bucket in bits(u64::from(buckets & !WORDS)) {
-            if let Some(gate) = self.gates.get(bucket - WORD_BUCKETS) {
+        for bucket in bits(hit.buckets.into()) {
+            if let Some(gate) = self.gates.get(bucket) {
                 gate.find(before, bytes, found);
             }
         }
@@ -143,6 +156,7 @@ impl Prefilter {
 impl Gate {
     fn new(windows: Vec<(Path, Target)>) -> Gate {
         let (class, classes) = byte_classes(&windows);
+        let classes = classes.next_power_of_two();
         let words = windows.len().div_ceil(64);
         let mut allowed = vec![0u64; words * PATH_LEN * classes];
         for (n, (path, _)) in windows.iter().enumerate() {
@@ -161,11 +175,16 @@ impl Gate {
     fn find(&self, before: u8, bytes: &[u8], found: &mut Vec<Target>) {
         for word in 0..self.words {
             let mut left = self.allowed(word, 0, before);
-            for (position, byte) in (1..PATH_LEN).zip(bytes) {
+            // Without a branch for each byte: where it ends can't be foretold.
+            let (first, rest) = bytes.split_at(bytes.len().min(WINDOW_LEN - 1));
+            for (position, byte) in (1..).zip(first) {
                 left &= self.allowed(word, position, *byte);
-                if left == 0 {
-                    break;
-                }
+            }
+            if left == 0 {
+                continue;
+            }
+            for (position, byte) in (WINDOW_LEN..PATH_LEN).zip(rest) {
+                left &= self.allowed(word, position, *byte);
             }
             found.extend(bits(left).filter_map(|bit| self.targets.get(word * 64 + bit)));
         }
@@ -209,120 +228,44 @@ fn byte_classes(windows: &[(Path, Target)]) -> (Box<[u8; 256]>, usize) {
     (class, count)
 }
 
-/// What a window, or all of a bucket, allows in each look-up of the kernel.
-#[derive(Clone)]
-struct Shape {
-    /// Of a word the byte before; of a class all.
-    singles: Vec<SymbolSet>,
-    /// Of a word.
-    pairs: Vec<u128>,
-}
-
-impl Shape {
-    fn none(word: bool) -> Shape {
-        let (singles, pairs) = if word { (1, PAIRS) } else { (WINDOW_LEN, 0) };
-        Shape { singles: vec![SymbolSet(0); singles], pairs: vec![0; pairs] }
-    }
-
-    fn word(path: &Path) -> Shape {
-        let sets: Vec<SymbolSet> = (0..WINDOW_LEN).map(|i| symbols(path, i, Fold::Words)).collect();
-        let of = |w: &[SymbolSet]| {
-            let pairs = bits(w[0].0).flat_map(|a| bits(w[1].0).map(move |b| pair(a as u8, b as u8)));
-            pairs.fold(1u128 << WILD_PAIR, |set, pair| set | 1 << pair)
-        };
-        let pairs = sets.get(1..).unwrap_or_default().windows(2).map(of).collect();
-        Shape { singles: sets.into_iter().take(1).collect(), pairs }
-    }
-
-    fn class(path: &Path) -> Shape {
-        let singles = (0..WINDOW_LEN).map(|i| symbols(path, i, Fold::Classes)).collect();
-        Shape { singles, pairs: Vec::new() }
-    }
-
-    fn union(&mut self, other: &Shape) {
-        self.singles.iter_mut().zip(&other.singles).for_each(|(a, b)| a.0 |= b.0);
-        self.pairs.iter_mut().zip(&other.pairs).for_each(|(a, b)| *a |= b);
-    }
-
-    /// How often usual traffic has it with `other` added, if places were independent.
-    fn chance_with(&self, other: &Shape, chances: &SymbolChances) -> f32 {
-        let single = if self.pairs.is_empty() { &chances.classes } else { &chances.words };
-        let wild = !(1u64 << WILD);
-        let singles = self.singles.iter().zip(&other.singles);
-        let singles = singles.map(|(a, b)| bits((a.0 | b.0) & wild).map(|s| single[s]).sum::<f32>());
-        let wild = !(1u128 << WILD_PAIR);
-        let pairs = self.pairs.iter().zip(&other.pairs).map(|(a, b)| {
-            let set = (a | b) & wild;
-            let (low, high) = (bits(set as u64), bits((set >> 64) as u64).map(|s| s + 64));
-            low.chain(high).map(|s| chances.pairs[s]).sum::<f32>()
-        });
-        singles.product::<f32>() * pairs.product::<f32>()
-    }
-
-    fn add_to(&self, exact: &mut Exact, bucket: u32) {
-        let word = !self.pairs.is_empty();
-        let tables: &mut [[u32; 64]] =
-            if word { std::slice::from_mut(&mut exact.before) } else { &mut exact.classes };
-        for (table, set) in tables.iter_mut().zip(&self.singles) {
-            bits(set.0).for_each(|symbol| table[symbol] |= bucket);
-        }
-        for (table, set) in exact.pairs.iter_mut().zip(&self.pairs) {
-            (0..PAIR_SYMBOLS).filter(|s| set >> s & 1 == 1).for_each(|symbol| table[symbol] |= bucket);
-        }
-    }
-}
-
-/// The symbols that a window has at a position; what has not come is one of them.
-fn symbols(path: &Path, position: usize, fold: Fold) -> SymbolSet {
-    match path.sets.get(position) {
-        Some(set) => SymbolSet(set.symbols(fold).0 | 1 << WILD),
+/// The symbols that a class may have by position; what has not come is one of them.
+fn symbols(path: &Path) -> [SymbolSet; WINDOW_LEN] {
+    std::array::from_fn(|i| match path.sets.get(i) {
+        Some(set) => SymbolSet(set.symbols(Fold::Classes).0 | 1 << WILD),
         None => SymbolSet(u64::MAX),
-    }
+    })
 }
 
-/// How likely symbols are in usual traffic.
-struct SymbolChances {
-    words: [f32; 64],
-    classes: [f32; 64],
-    pairs: [f32; PAIR_SYMBOLS],
-}
-
-impl SymbolChances {
-    fn new(models: &Models) -> SymbolChances {
-        let mut pairs = [0.0; PAIR_SYMBOLS];
-        for a in 0..WILD {
-            let first = models.words.first(SymbolSet(1 << a));
-            for (b, chance) in (0..WILD).zip(models.words.next(&first, SymbolSet(u64::MAX))) {
-                pairs[usize::from(pair(a, b))] += chance;
-            }
-        }
-        let all = SymbolSet(u64::MAX);
-        SymbolChances { words: models.words.first(all), classes: models.classes.first(all), pairs }
-    }
-}
-
-/// Shares the windows out among the buckets: each, the likeliest first, to the bucket that it makes the least likelier.
+/// Shares classes out among the buckets: each, the likeliest first, to the bucket that it makes the least likelier.
 fn into_buckets(mut windows: Vec<(Path, Target)>, models: &Models) -> Vec<Vec<(Path, Target)>> {
-    let chances = SymbolChances::new(models);
     windows.sort_by(|a, b| b.0.chance.total_cmp(&a.0.chance));
     let mut buckets: Vec<Vec<(Path, Target)>> = (0..BUCKETS).map(|_| Vec::new()).collect();
-    let mut unions: Vec<(Shape, f32)> =
-        (0..BUCKETS).map(|bucket| (Shape::none(bucket < WORD_BUCKETS), 0.0)).collect();
+    let mut unions = [[SymbolSet(0); WINDOW_LEN]; BUCKETS];
+    let mut chances = [0f32; BUCKETS];
     for (path, target) in windows {
-        // At the end of a chunk, inner windows are looked for where words are not any more.
-        let word = is_word(&path) && target.run.is_none();
-        let own = if word { 0..WORD_BUCKETS } else { WORD_BUCKETS..BUCKETS };
-        let shape = if word { Shape::word(&path) } else { Shape::class(&path) };
-        let with = own.map(|bucket| (bucket, unions[bucket].0.chance_with(&shape, &chances)));
-        let more = |(bucket, chance): &(usize, f32)| chance - unions[*bucket].1;
-        if let Some((best, chance)) = with.min_by(|a, b| more(a).total_cmp(&more(b))) {
-            unions[best].0.union(&shape);
-            unions[best].1 = chance;
+        let own = symbols(&path);
+        let with = |bucket: usize| -> [SymbolSet; WINDOW_LEN] {
+            std::array::from_fn(|i| SymbolSet(unions[bucket][i].0 | own[i].0))
+        };
+        let chance = |sets: [SymbolSet; WINDOW_LEN]| {
+            models.classes.chance(sets.map(|set| SymbolSet(set.0 & !(1 << WILD))))
+        };
+        let more = (0..BUCKETS).map(|bucket| (bucket, chance(with(bucket))));
+        let cost = |(bucket, chance): &(usize, f32)| chance - chances[*bucket];
+        if let Some((best, chance)) = more.min_by(|a, b| cost(a).total_cmp(&cost(b))) {
+            unions[best] = with(best);
+            chances[best] = chance;
             buckets[best].push((path, target));
         }
     }
+    if std::env::var("DUMP").is_ok() {
+        for (i, b) in buckets.iter().enumerate() {
+            eprintln!("BUCKET {i} {} {:e}", b.len(), chances[i]);
+            for (p, t) in b { eprintln!("CLASS {i} {} {:e} {:?}", t.rule, p.chance, p.sets.iter().map(|s| s.symbols(Fold::Classes).0.count_ones()).collect::<Vec<_>>()); }
+        }
+    }
     for bucket in &mut buckets {
-        bucket.sort_by_key(|(_, target)| (target.rule, target.run));
+        bucket.sort_by_key(|(_, target)| (target.rule, target.run, target.offset));
     }
     buckets
 }

@@ -163,11 +163,19 @@ impl Model {
     pub(crate) fn next(&self, chances: &[f32; 64], set: SymbolSet) -> [f32; 64] {
         let mut next = [0.0; 64];
         for (chance, row) in chances.iter().zip(self.after.iter()).filter(|(c, _)| **c > 0.0) {
-            for b in bits(set.0) {
-                next[b] += chance * row[b];
-            }
+            next.iter_mut().zip(row).for_each(|(sum, after)| *sum += chance * after);
+        }
+        for (symbol, sum) in next.iter_mut().enumerate() {
+            *sum *= f32::from((set.0 >> symbol & 1) as u8);
         }
         next
+    }
+
+    /// The chance that a place of usual traffic has these symbols.
+    pub(crate) fn chance(&self, sets: impl IntoIterator<Item = SymbolSet>) -> f32 {
+        let mut sets = sets.into_iter();
+        let Some(first) = sets.next() else { return 1.0 };
+        sets.fold(self.first(first), |chances, set| self.next(&chances, set)).iter().sum()
     }
 }
 
@@ -207,6 +215,17 @@ impl Models {
     pub(crate) fn chance(&self, sets: &[ByteSet]) -> f32 {
         let Some((first, rest)) = sets.split_first() else { return 1.0 };
         rest.iter().fold(self.first(first), |chances, set| self.next(&chances, set)).sum()
+    }
+}
+
+impl Models {
+    /// The same by one way of folding alone.
+    pub(crate) fn chance_by(&self, fold: Fold, sets: &[ByteSet]) -> f32 {
+        let model = match fold {
+            Fold::Words => &self.words,
+            Fold::Classes => &self.classes,
+        };
+        model.chance(sets.iter().map(|set| set.symbols(fold)))
     }
 }
 

@@ -48,10 +48,10 @@ pub(crate) struct Trigger {
 
 impl Trigger {
     pub(crate) fn of(expression: &Expression, automaton: &Automaton, models: &Models) -> Trigger {
-        let at_start = path::paths(automaton, models);
+        let at_start = path::paths(automaton, expression.place.before_min, models);
         let cost = cost(&at_start, models);
         if cost > COMMON
-            && let Some((at_start, inside, apart)) = apart(&expression.hir, models)
+            && let Some((at_start, inside, apart)) = apart(&expression.hir, expression.place.before_min, models)
             && !inside.is_empty()
             && apart < cost / 4.0
         {
@@ -71,20 +71,27 @@ impl Trigger {
 
 /// What the windows cost on usual traffic: how often they are seen, and how often that is not yet the end of it.
 fn cost(paths: &[Path], models: &Models) -> f32 {
-    paths
-        .iter()
-        .map(|p| {
-            models.chance(p.sets.get(..WINDOW_LEN).unwrap_or(&p.sets))
-                + if p.sets.len() == PATH_LEN { 10.0 * p.chance } else { p.chance }
-        })
-        .sum()
+    paths.iter().map(|path| models.chance(path.window()) + further(path)).sum()
+}
+
+/// The same of inner windows, which are only looked for among classes.
+fn inner_cost(paths: &[Path], models: &Models) -> f32 {
+    paths.iter().map(|path| models.chance_by(Fold::Classes, path.window()) + further(path)).sum()
+}
+
+fn further(path: &Path) -> f32 {
+    if path.sets.len() == PATH_LEN { 10.0 * path.chance } else { path.chance }
 }
 
 /// The windows of each branch of an expression on its own, at its start or inside, and what all of them cost.
-fn apart(hir: &Hir, models: &Models) -> Option<(Vec<Path>, Vec<(Run, Vec<Path>)>, f32)> {
+fn apart(
+    hir: &Hir,
+    offset_max: usize,
+    models: &Models,
+) -> Option<(Vec<Path>, Vec<(Run, Vec<Path>)>, f32)> {
     let (mut at_start, mut inside, mut sum) = (Vec::new(), Vec::new(), 0.0);
     for branch in branches(hir) {
-        let paths = path::paths(&Automaton::of_parts(&branch).ok()?, models);
+        let paths = path::paths(&Automaton::of_parts(&branch).ok()?, offset_max, models);
         let own = cost(&paths, models);
         let best = (1..branch.len())
             .filter(|_| own > COMMON)
@@ -164,7 +171,7 @@ fn split(parts: &[Hir], at: usize, models: &Models) -> Option<(Run, Vec<Path>, f
         }
     }
     let suffix = Automaton::of_parts(tail).ok()?;
-    let mut paths = path::paths(&suffix, models);
+    let mut paths = path::paths(&suffix, 0, models);
     if min > guard_max {
         for path in &mut paths {
             let before = path.sets.first_mut()?;
@@ -172,7 +179,7 @@ fn split(parts: &[Hir], at: usize, models: &Models) -> Option<(Run, Vec<Path>, f
             path.chance = models.chance(&path.sets);
         }
     }
-    let cost = cost(&paths, models);
+    let cost = inner_cost(&paths, models);
     Some((Run { class, min, max, guard_max }, paths, cost))
 }
 

@@ -9,16 +9,16 @@ use std::collections::HashMap;
 use super::path::{PATH_LEN, Path};
 use super::prefilter::Target;
 use super::symbol::{ByteSet, FOLD, Fold, SymbolSet, WILD, bits};
+use crate::kernel::Gram;
 
 /// A window is a word when it has no more grams than this.
 const GRAMS_MAX: u32 = 64;
+/// The same where at least two of the bytes are small letters, which classes don't tell apart.
+const TELLING_GRAMS_MAX: u32 = 256;
 /// Bits of a gram's hash.
 const HASH_BITS: u32 = 16;
 /// Number of the set of all bytes, which ends a window's check.
 const ALL: u16 = 0;
-
-/// A gram.
-type Gram = [u8; 4];
 
 struct Window {
     /// Numbers of its sets; [`ALL`] from its end on.
@@ -41,10 +41,11 @@ pub(super) struct Words {
 impl Words {
     pub(super) fn new(mut all: Vec<(Path, Target)>) -> Words {
         // Targets of one rule stand together, so that they are seen as one.
-        all.sort_by_key(|(_, target)| (target.rule, target.run));
+        all.sort_by_key(|(_, target)| (target.rule, target.run, target.offset));
         let mut numbers: HashMap<ByteSet, u16> = HashMap::from([(ByteSet::ALL, ALL)]);
         let mut lists: Vec<Vec<u32>> = vec![Vec::new(); 1 << HASH_BITS];
         let mut windows = Vec::with_capacity(all.len());
+        if std::env::var("DUMP").is_ok() { for (p, t) in &all { eprintln!("WORD {} {} {} {:?}", t.rule, gram_sets(p).map(|s| s.0.count_ones()).iter().product::<u32>(), t.offset, p.sets.iter().map(|s| { let n = s.symbols(Fold::Words).0.count_ones(); if n <= 2 { (0..=255u8).find(|b| s.has(*b)).map(|b| (b as char).to_string()).unwrap() } else { format!("<{n}>") } }).collect::<String>()); } }
         for (path, target) in all {
             let index = windows.len() as u32;
             add_grams(&path, |gram| {
@@ -131,7 +132,9 @@ fn packed(lists: Vec<Vec<u32>>) -> (Vec<u32>, Vec<u32>) {
 /// True when the window has few grams.
 pub(super) fn is_word(path: &Path) -> bool {
     let counts = gram_sets(path).map(|s| s.0.count_ones());
-    counts.iter().product::<u32>() <= GRAMS_MAX
+    let letters = |set: &ByteSet| (b'a'..=b'z').any(|b| set.has(b)) && !(b'g'..=b'z').all(|b| set.has(b));
+    let telling = path.sets.iter().skip(1).take(4).filter(|set| letters(set)).count() >= 2;
+    counts.iter().product::<u32>() <= if telling { TELLING_GRAMS_MAX } else { GRAMS_MAX }
 }
 
 /// The symbols of bytes 1 to 4.

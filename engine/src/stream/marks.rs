@@ -10,7 +10,7 @@ use super::scan::{Scan, Tail, Watermarks};
 use crate::compile::automaton::Before;
 use crate::compile::prefilter::{RuleRun, Target};
 use crate::compile::symbol::BEFORE_TEXT;
-use crate::kernel::WORDS;
+use crate::kernel::Hit;
 use crate::ruleset::{CompiledRule, Ruleset};
 
 impl Scan {
@@ -93,8 +93,8 @@ impl Scan {
             let before = self.byte_before(start).unwrap_or(BEFORE_TEXT);
             targets.clear();
             // Beyond what is held already only an inner window matters.
-            let buckets = if start < marks.values { hit.buckets } else { hit.buckets & !WORDS };
-            ruleset.prefilter.targets(buckets, before, self.bytes(start, end), &mut targets);
+            let hit = Hit { word: hit.word && start < marks.values, ..*hit };
+            ruleset.prefilter.targets(hit, before, self.bytes(start, end), &mut targets);
             let mut last: Option<Target> = None;
             for target in targets.drain(..).filter(|t| last.replace(*t) != Some(*t)) {
                 match target.run.and_then(|run| ruleset.prefilter.runs.get(run as usize)) {
@@ -106,7 +106,11 @@ impl Scan {
                             }
                         }
                     }
-                    None => self.decide_start(ruleset, scratch, target.rule, start, marks),
+                    None => {
+                        if let Some(start) = start.checked_sub(target.offset.into()) {
+                            self.decide_start(ruleset, scratch, target.rule, start, marks);
+                        }
+                    }
                 }
             }
         }

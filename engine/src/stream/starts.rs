@@ -68,7 +68,7 @@ impl Scan {
             if self.has_ready_opening(ruleset) {
                 return;
             }
-            self.take_hit(ruleset, scratch, start, hit.buckets);
+            self.take_hit(ruleset, scratch, start, hit);
             found.next += 1;
         }
         self.at = self.at.max(to);
@@ -80,17 +80,22 @@ impl Scan {
         !self.openings.is_empty() && self.opening_ready(ruleset, false).is_some()
     }
 
-    fn take_hit(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, start: u64, buckets: u32) {
+    fn take_hit(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, start: u64, hit: Hit) {
         let before = self.byte_before(start).unwrap_or(BEFORE_TEXT);
+        scratch.wh += u64::from(hit.word); for b in 0..32 { scratch.bh[b] += u64::from(hit.buckets >> b & 1); }
         let mut targets = std::mem::take(&mut scratch.targets);
         targets.clear();
         let bytes = self.text.get((start - self.base) as usize..).unwrap_or_default();
-        ruleset.prefilter.targets(buckets, before, bytes, &mut targets);
+        ruleset.prefilter.targets(hit, before, bytes, &mut targets);
         let mut last: Option<Target> = None;
         for target in targets.iter().filter(|t| last.replace(**t) != Some(**t)) {
             match target.run.and_then(|run| ruleset.prefilter.runs.get(run as usize)) {
                 Some(run) => self.try_run(ruleset, scratch, run, start),
-                None => self.try_start(ruleset, scratch, target.rule, start),
+                None => {
+                    if let Some(start) = start.checked_sub(target.offset.into()) {
+                        self.try_start(ruleset, scratch, target.rule, start);
+                    }
+                }
             }
         }
         scratch.targets = targets;
@@ -133,6 +138,9 @@ impl Scan {
         let mut candidate = Candidate::new(rule, start, state, before);
         let progress = candidate.run(compiled, &self.text, self.base);
         scratch.work.candidates += 1;
+        if scratch.rc.len() <= rule as usize { scratch.rc.resize(2000, (0, 0)); }
+        scratch.rc[rule as usize].0 += 1;
+        scratch.rc[rule as usize].1 += candidate.at - start;
         scratch.work.steps += candidate.at - start;
         if progress != Progress::Live && candidate.matched.is_none() {
             return;

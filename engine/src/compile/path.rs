@@ -17,7 +17,7 @@ pub(crate) const PATH_LEN: usize = 16;
 /// Positions of a path from the byte before the match on, from which the best are chosen.
 const WALK_LEN: usize = 24;
 /// The most paths of one rule while they are looked for.
-const PATHS_MAX: usize = 64;
+const PATHS_MAX: usize = 256;
 /// Positions at which paths are told apart; what follows is one for all.
 const APART_LEN: usize = 7;
 /// The same of words.

@@ -17,10 +17,10 @@ use std::fmt;
 
 use super::automaton::Before;
 use super::path::{PATH_LEN, Path};
-use super::symbol::{ByteSet, Fold, Models, SymbolSet, WILD, bits};
+use super::symbol::{ByteSet, Fold, Models, SymbolSet, WILD, WORD_SYMBOLS, bits};
 use super::window::{Run, Trigger, WINDOW_LEN};
 use super::words::{Words, add_grams, is_word};
-use crate::kernel::{BUCKETS, Exact, Grams, Hit, InstructionSet, Tables, is_word_symbol};
+use crate::kernel::{BUCKETS, Exact, Grams, Hit, InstructionSet, Tables};
 
 /// Longest keyword, in bytes.
 pub(crate) const KEYWORD_LEN_MAX: usize = 64;
@@ -115,10 +115,10 @@ impl Prefilter {
         let mut grams = Grams::new();
         for (path, _) in &words {
             let before = path.sets.first().map_or(u64::MAX, |set| set.symbols(Fold::Words).0);
-            let (behind_word, behind_other): (Vec<_>, Vec<_>) = bits(before).partition(|s| is_word_symbol(*s));
-            for (behind_word, some) in [(true, behind_word), (false, behind_other)] {
-                if !some.is_empty() {
-                    add_grams(path, |gram| grams.add(gram, behind_word));
+            let word = (1u64 << WORD_SYMBOLS) - 1;
+            for (symbol, some) in [(0, before & word), (WORD_SYMBOLS, before & !word)] {
+                if some != 0 {
+                    add_grams(path, |gram| grams.add(symbol, gram));
                 }
             }
         }
@@ -175,11 +175,21 @@ impl Gate {
     fn find(&self, before: u8, bytes: &[u8], found: &mut Vec<Target>) {
         for word in 0..self.words {
             let mut left = self.allowed(word, 0, before);
-            // Without a branch for each byte: where it ends can't be foretold.
-            let (first, rest) = bytes.split_at(bytes.len().min(WINDOW_LEN - 1));
-            for (position, byte) in (1..).zip(first) {
-                left &= self.allowed(word, position, *byte);
-            }
+            let rest = match bytes.split_first_chunk::<{ WINDOW_LEN - 1 }>() {
+                // Without a branch for each byte: where it ends can't be foretold.
+                Some((first, rest)) => {
+                    for (position, byte) in first.iter().enumerate() {
+                        left &= self.allowed(word, position + 1, *byte);
+                    }
+                    rest
+                }
+                None => {
+                    for (position, byte) in (1..PATH_LEN).zip(bytes) {
+                        left &= self.allowed(word, position, *byte);
+                    }
+                    &[]
+                }
+            };
             if left == 0 {
                 continue;
             }

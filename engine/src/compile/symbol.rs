@@ -11,6 +11,9 @@
 /// Stands for a byte that has not come: in every set.
 pub(crate) const WILD: u8 = 63;
 
+/// Symbols below this are of `\w`, the others are not.
+pub(crate) const WORD_SYMBOLS: u8 = 37;
+
 /// What stands before the first byte of a text: look-behind takes it for the start of a line.
 pub(crate) const BEFORE_TEXT: u8 = b'\n';
 
@@ -29,7 +32,7 @@ const fn fold_table() -> [u8; 256] {
         } else if b.is_ascii_digit() {
             table[byte] = 26 + b - b'0';
         } else if b == b' ' {
-            table[byte] = 36;
+            table[byte] = 45;
         } else if b == b'\n' {
             table[byte] = 37;
         } else if b.is_ascii_control() {
@@ -43,6 +46,8 @@ const fn fold_table() -> [u8; 256] {
         table[own[n] as usize] = 40 + n as u8;
         n += 1;
     }
+    // The symbols of word characters come first.
+    table[b'_' as usize] = WORD_SYMBOLS - 1;
     table
 }
 

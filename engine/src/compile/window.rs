@@ -16,7 +16,7 @@ pub(crate) const WINDOW_LEN: usize = 8;
 /// A rule whose windows are seen more often than this in usual traffic is looked for inside, if that is rarer.
 const COMMON: f32 = 3e-3;
 /// What follows a run must begin with rarer bytes than this.
-const ANCHOR_COMMON: f32 = 0.05;
+const ANCHOR_COMMON: f32 = 0.15;
 /// The longest run before an inner window, in bytes.
 const RUN_MAX: usize = 256;
 /// The most bytes before the run: a look-behind written as bytes, such as `(?:^|[^\w-])`.

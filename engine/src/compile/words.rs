@@ -21,6 +21,10 @@ const HASH_BITS: u32 = 16;
 const ALL: u16 = 0;
 
 struct Window {
+    /// The eight bytes behind the first, as far as each is one or one letter's two cases.
+    literal: u64,
+    /// The bits of them that count.
+    mask: u64,
     /// Numbers of its sets; [`ALL`] from its end on.
     sets: [u16; PATH_LEN],
     target: Target,
@@ -45,7 +49,6 @@ impl Words {
         let mut numbers: HashMap<ByteSet, u16> = HashMap::from([(ByteSet::ALL, ALL)]);
         let mut lists: Vec<Vec<u32>> = vec![Vec::new(); 1 << HASH_BITS];
         let mut windows = Vec::with_capacity(all.len());
-        if std::env::var("DUMP").is_ok() { for (p, t) in &all { eprintln!("WORD {} {} {} {:?}", t.rule, gram_sets(p).map(|s| s.0.count_ones()).iter().product::<u32>(), t.offset, p.sets.iter().map(|s| { let n = s.symbols(Fold::Words).0.count_ones(); if n <= 2 { (0..=255u8).find(|b| s.has(*b)).map(|b| (b as char).to_string()).unwrap() } else { format!("<{n}>") } }).collect::<String>()); } }
         for (path, target) in all {
             let index = windows.len() as u32;
             add_grams(&path, |gram| {
@@ -59,7 +62,8 @@ impl Words {
                 let next = numbers.len() as u16;
                 *number = *numbers.entry(*set).or_insert(next);
             }
-            windows.push(Window { sets, target });
+            let (literal, mask) = literal(&path);
+            windows.push(Window { literal, mask, sets, target });
         }
         let row = numbers.len().div_ceil(64);
         let mut members = vec![0u64; 256 * row];
@@ -80,8 +84,10 @@ impl Words {
         let Some((len, list)) = self.lists.get(head..).and_then(<[u32]>::split_first) else {
             return;
         };
+        let first = bytes.first_chunk().map(|b| u64::from_le_bytes(*b));
         for window in list.iter().take(*len as usize).filter_map(|w| self.windows.get(*w as usize)) {
-            if self.is_there(window, before, bytes) {
+            if first.is_none_or(|first| first & window.mask == window.literal) && self.is_there(window, before, bytes)
+            {
                 found.push(window.target);
             }
         }
@@ -106,6 +112,20 @@ impl Words {
             + self.windows.len() * size_of::<Window>()
             + self.members.len() * 8
     }
+}
+
+/// What is known of a window's bytes 1 to 8: the bits that count, and which.
+fn literal(path: &Path) -> (u64, u64) {
+    let (mut literal, mut mask) = ([0; 8], [0; 8]);
+    for (i, set) in path.sets.iter().skip(1).take(8).enumerate() {
+        let mut members = (0..=255u8).filter(|b| set.has(*b));
+        (literal[i], mask[i]) = match (members.next(), members.next(), members.next()) {
+            (Some(one), None, None) => (one, 0xFF),
+            (Some(upper), Some(lower), None) if upper | 0x20 == lower => (upper, 0xDF),
+            _ => (0, 0),
+        };
+    }
+    (u64::from_le_bytes(literal), u64::from_le_bytes(mask))
 }
 
 #[inline]

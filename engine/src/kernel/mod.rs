@@ -24,7 +24,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-use crate::compile::symbol::{CLASSES, FOLD, WILD};
+use crate::compile::symbol::{CLASSES, FOLD, WILD, WORD_SYMBOLS};
 pub(crate) use crate::compile::window::WINDOW_LEN;
 
 /// Symbols past the last window that the caller provides, so that vectors may be read whole.
@@ -37,55 +37,40 @@ pub(crate) const BUCKETS: usize = 8 * GROUPS;
 const GRAM_BITS: u32 = 17;
 
 /// The grams that words may begin with: of each hash a bit for those behind a word character, and one for the others.
-pub(crate) struct Grams(Box<[u64; 1 << (GRAM_BITS - 5)]>);
+pub(crate) struct Grams(Box<[u32; GRAM_CELLS]>);
+
+/// Words of 32 bits that hold two bits for each hash.
+const GRAM_CELLS: usize = 1 << (GRAM_BITS - 4);
+
+/// Of the multiplicative hash (Knuth, TAOCP 6.4).
+const FACTOR: u32 = 0x9E37_79B1;
 
 /// Four symbols.
 pub(crate) type Gram = [u8; 4];
 
 impl Grams {
     pub(crate) fn new() -> Grams {
-        Grams(Box::new([0; 1 << (GRAM_BITS - 5)]))
+        Grams(Box::new([0; GRAM_CELLS]))
     }
 
     #[inline]
-    fn index(gram: Gram, behind_word: u8) -> usize {
-        let hash = u32::from_le_bytes(gram).wrapping_mul(0x9E37_79B1) >> (32 - GRAM_BITS);
-        (hash << 1) as usize | usize::from(behind_word)
+    fn index(before: u8, gram: Gram) -> usize {
+        let hash = u32::from_le_bytes(gram).wrapping_mul(FACTOR) >> (32 - GRAM_BITS);
+        (hash << 1) as usize | usize::from(before < WORD_SYMBOLS)
     }
 
-    /// Adds a gram that may stand behind a word character, or behind another one.
-    pub(crate) fn add(&mut self, gram: Gram, behind_word: bool) {
-        let index = Grams::index(gram, behind_word.into());
-        self.0[index >> 6] |= 1 << (index & 63);
+    /// Adds a gram that may stand behind symbols of the kind of `before`.
+    pub(crate) fn add(&mut self, before: u8, gram: Gram) {
+        let index = Grams::index(before, gram);
+        self.0[index >> 5] |= 1 << (index & 31);
     }
 
     /// 1 when a word may begin with the gram behind `before`.
     #[inline]
     fn has(&self, before: u8, gram: Gram) -> u64 {
-        let index = Grams::index(gram, WORD_SYMBOLS[usize::from(before & 63)]);
-        self.0[index >> 6] >> (index & 63) & 1
+        let index = Grams::index(before, gram);
+        u64::from(self.0[index >> 5] >> (index & 31) & 1)
     }
-}
-
-/// 1 for the symbols of word characters.
-const WORD_SYMBOLS: [u8; 64] = word_symbols();
-
-const fn word_symbols() -> [u8; 64] {
-    let mut table = [0; 64];
-    let mut byte = 0;
-    while byte < 128 {
-        let b = byte as u8;
-        if b.is_ascii_alphanumeric() || b == b'_' {
-            table[FOLD[byte] as usize] = 1;
-        }
-        byte += 1;
-    }
-    table
-}
-
-/// True when the symbol is of word characters only.
-pub(crate) fn is_word_symbol(symbol: usize) -> bool {
-    WORD_SYMBOLS[symbol & 63] == 1
 }
 
 /// What the kernel reads of each byte.

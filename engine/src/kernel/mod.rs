@@ -34,7 +34,7 @@ const GROUPS: usize = 4;
 /// Buckets of classes.
 pub(crate) const BUCKETS: usize = 8 * GROUPS;
 /// Bits of a gram's hash.
-const GRAM_BITS: u32 = 17;
+const GRAM_BITS: u32 = 19;
 
 /// The grams that words may begin with: of each hash a bit for those behind a word character, and one for the others.
 pub(crate) struct Grams(Box<[u32; GRAM_CELLS]>);

@@ -113,12 +113,6 @@ pub struct Scratch {
     pub(crate) hits: Vec<Hit>,
     pub(crate) targets: Vec<Target>,
     pub(crate) work: Work,
-    /// x
-    pub bh: [u64; 32],
-    /// x
-    pub wh: u64,
-    /// x
-    pub rc: Vec<(u64, u64)>,
 
 }
 

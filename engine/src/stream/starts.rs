@@ -82,7 +82,6 @@ impl Scan {
 
     fn take_hit(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, start: u64, hit: Hit) {
         let before = self.byte_before(start).unwrap_or(BEFORE_TEXT);
-        scratch.wh += u64::from(hit.word); for b in 0..32 { scratch.bh[b] += u64::from(hit.buckets >> b & 1); }
         let mut targets = std::mem::take(&mut scratch.targets);
         targets.clear();
         let bytes = self.text.get((start - self.base) as usize..).unwrap_or_default();
@@ -138,9 +137,6 @@ impl Scan {
         let mut candidate = Candidate::new(rule, start, state, before);
         let progress = candidate.run(compiled, &self.text, self.base);
         scratch.work.candidates += 1;
-        if scratch.rc.len() <= rule as usize { scratch.rc.resize(2000, (0, 0)); }
-        scratch.rc[rule as usize].0 += 1;
-        scratch.rc[rule as usize].1 += candidate.at - start;
         scratch.work.steps += candidate.at - start;
         if progress != Progress::Live && candidate.matched.is_none() {
             return;

@@ -296,7 +296,10 @@ fn compile_rule(
         candidates_per_mib: trigger.paths().map(|p| f64::from(p.chance)).sum::<f64>() * f64::from(1 << 20),
     };
     if end.is_some() && (!starts.at_start || starts.candidates_per_mib > ENCLOSED_PER_MIB_MAX) {
-        faults.add(Field::Begin, "an enclosed rule must begin with something rare: a literal of two bytes or more".into());
+        faults.add(
+            Field::Begin,
+            "an enclosed rule must begin with something rare: a literal of two bytes or more".into(),
+        );
     }
     let bytes = |list: &[String]| list.iter().map(|s| s.as_bytes().to_vec()).collect();
     let compiled = CompiledRule {

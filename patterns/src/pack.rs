@@ -160,8 +160,10 @@ impl Pack {
     pub(crate) fn check(&self) -> Result<(), PackError> {
         let rules = self.rules.iter().map(|r| r.rule.clone()).collect();
         // Whether a key is at hand is known only where the pack is used.
-        let options =
-            CompileOptions { token_key: TokenKey::new(vec![0; TokenKey::BYTES_MIN]), ..CompileOptions::default() };
+        let options = CompileOptions {
+            token_key: TokenKey::new(vec![0; TokenKey::BYTES_MIN]),
+            ..CompileOptions::default()
+        };
         let Err(error) = Ruleset::compile(rules, &options) else { return Ok(()) };
         let place = |e: &sluice_engine::RuleError| {
             let rule = self.rules.get(e.rule)?;

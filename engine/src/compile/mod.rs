@@ -2,9 +2,10 @@
 
 pub(crate) mod automaton;
 pub(crate) mod expression;
-pub(crate) mod prefilter;
 pub(crate) mod path;
+pub(crate) mod prefilter;
 pub(crate) mod symbol;
+pub(crate) mod table;
 pub(crate) mod tracker;
 pub(crate) mod window;
 pub(crate) mod words;

@@ -4,10 +4,9 @@
 //! for the byte before the match, and every match begins as one of the paths says. Paths are told apart where that
 //! makes them rarer, the likeliest first, and put together again where they are too many or where it costs nothing.
 
-use regex_automata::util::primitives::StateID;
-
 use super::automaton::{Automaton, Before, Step};
 use super::symbol::{BEFORE_TEXT, ByteSet, Chances, Models};
+use super::table::State;
 use super::tracker::{Tracker, TrackerScratch};
 use super::window::WINDOW_LEN;
 use super::words::is_word;
@@ -92,7 +91,7 @@ impl Path {
 
 struct Open {
     path: Path,
-    states: Vec<StateID>,
+    states: Vec<State>,
     chances: Chances,
 }
 
@@ -134,7 +133,7 @@ fn likeliest(open: &mut Vec<Open>) -> Option<Open> {
 
 /// One path for each start state, with the bytes that may stand before.
 fn starts(automaton: &Automaton, models: &Models) -> Vec<Open> {
-    let mut starts: Vec<(StateID, ByteSet)> = Vec::new();
+    let mut starts: Vec<(State, ByteSet)> = Vec::new();
     for before in Before::ALL {
         let state = automaton.start(before);
         if !automaton.is_live(state) {
@@ -149,7 +148,7 @@ fn starts(automaton: &Automaton, models: &Models) -> Vec<Open> {
             None => starts.push((state, bytes)),
         }
     }
-    let open = |(state, set): (StateID, ByteSet)| {
+    let open = |(state, set): (State, ByteSet)| {
         let chances = models.first(&set);
         let path = Path { sets: vec![set], offset: 0, exact: 1, chance: chances.sum() };
         Open { path, states: vec![state], chances }
@@ -157,7 +156,7 @@ fn starts(automaton: &Automaton, models: &Models) -> Vec<Open> {
     starts.into_iter().map(open).collect()
 }
 
-fn extend(from: &Open, set: ByteSet, states: Vec<StateID>, models: &Models) -> Open {
+fn extend(from: &Open, set: ByteSet, states: Vec<State>, models: &Models) -> Open {
     let chances = models.next(&from.chances, &set);
     let mut sets = from.path.sets.clone();
     sets.push(set);
@@ -166,7 +165,7 @@ fn extend(from: &Open, set: ByteSet, states: Vec<StateID>, models: &Models) -> O
 }
 
 /// True when a match may end where the state stands.
-fn ends(automaton: &Automaton, state: StateID) -> bool {
+fn ends(automaton: &Automaton, state: State) -> bool {
     automaton.matches_at_end(state)
         || automaton.classes.iter().any(|(byte, _)| {
             let mut next = state;
@@ -175,8 +174,8 @@ fn ends(automaton: &Automaton, state: StateID) -> bool {
 }
 
 /// The states that come next, each with the bytes that lead to it.
-fn successors(automaton: &Automaton, states: &[StateID]) -> Vec<(StateID, ByteSet)> {
-    let mut groups: Vec<(StateID, ByteSet)> = Vec::new();
+fn successors(automaton: &Automaton, states: &[State]) -> Vec<(State, ByteSet)> {
+    let mut groups: Vec<(State, ByteSet)> = Vec::new();
     for &state in states {
         for (byte, class) in &automaton.classes {
             let mut next = state;

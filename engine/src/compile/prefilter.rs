@@ -25,7 +25,6 @@ use crate::kernel::{BUCKETS, Exact, Grams, Hit, InstructionSet, Tables};
 /// Longest keyword, in bytes.
 pub(crate) const KEYWORD_LEN_MAX: usize = 64;
 
-
 /// What a window means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -168,7 +167,13 @@ impl Gate {
                 }
             }
         }
-        Gate { targets: windows.into_iter().map(|(_, target)| target).collect(), words, class, classes, allowed }
+        Gate {
+            targets: windows.into_iter().map(|(_, target)| target).collect(),
+            words,
+            class,
+            classes,
+            allowed,
+        }
     }
 
     #[inline]
@@ -271,7 +276,14 @@ fn into_buckets(mut windows: Vec<(Path, Target)>, models: &Models) -> Vec<Vec<(P
     if std::env::var("DUMP").is_ok() {
         for (i, b) in buckets.iter().enumerate() {
             eprintln!("BUCKET {i} {} {:e}", b.len(), chances[i]);
-            for (p, t) in b { eprintln!("CLASS {i} {} {:e} {:?}", t.rule, p.chance, p.sets.iter().map(|s| s.symbols(Fold::Classes).0.count_ones()).collect::<Vec<_>>()); }
+            for (p, t) in b {
+                eprintln!(
+                    "CLASS {i} {} {:e} {:?}",
+                    t.rule,
+                    p.chance,
+                    p.sets.iter().map(|s| s.symbols(Fold::Classes).0.count_ones()).collect::<Vec<_>>()
+                );
+            }
         }
     }
     for bucket in &mut buckets {

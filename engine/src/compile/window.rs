@@ -51,7 +51,8 @@ impl Trigger {
         let at_start = path::paths(automaton, expression.place.before_min, models);
         let cost = cost(&at_start, models);
         if cost > COMMON
-            && let Some((at_start, inside, apart)) = apart(&expression.hir, expression.place.before_min, models)
+            && let Some((at_start, inside, apart)) =
+                apart(&expression.hir, expression.place.before_min, models)
             && !inside.is_empty()
             && apart < cost / 4.0
         {
@@ -84,11 +85,7 @@ fn further(path: &Path) -> f32 {
 }
 
 /// The windows of each branch of an expression on its own, at its start or inside, and what all of them cost.
-fn apart(
-    hir: &Hir,
-    offset_max: usize,
-    models: &Models,
-) -> Option<(Vec<Path>, Vec<(Run, Vec<Path>)>, f32)> {
+fn apart(hir: &Hir, offset_max: usize, models: &Models) -> Option<(Vec<Path>, Vec<(Run, Vec<Path>)>, f32)> {
     let (mut at_start, mut inside, mut sum) = (Vec::new(), Vec::new(), 0.0);
     for branch in branches(hir) {
         let paths = path::paths(&Automaton::of_parts(&branch).ok()?, offset_max, models);
@@ -186,9 +183,9 @@ fn split(parts: &[Hir], at: usize, models: &Models) -> Option<(Run, Vec<Path>, f
 /// Alternatives of which one is a bare assertion: `(?:^|[^\w-])`.
 fn is_guard(hir: &Hir) -> bool {
     match hir.kind() {
-        HirKind::Alternation(subs) => {
-            subs.iter().any(|s| s.properties().maximum_len() == Some(0) && !s.properties().look_set().is_empty())
-        }
+        HirKind::Alternation(subs) => subs
+            .iter()
+            .any(|s| s.properties().maximum_len() == Some(0) && !s.properties().look_set().is_empty()),
         _ => false,
     }
 }

@@ -86,7 +86,8 @@ impl Words {
         };
         let first = bytes.first_chunk().map(|b| u64::from_le_bytes(*b));
         for window in list.iter().take(*len as usize).filter_map(|w| self.windows.get(*w as usize)) {
-            if first.is_none_or(|first| first & window.mask == window.literal) && self.is_there(window, before, bytes)
+            if first.is_none_or(|first| first & window.mask == window.literal)
+                && self.is_there(window, before, bytes)
             {
                 found.push(window.target);
             }
@@ -100,7 +101,8 @@ impl Words {
             let word = self.members[usize::from(byte) * self.row + usize::from(set / 64)];
             word >> (set % 64) & 1 == 1
         };
-        sets.next().is_some_and(|set| has(*set, before)) && sets.zip(bytes).all(|(set, byte)| has(*set, *byte))
+        sets.next().is_some_and(|set| has(*set, before))
+            && sets.zip(bytes).all(|(set, byte)| has(*set, *byte))
     }
 
     pub(super) fn len(&self) -> usize {

@@ -2,15 +2,16 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m512i, _mm512_and_si512, _mm512_cmplt_epi32_mask, _mm512_load_si512,
-    _mm512_loadu_si512, _mm512_mask_blend_epi8, _mm512_mask_or_epi32, _mm512_movepi8_mask,
-    _mm512_mullo_epi32, _mm512_or_si512, _mm512_permutex2var_epi8, _mm512_permutexvar_epi8,
-    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_slli_epi32, _mm512_sllv_epi32, _mm512_srli_epi32,
-    _mm512_store_si512, _mm512_storeu_si512, _mm512_ternarylogic_epi32, _mm512_test_epi8_mask,
-    _mm512_test_epi32_mask, _pdep_u64,
+    __m512i, _mm512_and_si512, _mm512_cmplt_epi32_mask, _mm512_load_si512, _mm512_loadu_si512,
+    _mm512_mask_blend_epi8, _mm512_mask_or_epi32, _mm512_movepi8_mask, _mm512_mullo_epi32, _mm512_or_si512,
+    _mm512_permutex2var_epi8, _mm512_permutexvar_epi8, _mm512_set1_epi8, _mm512_set1_epi32,
+    _mm512_slli_epi32, _mm512_sllv_epi32, _mm512_srli_epi32, _mm512_store_si512, _mm512_storeu_si512,
+    _mm512_ternarylogic_epi32, _mm512_test_epi8_mask, _mm512_test_epi32_mask, _pdep_u64,
 };
 
-use super::{Exact, FACTOR, GRAM_BITS, GRAM_CELLS, GROUPS, Grams, Hit, PADDING, Symbols, WINDOW_LEN, WORD_SYMBOLS};
+use super::{
+    Exact, FACTOR, GRAM_BITS, GRAM_CELLS, GROUPS, Grams, Hit, PADDING, Symbols, WINDOW_LEN, WORD_SYMBOLS,
+};
 
 const LANES: usize = 64;
 

@@ -1,8 +1,7 @@
 //! A suspected match, from its start until its automaton decides it.
 
-use regex_automata::util::primitives::StateID;
-
 use crate::compile::automaton::{Automaton, Step};
+use crate::compile::table::State;
 use crate::compile::tracker::{Tracker, TrackerScratch};
 use crate::ruleset::CompiledRule;
 
@@ -18,7 +17,7 @@ pub(super) struct Candidate {
     pub(super) start: u64,
     /// The next byte to take.
     pub(super) at: u64,
-    pub(super) state: StateID,
+    pub(super) state: State,
     /// End of the best match so far.
     pub(super) matched: Option<u64>,
     before: Option<u8>,
@@ -37,7 +36,7 @@ pub(super) enum Progress {
 }
 
 impl Candidate {
-    pub(super) fn new(rule: u32, start: u64, state: StateID, before: Option<u8>) -> Candidate {
+    pub(super) fn new(rule: u32, start: u64, state: State, before: Option<u8>) -> Candidate {
         Candidate { rule, start, at: start, state, matched: None, before, tracker: None }
     }
 

@@ -30,8 +30,8 @@
 //! with the number of rules); leftmost-first over the union of all rules (one rule's match would hide another's).
 
 mod candidate;
-mod resolve;
 mod marks;
+mod resolve;
 mod scan;
 mod starts;
 #[cfg(test)]
@@ -113,7 +113,6 @@ pub struct Scratch {
     pub(crate) hits: Vec<Hit>,
     pub(crate) targets: Vec<Target>,
     pub(crate) work: Work,
-
 }
 
 impl std::fmt::Debug for Scratch {

@@ -1,6 +1,5 @@
 //! Candidates: where they start, how they end, which spans they become.
 
-use regex_automata::util::primitives::StateID;
 use regex_automata::{Anchored, Input};
 
 use super::candidate::{Candidate, Progress};
@@ -8,6 +7,7 @@ use super::resolve::Release;
 use super::starts::Found;
 use super::{Scratch, Sink};
 use crate::compile::automaton::{Before, Searcher, Step};
+use crate::compile::table::State;
 use crate::mask::Strategy;
 use crate::ruleset::{CompiledRule, Ruleset};
 
@@ -31,9 +31,9 @@ pub(super) struct Span {
 #[derive(Debug)]
 pub(super) enum Tail {
     /// A value that went on past `len_max`: it ends where its automaton dies.
-    Value { state: StateID, at: u64 },
+    Value { state: State, at: u64 },
     /// An enclosed value: it ends with a match of `end`.
-    Enclosed { state: StateID, at: u64, matched: Option<u64> },
+    Enclosed { state: State, at: u64, matched: Option<u64> },
 }
 
 /// A confirmed opening of an enclosed value.
@@ -201,7 +201,13 @@ impl Scan {
     }
 
     /// A candidate has ended: its match, if it has one and it counts, becomes a span, an opening or a label.
-    pub(super) fn confirm(&mut self, rule: &CompiledRule, scratch: &mut Scratch, c: &Candidate, tail: Option<Tail>) {
+    pub(super) fn confirm(
+        &mut self,
+        rule: &CompiledRule,
+        scratch: &mut Scratch,
+        c: &Candidate,
+        tail: Option<Tail>,
+    ) {
         let Some(end) = c.matched else { return };
         if rule.end.is_some() {
             self.openings.push(Opening { rule: c.rule, start: c.start, end });

@@ -196,10 +196,15 @@ fn merge(mut paths: Vec<Path>, models: &Models) -> Vec<Path> {
     paths.sort_by(|a, b| a.chance.total_cmp(&b.chance));
     let mut kept: Vec<Path> = Vec::new();
     for path in paths {
-        let found = kept.iter_mut().filter(|other| other.offset == path.offset).find_map(|other| {
+        let word = is_word(&path);
+        let mut like = kept.iter_mut().filter(|other| other.offset == path.offset);
+        let found = like.find_map(|other| {
+            if word && differences(other, &path) > 1 {
+                return None;
+            }
             let both = union(other, &path, models);
             let free = both.chance <= (other.chance + path.chance) * 1.05;
-            let common = models.chance(both.window()) < RARE_UNION && !is_word(other) && !is_word(&path);
+            let common = !word && models.chance(both.window()) < RARE_UNION && !is_word(other);
             (free || common).then(|| *other = both)
         });
         if found.is_none() {
@@ -207,6 +212,11 @@ fn merge(mut paths: Vec<Path>, models: &Models) -> Vec<Path> {
         }
     }
     kept
+}
+
+/// Positions at which two paths differ.
+fn differences(a: &Path, b: &Path) -> usize {
+    a.sets.len().abs_diff(b.sets.len()) + a.sets.iter().zip(&b.sets).filter(|(a, b)| a != b).count()
 }
 
 fn union(a: &Path, b: &Path, models: &Models) -> Path {

@@ -273,19 +273,6 @@ fn into_buckets(mut windows: Vec<(Path, Target)>, models: &Models) -> Vec<Vec<(P
             buckets[best].push((path, target));
         }
     }
-    if std::env::var("DUMP").is_ok() {
-        for (i, b) in buckets.iter().enumerate() {
-            eprintln!("BUCKET {i} {} {:e}", b.len(), chances[i]);
-            for (p, t) in b {
-                eprintln!(
-                    "CLASS {i} {} {:e} {:?}",
-                    t.rule,
-                    p.chance,
-                    p.sets.iter().map(|s| s.symbols(Fold::Classes).0.count_ones()).collect::<Vec<_>>()
-                );
-            }
-        }
-    }
     for bucket in &mut buckets {
         bucket.sort_by_key(|(_, target)| (target.rule, target.run, target.offset));
     }

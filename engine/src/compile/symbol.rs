@@ -128,7 +128,9 @@ impl ByteSet {
             Fold::Words => &FOLD,
             Fold::Classes => &CLASSES,
         };
-        SymbolSet((0..=255u8).filter(|b| self.has(*b)).fold(0, |s, b| s | 1 << table[usize::from(b)]))
+        let words = (0..).step_by(64).zip(self.0);
+        let bytes = words.flat_map(|(first, word): (usize, u64)| bits(word).map(move |bit| first + bit));
+        SymbolSet(bytes.fold(0, |s, b| s | 1 << table[b & 255]))
     }
 }
 

@@ -41,6 +41,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use regex_automata::nfa::thompson::pikevm;
+use regex_automata::util::primitives::NonMaxUsize;
 
 use crate::compile::prefilter::Target;
 use crate::compile::tracker::TrackerScratch;
@@ -109,6 +110,9 @@ pub struct Work {
 pub struct Scratch {
     pub(crate) tracker: TrackerScratch,
     pub(crate) pike: Option<pikevm::Cache>,
+    pub(crate) slots: Vec<Option<NonMaxUsize>>,
+    /// Room for the text that is scanned; a stream keeps only what it must.
+    pub(crate) text: Vec<u8>,
     pub(crate) symbols: Symbols,
     pub(crate) hits: Vec<Hit>,
     pub(crate) targets: Vec<Target>,
@@ -209,16 +213,19 @@ impl Stream {
 
     /// Scans `chunk`; tells `sink` all that is decided by now.
     pub fn push(&mut self, scratch: &mut Scratch, chunk: &[u8], sink: &mut dyn Sink) {
+        self.scan.borrow_room(scratch);
         for piece in chunk.chunks(PIECE_BYTES) {
             self.scan.take(&self.ruleset, scratch, piece);
             self.scan.resolve(&self.ruleset, scratch, sink, false);
         }
+        self.scan.return_room(scratch);
     }
 
     /// [`Stream::push`] and [`Stream::finish`] in one: cheaper, for nothing has to be held in between.
     pub fn push_last(&mut self, scratch: &mut Scratch, chunk: &[u8], sink: &mut dyn Sink) {
         let (chunk, last) = chunk.split_at(chunk.len().saturating_sub(PIECE_BYTES));
         self.push(scratch, chunk, sink);
+        self.scan.borrow_room(scratch);
         self.scan.take(&self.ruleset, scratch, last);
         self.finish(scratch, sink);
     }
@@ -228,6 +235,7 @@ impl Stream {
         self.scan.end(&self.ruleset, scratch);
         self.scan.resolve(&self.ruleset, scratch, sink, true);
         self.scan.reset();
+        self.scan.return_room(scratch);
     }
 
     /// Bytes of input read and not yet released.

@@ -23,7 +23,9 @@ pub(super) struct Release {
     /// Bytes of output so far.
     out: u64,
     /// The value that is being skipped and has no end yet.
-    open: Option<Open>,
+    open: Option<Box<Open>>,
+    /// Room for a replacement.
+    replacement: Vec<u8>,
     /// By label rule: end of the last match told.
     label_ends: Vec<(u32, u64)>,
 }
@@ -47,13 +49,18 @@ impl Release {
             rest_fill: b"",
             out: 0,
             open: None,
+            replacement: Vec::new(),
             label_ends: Vec::new(),
         }
     }
 
     pub(super) fn reset(&mut self) {
         let strategy = self.strategy.take();
-        *self = Release { label_ends: std::mem::take(&mut self.label_ends), ..Release::new(strategy) };
+        *self = Release {
+            label_ends: std::mem::take(&mut self.label_ends),
+            replacement: std::mem::take(&mut self.replacement),
+            ..Release::new(strategy)
+        };
         self.label_ends.clear();
     }
 
@@ -139,7 +146,8 @@ impl Scan {
             self.open(ruleset, rule, sink, span);
             return;
         }
-        let mut replacement = Vec::new();
+        let mut replacement = std::mem::take(&mut self.release.replacement);
+        replacement.clear();
         let value = self.bytes(span.start, span.end);
         mask::replace(
             self.release.strategy(rule),
@@ -149,6 +157,7 @@ impl Scan {
             &mut replacement,
         );
         self.release.emit(sink, &replacement);
+        self.release.replacement = replacement;
         self.skip_to(sink, span.end);
         self.release.event(sink, span.rule, span.start, span.end, out);
         self.cover(rule, span.end);
@@ -165,7 +174,7 @@ impl Scan {
             Strategy::Fill | Strategy::Drop => {}
         }
         self.release.emit(sink, &first);
-        self.release.open = Some(Open { span, out, token });
+        self.release.open = Some(Box::new(Open { span, out, token }));
     }
 
     /// Skips what the open value has come to; true when it has ended.

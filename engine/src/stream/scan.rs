@@ -11,6 +11,9 @@ use crate::compile::table::State;
 use crate::mask::Strategy;
 use crate::ruleset::{CompiledRule, Ruleset};
 
+/// Text that a stream keeps for itself; where more is kept, it keeps the room as well.
+const KEPT_SMALL_BYTES: usize = 1024;
+
 /// A confirmed value that has not been resolved.
 #[derive(Debug)]
 pub(super) struct Span {
@@ -138,6 +141,27 @@ impl Scan {
         self.text.get(index as usize).copied()
     }
 
+    /// Takes the scratch's room for the text, so that what the stream keeps between chunks is no larger than it must.
+    pub(super) fn borrow_room(&mut self, scratch: &mut Scratch) {
+        if self.text.len() <= KEPT_SMALL_BYTES && self.text.capacity() <= KEPT_SMALL_BYTES {
+            scratch.text.clear();
+            scratch.text.extend_from_slice(&self.text);
+            std::mem::swap(&mut self.text, &mut scratch.text);
+        }
+    }
+
+    /// Gives it back, unless much of the text is kept.
+    pub(super) fn return_room(&mut self, scratch: &mut Scratch) {
+        if self.text.len() <= KEPT_SMALL_BYTES && self.text.capacity() > KEPT_SMALL_BYTES {
+            if scratch.text.capacity() > KEPT_SMALL_BYTES {
+                scratch.text = Vec::new();
+            }
+            scratch.text.clear();
+            scratch.text.extend_from_slice(&self.text);
+            std::mem::swap(&mut self.text, &mut scratch.text);
+        }
+    }
+
     /// Takes a piece of the text and scans it.
     pub(super) fn take(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, piece: &[u8]) {
         self.text.extend_from_slice(piece);
@@ -243,8 +267,10 @@ impl Scan {
                 cache.reset(&automaton.pike);
                 let span = (start - self.base) as usize..(end - self.base) as usize;
                 let input = Input::new(&self.text).span(span).anchored(Anchored::Yes);
-                let mut slots = vec![None; 2 * (group as usize + 1)];
-                automaton.pike.search_slots(cache, &input, &mut slots);
+                let slots = &mut scratch.slots;
+                slots.clear();
+                slots.resize(2 * (group as usize + 1), None);
+                automaton.pike.search_slots(cache, &input, slots);
                 let slot = |n: usize| slots.get(n).copied().flatten().map(|o| self.base + o.get() as u64);
                 match (slot(2 * group as usize), slot(2 * group as usize + 1)) {
                     (Some(from), Some(to)) => (from, to),

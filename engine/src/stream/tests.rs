@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::oracle::{self, Verdict};
 use crate::rule::*;
-use crate::{CompileOptions, TokenKey};
+use crate::{CompileOptions, InstructionSet, TokenKey};
 
 fn rule(id: &str, regex: &str) -> Rule {
     Rule {
@@ -40,7 +40,21 @@ fn compile(rules: Vec<Rule>) -> Arc<Ruleset> {
 
 /// A ruleset that uses every part of the machine.
 fn all_kinds() -> Arc<Ruleset> {
-    compile(vec![
+    compile(all_kinds_rules())
+}
+
+/// The same for each instruction set of this machine.
+fn all_kinds_for_each_set() -> Vec<Arc<Ruleset>> {
+    let compile = |set: &InstructionSet| {
+        let token_key = TokenKey::new(vec![7; 32]);
+        let options = CompileOptions { token_key, instruction_set: Some(*set), ..CompileOptions::default() };
+        Ruleset::compile(all_kinds_rules(), &options).unwrap()
+    };
+    InstructionSet::available().iter().map(compile).collect()
+}
+
+fn all_kinds_rules() -> Vec<Rule> {
+    vec![
         rule("gh", r"\bghp_[A-Za-z0-9]{8}\b"),
         Rule {
             max_len: Some(40),
@@ -77,7 +91,7 @@ fn all_kinds() -> Arc<Ruleset> {
             ..rule("keep", r"x-\d{1,6}")
         },
         Rule { strategy: Strategy::Drop, priority: Some(50), ..rule("line", r"(?m)^drop:[a-z]{0,5}$") },
-    ])
+    ]
 }
 
 #[derive(Default, Debug, PartialEq, Eq, Clone)]
@@ -221,6 +235,10 @@ impl Random {
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % n
     }
 
+    fn pick_of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[self.below(list.len())]
+    }
+
     fn pick<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
         list[self.below(list.len())]
     }
@@ -301,15 +319,15 @@ fn rounds(default: usize) -> usize {
 
 #[test]
 fn random_documents() {
-    let rules = all_kinds();
+    let all = all_kinds_for_each_set();
     for seed in 1..=rounds(4000) as u64 {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let document = document(&mut random, 30);
         let context = if random.below(4) == 0 { random.pick(FRAGMENTS).as_bytes() } else { b"" };
-        let wanted = expect(&oracle::mask_whole(&rules, context, &document), document.len());
-        for _ in 0..3 {
+        let wanted = expect(&oracle::mask_whole(&all[0], context, &document), document.len());
+        for rules in all.iter().cycle().take(3) {
             let chunks = random_chunks(&mut random, &document);
-            let got = run(&rules, context, chunks.iter().copied());
+            let got = run(rules, context, chunks.iter().copied());
             assert_eq!(text(&got.output), text(&wanted.output), "seed {seed}: {:?}", text(&document));
             assert_eq!(got, wanted, "seed {seed}: {:?} in {chunks:?}", text(&document));
         }
@@ -389,7 +407,15 @@ fn random_rules(random: &mut Random) -> Option<Arc<Ruleset>> {
         rules.push(rule);
     }
     let key = TokenKey::new(vec![1; 16]);
-    Ruleset::compile(rules, &CompileOptions { token_key: key, ..CompileOptions::default() }).ok()
+    Ruleset::compile(
+        rules,
+        &CompileOptions {
+            token_key: key,
+            instruction_set: Some(*random.pick_of(InstructionSet::available())),
+            ..CompileOptions::default()
+        },
+    )
+    .ok()
 }
 
 fn letters(random: &mut Random, len: usize) -> Vec<u8> {
@@ -553,4 +579,19 @@ fn bad_rules_are_refused_all_at_once() {
     for fault in wanted {
         assert!(faults.contains(&fault), "{fault:?} is missing in {faults:?}");
     }
+}
+
+#[test]
+fn a_stream_at_rest_is_small() {
+    let rules = all_kinds();
+    let mut scratch = Scratch::new();
+    let mut sink = Collector(&rules, Collected::default());
+    let mut stream = Stream::new(&rules, StreamOptions::default());
+    let text = "words, and words again. ".repeat(4000);
+    for chunk in text.as_bytes().chunks(7777) {
+        stream.push(&mut scratch, chunk, &mut sink);
+        assert!(stream.memory_bytes() <= 512 + rules.history + LAZY, "{}", stream.memory_bytes());
+    }
+    /// Text that may have been forgotten and has not been yet.
+    const LAZY: usize = 256;
 }

@@ -50,8 +50,7 @@ struct Options {
 impl Options {
     /// `None`: another bench was named.
     fn parse() -> Result<Option<Options>, String> {
-        let mut options =
-            Options { effort: Effort::FULL, only: None, markdown: None, differential: false };
+        let mut options = Options { effort: Effort::FULL, only: None, markdown: None, differential: false };
         let mut arguments = std::env::args().skip(1);
         let mut ours = true;
         while let Some(argument) = arguments.next() {
@@ -96,17 +95,23 @@ fn main() -> ExitCode {
 
 /// The rules that both sides take, and the text that counts them.
 fn common_rules(corpus: &Corpus) -> Result<(Vec<Imported>, String), Fault> {
-    let (rules, mut refused) = import::rules(corpus)?;
-    let all = rules.len() + refused.len();
-    let (rules, by_ours) = import::keep_ours(rules);
-    refused.extend(by_ours);
-    let (rules, by_peer) = keep_peer(rules);
-    refused.extend(by_peer);
-    let mut text = format!("{} imported rules of {all}; left out on both sides: {}", rules.len(), refused.len());
-    for Refused { id, reason } in &refused {
+    let (rules, invalid) = import::rules(corpus)?;
+    let all = rules.len() + invalid.len();
+    let (mut common, by_peer) = keep_peer(rules.clone());
+    let (ours, by_ours) = import::keep_ours(rules);
+    common.retain(|rule| ours.iter().any(|kept| kept.id == rule.id));
+    let mut text = format!(
+        "{} of {all} imported rules run on both sides; left out: {} that are no valid expression, {} that ours refuses, \
+         {} that the peer refuses",
+        common.len(),
+        invalid.len(),
+        by_ours.len(),
+        by_peer.len()
+    );
+    for Refused { id, reason } in invalid.iter().chain(&by_ours).chain(&by_peer) {
         text.push_str(&format!("\n* `{id}`: {reason}"));
     }
-    Ok((rules, text))
+    Ok((common, text))
 }
 
 fn compile(name: &str, rules: &[Imported]) -> Result<Ours, Fault> {
@@ -144,7 +149,7 @@ fn peer_machine() -> String {
     "no peer: build with `--features hyperscan` and libhyperscan-dev".into()
 }
 
-/// Runs one case for every size of chunks, and prints each row as it is done. The first two contenders are ours.
+/// Runs one case for every size of chunks, and prints each row as it is done.
 fn run(
     table: &mut Table,
     name: &str,
@@ -250,7 +255,9 @@ fn differential() -> Result<bool, Fault> {
     println!("{}\n\n{counted}\n", peer_machine());
     let mut texts = corpus.clean()?;
     texts.extend(corpus.rows()?);
-    println!("| rule | ours | peer | ours alone | peer alone | peer too long | bytes ours alone | bytes of other ends | first fault |");
+    println!(
+        "| rule | ours | peer | ours alone | peer alone | peer too long | bytes ours alone | bytes of other ends | first fault |"
+    );
     println!("|---|--:|--:|--:|--:|--:|--:|--:|---|");
     let (mut faults, mut equal, mut matched) = (0, 0, 0);
     for rule in &rules {

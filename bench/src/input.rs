@@ -86,6 +86,22 @@ const PREFIXES: &[&str] = &[
     "glsa_",
 ];
 
+/// Prefixes of tokens, with the alphabet and the length of what follows.
+const NEAR_MISSES: &[(&str, &str, usize)] = &[
+    ("AKIA", BASE32, 16),
+    ("ghp_", BASE62, 36),
+    ("gho_", BASE62, 36),
+    ("glpat-", BASE62, 20),
+    ("AIza", BASE62, 35),
+    ("npm_", BASE62, 36),
+    ("SG.", LOWER, 66),
+    ("dop_v1_", DIGITS, 64),
+    ("shpat_", DIGITS, 32),
+    ("rubygems_", DIGITS, 48),
+    ("sk-ant-api03-", BASE62, 93),
+    ("hf_", LOWER, 34),
+];
+
 /// A case: what the document is made of.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -245,11 +261,10 @@ fn keywords(random: &mut Random) -> String {
 }
 
 fn near_miss(random: &mut Random) -> String {
-    let len = 5 + random.below(34);
-    let value = random.text(BASE62, len);
-    let stop = random.pick(&["!", "\u{e9}", "~", "*", " ", "\n"]);
-    let rest = random.text(LOWER, 3);
-    format!("{}{value}{stop}{rest} ", random.pick(PREFIXES))
+    let (prefix, alphabet, len) = NEAR_MISSES[random.below(NEAR_MISSES.len())];
+    let short = len - 1 - random.below(4);
+    let value = random.text(alphabet, short);
+    format!("{prefix}{value}{}", random.pick(&["! ", "\u{e9}", "~\n", "* ", ", ", "\n"]))
 }
 
 fn digits(random: &mut Random) -> String {

@@ -259,7 +259,7 @@ fn differential() -> Result<bool, Fault> {
         "| rule | ours | peer | ours alone | peer alone | peer too long | bytes ours alone | bytes of other ends | first fault |"
     );
     println!("|---|--:|--:|--:|--:|--:|--:|--:|---|");
-    let (mut faults, mut equal, mut matched) = (0, 0, 0);
+    let (mut faults, mut equal, mut matched, mut totals) = (0, 0, 0, (0, 0));
     for rule in &rules {
         let whole = [rule.whole()];
         let mut ours = compile("ours", &whole)?;
@@ -267,6 +267,7 @@ fn differential() -> Result<bool, Fault> {
             return Err(peer_machine().into());
         };
         let d = compare(&mut ours, peer.as_mut(), &texts, rule.len_max, CHUNKS[0]);
+        totals = (totals.0 + d.ours, totals.1 + d.peer);
         faults += usize::from(d.is_fault());
         equal += usize::from(d.is_empty());
         matched += usize::from(d.ours > 0);
@@ -274,8 +275,9 @@ fn differential() -> Result<bool, Fault> {
             println!("{}", difference_line(&rule.id, &d));
         }
     }
+    println!("\n{} matches of ours, {} runs of matches of the peer", totals.0, totals.1);
     println!(
-        "\n{} rules over {} texts: {matched} match somewhere, {equal} cover the same bytes, {} differ only by ends or \
+        "{} rules over {} texts: {matched} match somewhere (of the others nothing is known), {equal} cover the same bytes, {} differ only by ends or \
          by `max_len`, {faults} differ otherwise",
         rules.len(),
         texts.len(),

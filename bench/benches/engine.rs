@@ -210,8 +210,8 @@ fn traffic(options: &Options, corpus: &Corpus, cases: &[Case]) -> Result<String,
 }
 
 const NOTES: &str = "Ratio: ours over the peer, both with the imported rules, by medians. Matches: of each contender, in \
-    its own terms: ours resolves overlaps and replaces values, the peer tells every end. \\*: too slow for the whole \
-    document, so a part was scanned.";
+    its own terms: ours resolves overlaps and replaces values, the peer tells every end. `of N MB`: too slow for the whole \
+    document, so a part was scanned and its matches counted.";
 
 /// The table of synthetic rules in growing numbers.
 fn rule_counts(options: &Options, corpus: &Corpus, case: &Case) -> Result<String, Fault> {

@@ -5,7 +5,7 @@
 //! out on both, and counted.
 //!
 //! Go's expressions need no rewriting for `regex-syntax`: both come from RE2. Two things are changed, alike for both sides:
-//! the value's group gets its name, and the optional [`LEAD`] before a rule's own words is taken out. It moves where a
+//! the value's group gets its name, and the optional `LEAD` before a rule's own words is taken out. It moves where a
 //! match starts, never whether there is one or what its value is, and with it Hyperscan refuses 70 expressions as too
 //! large where it must tell starts (12 without it).
 

@@ -61,7 +61,8 @@ impl Table {
         for figures in &row.figures {
             match figures {
                 Some(f) => {
-                    let cut = if f.cut { "\\*" } else { "" };
+                    let cut =
+                        if f.cut { format!(" of {:.1} MB", f.bytes as f64 / 1e6) } else { String::new() };
                     let (median, min, max) = (speed(f.median()), speed(f.min()), speed(f.max()));
                     add(&mut text, format_args!(" **{median}** ({min}–{max}){cut} |"));
                 }

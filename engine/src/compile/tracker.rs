@@ -38,12 +38,46 @@ pub(crate) struct TrackerScratch {
     closure: u32,
     stack: Vec<(StateID, Option<u64>)>,
     closed: Vec<(StateID, Option<u64>)>,
+    /// Trackers that nobody uses now.
+    #[allow(clippy::vec_box)]
+    free: Vec<Box<Tracker>>,
+}
+
+/// Trackers kept for reuse.
+const FREE_MAX: usize = 32;
+
+impl TrackerScratch {
+    /// A tracker at its start.
+    pub(crate) fn tracker(&mut self, automaton: &Automaton, start: u64, before: Option<u8>) -> Box<Tracker> {
+        match self.free.pop() {
+            Some(mut tracker) => {
+                tracker.restart(automaton, start, before);
+                tracker
+            }
+            None => Box::new(Tracker::new(automaton, start, before)),
+        }
+    }
+
+    /// Keeps it for another candidate.
+    pub(crate) fn give_back(&mut self, tracker: Box<Tracker>) {
+        if self.free.len() < FREE_MAX {
+            self.free.push(tracker);
+        }
+    }
 }
 
 impl Tracker {
     pub(crate) fn new(automaton: &Automaton, start: u64, before: Option<u8>) -> Tracker {
-        let threads = vec![(automaton.nfa.start_anchored(), None)];
-        Tracker { threads, matched: None, start, at: start, before }
+        let mut tracker = Tracker { threads: Vec::new(), matched: None, start, at: start, before };
+        tracker.restart(automaton, start, before);
+        tracker
+    }
+
+    /// As new, in the memory it has.
+    fn restart(&mut self, automaton: &Automaton, start: u64, before: Option<u8>) {
+        self.threads.clear();
+        self.threads.push((automaton.nfa.start_anchored(), None));
+        (self.matched, self.start, self.at, self.before) = (None, start, start, before);
     }
 
     /// The next byte it wants, as an absolute offset.

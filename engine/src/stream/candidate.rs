@@ -66,6 +66,13 @@ impl Candidate {
         }
     }
 
+    /// Nothing more is asked of it: its memory may serve another one.
+    pub(super) fn recycle(&mut self, scratch: &mut TrackerScratch) {
+        if let Some(tracker) = self.tracker.take() {
+            scratch.give_back(tracker);
+        }
+    }
+
     /// The least position at which its value can begin: nothing from there on may be released.
     pub(super) fn hold_from(
         &mut self,
@@ -85,8 +92,7 @@ impl Candidate {
             return self.at;
         }
         let (start, before) = (self.start, self.before);
-        let tracker =
-            self.tracker.get_or_insert_with(|| Box::new(Tracker::new(&rule.automaton, start, before)));
+        let tracker = self.tracker.get_or_insert_with(|| scratch.tracker(&rule.automaton, start, before));
         let (from, to) = ((tracker.at() - base) as usize, (self.at - base) as usize);
         tracker.advance(&rule.automaton, scratch, text.get(from..to).unwrap_or_default());
         tracker.value_start_min(&rule.automaton, scratch)

@@ -151,6 +151,7 @@ impl Scan {
         marks: &mut Watermarks,
     ) {
         let from = candidate.hold_from(rule, &mut scratch.tracker, &self.text, self.base);
+        candidate.recycle(&mut scratch.tracker);
         marks.values = marks.values.min(from);
         if rule.end.is_some() {
             marks.labels = marks.labels.min(candidate.start);

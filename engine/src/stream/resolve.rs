@@ -107,7 +107,7 @@ impl Scan {
             (s.start, -i64::from(priority), u64::MAX - end, s.rule)
         };
         // The next one last.
-        spans.sort_by_key(|s| Reverse(key(s)));
+        spans.sort_unstable_by_key(|s| Reverse(key(s)));
         while self.release.open.is_none() || self.skip_open(ruleset, sink) {
             match spans.pop_if(|s| s.start < marks.values) {
                 Some(span) => self.take_span(ruleset, sink, span),
@@ -253,7 +253,7 @@ impl Scan {
         if self.labels.is_empty() {
             return;
         }
-        self.labels.sort_by_key(|s| (s.match_start, s.rule, u64::MAX - s.end));
+        self.labels.sort_unstable_by_key(|s| (s.match_start, s.rule, u64::MAX - s.end));
         let settled = self.labels.iter().take_while(|s| s.match_start < marks.labels).count();
         for span in self.labels.drain(..settled) {
             debug_assert!(ruleset.rule(RuleId(span.rule)).is_some(), "spans carry ids of their ruleset");

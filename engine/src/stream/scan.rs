@@ -212,6 +212,7 @@ impl Scan {
                 self.confirm(rule, scratch, candidate, Some(tail));
             }
         }
+        candidate.recycle(&mut scratch.tracker);
         false
     }
 
@@ -397,15 +398,16 @@ impl Scan {
     /// Runs the tails of values past their maximum, all in step, so that those which have come to the same state
     /// are one from there on: a later one is covered by the earlier.
     pub(super) fn run_tails(&mut self, ruleset: &Ruleset, end: bool) {
+        let is_tail = |s: &Span| matches!(s.tail, Some(Tail::Value { .. }));
+        if !self.spans.iter().any(is_tail) && !self.release.open_mut().is_some_and(|s| is_tail(s)) {
+            return;
+        }
         let end_at = self.end_at();
         // What stands before the value that is being skipped has left: it counts as the first.
         let active = self.release.open_mut().into_iter().map(|s| (0, s));
         let mut waiting: Vec<(u64, &mut Span)> =
             active.chain(self.spans.iter_mut().map(|s| (s.start, s))).collect();
-        waiting.retain(|(_, s)| matches!(s.tail, Some(Tail::Value { .. })));
-        if waiting.is_empty() {
-            return;
-        }
+        waiting.retain(|(_, s)| is_tail(s));
         let at_of = |s: &Span| match s.tail {
             Some(Tail::Value { at, .. }) => at,
             Some(Tail::Enclosed { .. }) | None => end_at,

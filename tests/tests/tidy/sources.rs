@@ -167,15 +167,27 @@ fn nothing_is_left_open() {
     assert_none(&faults);
 }
 
+/// Leaves that may hold `unsafe`, each behind a safe function and with a SAFETY comment on each block. The workspace
+/// denies it everywhere else, and every crate without such a leaf forbids it.
+const UNSAFE_LEAVES: &[&str] =
+    &["engine/src/kernel/avx2.rs", "engine/src/kernel/avx512.rs", "bench/src/peer.rs"];
+
 #[test]
-fn unsafe_code_is_forbidden_at_every_crate_root() {
+fn unsafe_code_is_in_its_leaves_only() {
     let mut faults = Vec::new();
     let mut roots = 0;
     for file in rust_files() {
+        let name = file.to_string_lossy().replace('\\', "/");
+        let text = checkout::read(&file);
+        let leaf = UNSAFE_LEAVES.iter().any(|leaf| name.ends_with(leaf));
+        if text.contains(concat!("allow(", "unsafe_code)")) && !leaf {
+            faults.push(format!("{name}: may not allow unsafe code"));
+        }
         if file.ends_with("src/lib.rs") || file.ends_with("src/main.rs") {
             roots += 1;
-            if !checkout::read(&file).contains("#![forbid(unsafe_code)]") {
-                faults.push(format!("{}: lacks #![forbid(unsafe_code)]", file.display()));
+            let has_leaf = name.ends_with("engine/src/lib.rs");
+            if !text.contains("#![forbid(unsafe_code)]") && !has_leaf {
+                faults.push(format!("{name}: lacks #![forbid(unsafe_code)]"));
             }
         }
     }

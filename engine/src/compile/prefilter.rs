@@ -130,11 +130,11 @@ impl Prefilter {
         }
     }
 
-    /// The targets of which some window is `before` and then `bytes`, as far as those go.
+    /// The targets of which some window is `before`, `bytes`, and then what follows ([`WILD`] or the end).
     #[inline]
-    pub(crate) fn targets(&self, hit: Hit, before: u8, bytes: &[u8], found: &mut Vec<Target>) {
+    pub(crate) fn targets(&self, hit: Hit, before: u8, bytes: &[u8], then: u8, found: &mut Vec<Target>) {
         if hit.word {
-            self.words.find(before, bytes, found);
+            self.words.find(before, bytes, then, found);
         }
         for bucket in bits(hit.buckets.into()) {
             if let Some(gate) = self.gates.get(bucket) {

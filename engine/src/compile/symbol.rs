@@ -11,6 +11,9 @@
 /// Stands for a byte that has not come: in every set.
 pub(crate) const WILD: u8 = 63;
 
+/// Stands for the end of the text: in the sets of windows that have ended before.
+pub(crate) const END: u8 = 62;
+
 /// Symbols below this are of `\w`, the others are not.
 pub(crate) const WORD_SYMBOLS: u8 = 37;
 
@@ -21,7 +24,7 @@ pub(crate) const BEFORE_TEXT: u8 = b'\n';
 pub(crate) const FOLD: [u8; 256] = fold_table();
 
 const fn fold_table() -> [u8; 256] {
-    let mut table = [62u8; 256];
+    let mut table = [38u8; 256];
     let mut byte = 0;
     while byte < 256 {
         let b = byte as u8;
@@ -64,7 +67,7 @@ const fn class_table() -> [u8; 256] {
             b'A'..=b'Z' => 10 + b - b'A',
             b'a'..=b'f' => 36,
             b'x' => 37,
-            b'a'..=b'z' => 38,
+            b'g'..=b'w' | b'y' | b'z' => 38,
             b' ' => 39,
             b'\n' => 40,
             0..=31 | 127 => 41,

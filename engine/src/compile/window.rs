@@ -84,8 +84,11 @@ fn further(path: &Path) -> f32 {
     if path.sets.len() == PATH_LEN { 10.0 * path.chance } else { path.chance }
 }
 
+/// Windows at the start, windows inside, and what all of them cost.
+type Apart = (Vec<Path>, Vec<(Run, Vec<Path>)>, f32);
+
 /// The windows of each branch of an expression on its own, at its start or inside, and what all of them cost.
-fn apart(hir: &Hir, offset_max: usize, models: &Models) -> Option<(Vec<Path>, Vec<(Run, Vec<Path>)>, f32)> {
+fn apart(hir: &Hir, offset_max: usize, models: &Models) -> Option<Apart> {
     let (mut at_start, mut inside, mut sum) = (Vec::new(), Vec::new(), 0.0);
     for branch in branches(hir) {
         let paths = path::paths(&Automaton::of_parts(&branch).ok()?, offset_max, models);

@@ -76,10 +76,10 @@ impl Words {
         Words { heads, lists, windows, members, row }
     }
 
-    /// Adds the targets of windows that are `before` and then `bytes`, as far as those go.
+    /// Adds the targets of windows that are `before`, `bytes`, and then what follows ([`WILD`] or the end).
     #[inline]
-    pub(super) fn find(&self, before: u8, bytes: &[u8], found: &mut Vec<Target>) {
-        let symbol = |i: usize| bytes.get(i).map_or(WILD, |b| FOLD[usize::from(*b)]);
+    pub(super) fn find(&self, before: u8, bytes: &[u8], then: u8, found: &mut Vec<Target>) {
+        let symbol = |i: usize| bytes.get(i).map_or(then, |b| FOLD[usize::from(*b)]);
         let head = self.heads[hash(std::array::from_fn(symbol))] as usize;
         let Some((len, list)) = self.lists.get(head..).and_then(<[u32]>::split_first) else {
             return;

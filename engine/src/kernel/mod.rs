@@ -24,7 +24,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-use crate::compile::symbol::{CLASSES, FOLD, WILD, WORD_SYMBOLS};
+use crate::compile::symbol::{CLASSES, FOLD, WORD_SYMBOLS};
 pub(crate) use crate::compile::window::WINDOW_LEN;
 
 /// Symbols past the last window that the caller provides, so that vectors may be read whole.
@@ -175,7 +175,7 @@ impl Tables {
         3 * size_of::<Exact>() + (1 << (GRAM_BITS - 2))
     }
 
-    /// Adds the hits among the first `windows` places of `symbols` to `hits`; they end in [`PADDING`] wild ones.
+    /// Adds the hits among the first `windows` places of `symbols` to `hits`; [`PADDING`] more follow.
     pub(crate) fn find(&self, symbols: &Symbols, windows: usize, hits: &mut Vec<Hit>) {
         assert!(symbols.words.len() == symbols.classes.len(), "one for one");
         assert!(symbols.words.len() >= windows + PADDING, "vectors are read whole");
@@ -194,8 +194,8 @@ impl Tables {
         }
     }
 
-    /// Makes symbols of `before`, `bytes` and what has not come.
-    pub(crate) fn fold(&self, before: u8, bytes: &[u8], symbols: &mut Symbols) {
+    /// Makes symbols of `before`, `bytes` and what follows: [`WILD`] or [`END`](crate::compile::symbol::END).
+    pub(crate) fn fold(&self, before: u8, bytes: &[u8], then: u8, symbols: &mut Symbols) {
         let Symbols { words, classes } = symbols;
         for (table, list) in [(&FOLD, words), (&CLASSES, classes)] {
             list.clear();
@@ -205,7 +205,7 @@ impl Tables {
                 InstructionSet::Avx512 => avx512::fold(table, bytes, list),
                 _ => scalar::fold(table, bytes, list),
             }
-            list.resize(list.len() + PADDING, WILD);
+            list.resize(list.len() + PADDING, then);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Every instruction set against the scalar one.
 
 use super::*;
+use crate::compile::symbol::{END, WILD};
 
 fn random(state: &mut u64) -> u64 {
     *state ^= *state << 13;
@@ -27,7 +28,7 @@ fn instruction_sets_agree() {
             }
             let tables = Tables::new(exact.clone(), grams).with(*set);
             let (mut symbols, mut hits) = (Symbols::default(), Vec::new());
-            tables.fold(b' ', &bytes, &mut symbols);
+            tables.fold(b' ', &bytes, if round % 2 == 0 { WILD } else { END }, &mut symbols);
             tables.find(&symbols, windows, &mut hits);
             hits
         });
@@ -44,7 +45,7 @@ fn folds_agree() {
     for len in 0..bytes.len() {
         let folded = InstructionSet::available().iter().map(|set| {
             let mut symbols = Symbols::default();
-            Tables::new(exact.clone(), Grams::new()).with(*set).fold(b'x', &bytes[..len], &mut symbols);
+            Tables::new(exact.clone(), Grams::new()).with(*set).fold(b'x', &bytes[..len], WILD, &mut symbols);
             symbols
         });
         let folded: Vec<Symbols> = folded.collect();

@@ -9,7 +9,7 @@ use super::candidate::{Candidate, Progress};
 use super::scan::{Scan, Tail, Watermarks};
 use crate::compile::automaton::Before;
 use crate::compile::prefilter::{RuleRun, Target};
-use crate::compile::symbol::BEFORE_TEXT;
+use crate::compile::symbol::{BEFORE_TEXT, WILD};
 use crate::kernel::Hit;
 use crate::ruleset::{CompiledRule, Ruleset};
 
@@ -80,7 +80,7 @@ impl Scan {
         if from >= marks.values + reach {
             return;
         }
-        self.fold(ruleset, scratch, from);
+        self.fold(ruleset, scratch, from, WILD);
         let (mut hits, mut targets) =
             (std::mem::take(&mut scratch.hits), std::mem::take(&mut scratch.targets));
         hits.clear();
@@ -94,7 +94,7 @@ impl Scan {
             targets.clear();
             // Beyond what is held already only an inner window matters.
             let hit = Hit { word: hit.word && start < marks.values, ..*hit };
-            ruleset.prefilter.targets(hit, before, self.bytes(start, end), &mut targets);
+            ruleset.prefilter.targets(hit, before, self.bytes(start, end), WILD, &mut targets);
             let mut last: Option<Target> = None;
             for target in targets.drain(..).filter(|t| last.replace(*t) != Some(*t)) {
                 match target.run.and_then(|run| ruleset.prefilter.runs.get(run as usize)) {

@@ -9,10 +9,13 @@
 //!
 //! # How
 //! ```text
-//!              byte                 dies, ends or is cut              no candidate could
-//!  prefilter ────────► candidates ─────────────────────────► spans ──────────────────────► sink
-//!   (starts)            (scan)       (validators …)        (pending)  begin before it  (resolve)
+//!            windows               dies, ends or is cut              no candidate could
+//!  kernel ────────────► candidates ─────────────────────────► spans ──────────────────────► sink
+//!                       (starts)       (validators …)        (pending)  begin before it  (resolve)
 //! ```
+//! The kernel sees a start once its window has come whole. At the end of a chunk ([`marks`]) the starts whose windows are
+//! cut there are tried as well: what could still become a value is held, what is decided leaves.
+//!
 //! All positions are absolute: bytes since the start of the text, primed context included. A chunk is taken in
 //! pieces of at most [`PIECE_BYTES`]; each candidate is run to the end of the piece at once and carried over only
 //! when its automaton is still live there.
@@ -27,7 +30,8 @@
 //!
 //! # Rejected
 //! A fixed window held back (leaks longer values and delays every text); one Pike VM over all rules (cost grows
-//! with the number of rules); leftmost-first over the union of all rules (one rule's match would hide another's).
+//! with the number of rules); candidates kept for windows that are cut by a chunk's end (hundreds of rules may begin with
+//! any letter; they are found anew, for what they need is held or remembered anyway); leftmost-first over the union of all rules (one rule's match would hide another's).
 
 mod candidate;
 mod marks;

@@ -5,7 +5,7 @@ use super::candidate::{Candidate, Progress};
 use super::scan::{Scan, Tail};
 use crate::compile::automaton::Before;
 use crate::compile::prefilter::{RuleRun, Target};
-use crate::compile::symbol::BEFORE_TEXT;
+use crate::compile::symbol::{BEFORE_TEXT, END, WILD};
 use crate::kernel::{Hit, WINDOW_LEN};
 use crate::ruleset::Ruleset;
 
@@ -34,10 +34,10 @@ impl Found {
 }
 
 impl Scan {
-    /// Puts the symbols of `from..` with the byte before and wild ones behind into the scratch.
-    pub(super) fn fold(&self, ruleset: &Ruleset, scratch: &mut Scratch, from: u64) {
+    /// Puts the symbols of `from..` with the byte before and what follows into the scratch.
+    pub(super) fn fold(&self, ruleset: &Ruleset, scratch: &mut Scratch, from: u64, then: u8) {
         let before = self.byte_before(from).unwrap_or(BEFORE_TEXT);
-        ruleset.prefilter.tables.fold(before, self.bytes(from, self.end_at()), &mut scratch.symbols);
+        ruleset.prefilter.tables.fold(before, self.bytes(from, self.end_at()), then, &mut scratch.symbols);
     }
 
     /// Looks at all starts whose windows have come, up to the opening of an enclosed value.
@@ -53,7 +53,7 @@ impl Scan {
             return;
         }
         if self.at < to && !(found.from..found.to).contains(&self.at) {
-            self.fold(ruleset, scratch, self.at);
+            self.fold(ruleset, scratch, self.at, if end { END } else { WILD });
             found.hits.clear();
             (found.next, found.from, found.to) = (0, self.at, to);
             ruleset.prefilter.tables.find(&scratch.symbols, (to - self.at) as usize, &mut found.hits);
@@ -68,7 +68,7 @@ impl Scan {
             if self.has_ready_opening(ruleset) {
                 return;
             }
-            self.take_hit(ruleset, scratch, start, hit);
+            self.take_hit(ruleset, scratch, start, hit, if end { END } else { WILD });
             found.next += 1;
         }
         self.at = self.at.max(to);
@@ -80,12 +80,12 @@ impl Scan {
         !self.openings.is_empty() && self.opening_ready(ruleset, false).is_some()
     }
 
-    fn take_hit(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, start: u64, hit: Hit) {
+    fn take_hit(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, start: u64, hit: Hit, then: u8) {
         let before = self.byte_before(start).unwrap_or(BEFORE_TEXT);
         let mut targets = std::mem::take(&mut scratch.targets);
         targets.clear();
         let bytes = self.text.get((start - self.base) as usize..).unwrap_or_default();
-        ruleset.prefilter.targets(hit, before, bytes, &mut targets);
+        ruleset.prefilter.targets(hit, before, bytes, then, &mut targets);
         let mut last: Option<Target> = None;
         for target in targets.iter().filter(|t| last.replace(**t) != Some(**t)) {
             match target.run.and_then(|run| ruleset.prefilter.runs.get(run as usize)) {

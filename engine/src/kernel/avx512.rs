@@ -10,7 +10,7 @@ use std::arch::x86_64::{
 };
 
 use super::{
-    Exact, FACTOR, GRAM_BITS, GRAM_CELLS, GROUPS, Grams, Hit, PADDING, Symbols, WINDOW_LEN, WORD_SYMBOLS,
+    Exact, FACTOR, FEW, GRAM_BITS, GRAM_CELLS, GROUPS, Grams, Hit, PADDING, Symbols, WINDOW_LEN, WORD_SYMBOLS,
 };
 
 const LANES: usize = 64;
@@ -53,8 +53,11 @@ pub(super) fn find(tables: &Tables, grams: &Grams, symbols: &Symbols, windows: u
     let mut found = [Lanes([0; LANES]); GROUPS];
     for from in (0..windows).step_by(LANES) {
         // SAFETY: the instructions are there; from < windows, so all reads stay below windows + PADDING.
-        let (words, classes) = unsafe {
-            (words(grams, &symbols.words, from), classes(tables, &symbols.classes, from, &mut found))
+        let classes = unsafe { classes(tables, &symbols.classes, from, &mut found) };
+        let words = match windows - from {
+            few @ ..FEW => super::scalar::words(grams, symbols, from, few),
+            // SAFETY: the same.
+            _ => unsafe { words(grams, &symbols.words, from) },
         };
         let mut places = words | classes;
         if windows - from < LANES {

@@ -7,14 +7,16 @@
 //!
 //! *Classes* are the others (runs of digits, of capitals, …). They lie in 32 buckets; by position of the window (of
 //! [`WINDOW_LEN`]) and symbol, a table has a bit for each bucket; the buckets that may be at a place are the
-//! conjunction of eight look-ups. Vector units do 64 places at once with `vpermb` (AVX-512 VBMI), or 32 with `pshufb`
-//! on the symbols' low and high bits (AVX2), whose false answers the exact tables take out again.
+//! conjunction of eight look-ups. Vector units do 64 places at once with `vpermb` (AVX-512 VBMI), or 32 with four times
+//! `pshufb` (AVX2).
 //!
 //! All instruction sets give the same hits, in the order of the places.
 //!
 //! # Rejected
 //! Words in buckets, too: letters are so unevenly spread that a bucket of fifty keywords lets half of all words through,
-//! by symbols and by hashed pairs of symbols alike. Classes in the bitmap: sets of digits or letters fill it.
+//! by symbols and by hashed pairs of symbols alike. Classes in the bitmap: sets of digits or letters fill it. A
+//! gathering load for the bitmap: slower than loads one by one. `pshufb` on the symbols' low and high bits: what it lets
+//! through by mistake costs more than exact look-ups.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -29,6 +31,9 @@ pub(crate) use crate::compile::window::WINDOW_LEN;
 
 /// Symbols past the last window that the caller provides, so that vectors may be read whole.
 pub(crate) const PADDING: usize = 64 + WINDOW_LEN;
+/// So few places are looked at for words one by one.
+#[cfg(target_arch = "x86_64")]
+const FEW: usize = 24;
 /// Groups of eight buckets: a byte of a look-up each.
 const GROUPS: usize = 4;
 /// Buckets of classes.
@@ -182,9 +187,7 @@ impl Tables {
         match self.set {
             InstructionSet::Scalar => scalar::find(&self.exact, &self.grams, symbols, windows, hits),
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx2 => {
-                avx2::find(&self.avx2, &self.exact, &self.grams, symbols, windows, hits);
-            }
+            InstructionSet::Avx2 => avx2::find(&self.avx2, &self.grams, symbols, windows, hits),
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 => avx512::find(&self.avx512, &self.grams, symbols, windows, hits),
             #[cfg(not(target_arch = "x86_64"))]

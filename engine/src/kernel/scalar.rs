@@ -16,10 +16,10 @@ pub(super) fn buckets(exact: &Exact, symbols: &Symbols, at: usize) -> u32 {
     buckets
 }
 
-/// Of the 64 places from `at` on, a bit for each at which a word may begin.
+/// Of up to 64 places from `at` on, a bit for each at which a word may begin.
 #[inline]
-pub(super) fn words(grams: &Grams, symbols: &Symbols, at: usize) -> u64 {
-    let Some(symbols) = symbols.words.get(at..at + 64 + 4) else {
+pub(super) fn words(grams: &Grams, symbols: &Symbols, at: usize, places: usize) -> u64 {
+    let Some(symbols) = symbols.words.get(at..at + places.min(64) + 4) else {
         return u64::MAX;
     };
     let places = (0u32..).zip(symbols.windows(5));
@@ -28,7 +28,7 @@ pub(super) fn words(grams: &Grams, symbols: &Symbols, at: usize) -> u64 {
 
 pub(super) fn find(exact: &Exact, grams: &Grams, symbols: &Symbols, windows: usize, hits: &mut Vec<Hit>) {
     for from in (0..windows).step_by(64) {
-        let words = words(grams, symbols, from);
+        let words = words(grams, symbols, from, windows - from);
         for at in from..windows.min(from + 64) {
             let hit = Hit {
                 at: at as u32,

@@ -71,6 +71,10 @@ pub(crate) struct Prefilter {
     /// Of the buckets of classes.
     gates: Vec<Gate>,
     pub(crate) runs: Vec<RuleRun>,
+    /// Indices into `runs`, those without a guard first.
+    pub(crate) run_order: Vec<u32>,
+    /// The buckets of inner windows.
+    pub(crate) run_buckets: u32,
     /// The farthest that a start is before its window, in bytes.
     pub(crate) reach: usize,
 }
@@ -121,7 +125,15 @@ impl Prefilter {
                 }
             }
         }
+        // At the end of a chunk those without a guard are asked first: what they hold need not be asked of the others.
+        let mut run_order: Vec<u32> = (0..).take(runs.len()).collect();
+        run_order.sort_by_key(|n| runs.get(*n as usize).map_or(0, |r: &RuleRun| r.run.guard_max));
+        let has_run = |bucket: &Vec<(Path, Target)>| bucket.iter().any(|(_, target)| target.run.is_some());
+        let run_buckets =
+            (0u32..).zip(&buckets).filter(|(_, b)| has_run(b)).fold(0, |all, (n, _)| all | 1 << n);
         Prefilter {
+            run_buckets,
+            run_order,
             tables: Tables::new(exact, grams).with(set),
             words: Words::new(words),
             gates: buckets.into_iter().map(Gate::new).collect(),

@@ -35,6 +35,8 @@ pub(crate) struct Run {
     pub(crate) max: usize,
     /// Bytes of any kind that may stand before the run.
     pub(crate) guard_max: usize,
+    /// They are not of the value.
+    pub(crate) guard_outside: bool,
 }
 
 /// How the starts of one rule are found.
@@ -59,6 +61,11 @@ impl Trigger {
             let first = Before::ALL
                 .into_iter()
                 .map(|before| ByteSet::of((0..=255u8).filter(|b| automaton.may_start(before, *b))));
+            let outside = guard_is_outside(&expression.hir);
+            let inside = inside
+                .into_iter()
+                .map(|(run, paths)| (Run { guard_outside: outside, ..run }, paths))
+                .collect();
             return Trigger { at_start, inside, first: first.collect() };
         }
         Trigger { at_start, ..Trigger::default() }
@@ -180,7 +187,17 @@ fn split(parts: &[Hir], at: usize, models: &Models) -> Option<(Run, Vec<Path>, f
         }
     }
     let cost = inner_cost(&paths, models);
-    Some((Run { class, min, max, guard_max }, paths, cost))
+    Some((Run { class, min, max, guard_max, guard_outside: false }, paths, cost))
+}
+
+/// True when the expression begins with a guard, and its value after that.
+fn guard_is_outside(hir: &Hir) -> bool {
+    match hir.kind() {
+        HirKind::Concat(subs) => subs.first().is_some_and(|guard| {
+            is_guard(guard) && guard.properties().explicit_captures_len() == 0 && subs.len() > 1
+        }),
+        _ => false,
+    }
 }
 
 /// Alternatives of which one is a bare assertion: `(?:^|[^\w-])`.

@@ -31,9 +31,8 @@ pub(crate) use crate::compile::window::WINDOW_LEN;
 
 /// Symbols past the last window that the caller provides, so that vectors may be read whole.
 pub(crate) const PADDING: usize = 64 + WINDOW_LEN;
-/// So few places are looked at for words one by one.
-#[cfg(target_arch = "x86_64")]
-const FEW: usize = 24;
+/// So few places are looked at one by one.
+const FEW: usize = 16;
 /// Groups of eight buckets: a byte of a look-up each.
 const GROUPS: usize = 4;
 /// Buckets of classes.
@@ -184,7 +183,8 @@ impl Tables {
     pub(crate) fn find(&self, symbols: &Symbols, windows: usize, hits: &mut Vec<Hit>) {
         assert!(symbols.words.len() == symbols.classes.len(), "one for one");
         assert!(symbols.words.len() >= windows + PADDING, "vectors are read whole");
-        match self.set {
+        let set = if windows < FEW { InstructionSet::Scalar } else { self.set };
+        match set {
             InstructionSet::Scalar => scalar::find(&self.exact, &self.grams, symbols, windows, hits),
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => avx2::find(&self.avx2, &self.grams, symbols, windows, hits),
@@ -195,6 +195,14 @@ impl Tables {
                 scalar::find(&self.exact, &self.grams, symbols, windows, hits);
             }
         }
+    }
+
+    /// What may begin at one place, of these buckets and, if asked for, words.
+    #[inline]
+    pub(crate) fn look(&self, symbols: &Symbols, at: usize, buckets: u32, words: bool) -> Option<Hit> {
+        let buckets = buckets & scalar::buckets(&self.exact, symbols, at);
+        let word = words && scalar::words(&self.grams, symbols, at, 1) != 0;
+        (word || buckets != 0).then_some(Hit { at: at as u32, buckets, word })
     }
 
     /// Makes symbols of `before`, `bytes` and what follows: [`WILD`] or [`END`](crate::compile::symbol::END).

@@ -10,7 +10,6 @@ use super::scan::{Scan, Tail, Watermarks};
 use crate::compile::automaton::Before;
 use crate::compile::prefilter::{RuleRun, Target};
 use crate::compile::symbol::{BEFORE_TEXT, WILD};
-use crate::kernel::Hit;
 use crate::ruleset::{CompiledRule, Ruleset};
 
 impl Scan {
@@ -45,7 +44,8 @@ impl Scan {
     /// Lowers the marks for runs that reach the end of what is there.
     fn mark_runs(&self, ruleset: &Ruleset, scratch: &mut Scratch, marks: &mut Watermarks) {
         let end = self.end_at();
-        for run in &ruleset.prefilter.runs {
+        let prefilter = &ruleset.prefilter;
+        for run in prefilter.run_order.iter().filter_map(|n| prefilter.runs.get(*n as usize)) {
             for start in self.run_starts(run, end, 1) {
                 if start >= marks.values {
                     break;
@@ -63,8 +63,9 @@ impl Scan {
         start: u64,
         marks: &mut Watermarks,
     ) {
-        let first = self.bytes(start, start + 1).first();
-        if first.is_some_and(|b| run.may_start(self.byte_before(start), *b)) {
+        let Some(first) = self.bytes(start, start + 1).first() else { return };
+        let in_guard = run.run.guard_outside && !run.run.class.has(*first);
+        if start + u64::from(in_guard) < marks.values && run.may_start(self.byte_before(start), *first) {
             self.mark_start(ruleset, scratch, run.rule, start, marks);
         }
     }
@@ -81,20 +82,20 @@ impl Scan {
             return;
         }
         self.fold(ruleset, scratch, from, WILD);
-        let (mut hits, mut targets) =
-            (std::mem::take(&mut scratch.hits), std::mem::take(&mut scratch.targets));
-        hits.clear();
-        ruleset.prefilter.tables.find(&scratch.symbols, (end - from) as usize, &mut hits);
-        for hit in &hits {
-            let start = from + u64::from(hit.at);
-            if start >= marks.values + reach {
-                break;
-            }
+        let symbols = std::mem::take(&mut scratch.symbols);
+        let mut targets = std::mem::take(&mut scratch.targets);
+        let prefilter = &ruleset.prefilter;
+        for start in from..end {
+            // Beyond what is held already only an inner window matters.
+            let beyond = start >= marks.values;
+            let buckets = if beyond { prefilter.run_buckets } else { u32::MAX };
+            let at = (start - from) as usize;
+            let Some(hit) = prefilter.tables.look(&symbols, at, buckets, !beyond) else {
+                continue;
+            };
             let before = self.byte_before(start).unwrap_or(BEFORE_TEXT);
             targets.clear();
-            // Beyond what is held already only an inner window matters.
-            let hit = Hit { word: hit.word && start < marks.values, ..*hit };
-            ruleset.prefilter.targets(hit, before, self.bytes(start, end), WILD, &mut targets);
+            prefilter.targets(hit, before, self.bytes(start, end), WILD, &mut targets);
             let mut last: Option<Target> = None;
             for target in targets.drain(..).filter(|t| last.replace(*t) != Some(*t)) {
                 match target.run.and_then(|run| ruleset.prefilter.runs.get(run as usize)) {
@@ -107,14 +108,16 @@ impl Scan {
                         }
                     }
                     None => {
-                        if let Some(start) = start.checked_sub(target.offset.into()) {
+                        // The value does not begin before the window.
+                        let held = start >= marks.values;
+                        if let Some(start) = start.checked_sub(target.offset.into()).filter(|_| !held) {
                             self.decide_start(ruleset, scratch, target.rule, start, marks);
                         }
                     }
                 }
             }
         }
-        scratch.hits = hits;
+        scratch.symbols = symbols;
         scratch.targets = targets;
     }
 
@@ -129,7 +132,7 @@ impl Scan {
     ) {
         let Some(rule) = ruleset.compiled.get(id as usize) else { return };
         let nearest = start + rule.automaton.place.before_min as u64;
-        if !rule.masks || start < self.floor || start >= marks.values || nearest >= self.end_at() {
+        if !rule.masks || start < self.floor || nearest >= marks.values || nearest >= self.end_at() {
             return;
         }
         let before = self.byte_before(start);
@@ -170,7 +173,7 @@ impl Scan {
         let Some(rule) = ruleset.compiled.get(id as usize) else { return };
         let nearest = start + rule.automaton.place.before_min as u64;
         let known = self.decided.contains(&(id, start));
-        if !rule.masks || start < self.floor || start >= marks.values || nearest >= self.end_at() || known {
+        if !rule.masks || start < self.floor || nearest >= marks.values || nearest >= self.end_at() || known {
             return;
         }
         let before = self.byte_before(start);

@@ -36,6 +36,8 @@ pub(crate) struct Path {
     pub(crate) sets: Vec<ByteSet>,
     /// Bytes of the match before the second set.
     pub(crate) offset: u8,
+    /// Bytes of the match that are not of the value, at least.
+    pub(crate) value_min: u8,
     /// Sets from the first on whose bytes all lead to the same state.
     exact: usize,
     /// The chance that a place of usual traffic has it.
@@ -119,9 +121,10 @@ pub(crate) fn paths(automaton: &Automaton, offset_max: usize, models: &Models) -
             open.push(extend(&next, set, states, models));
         }
     }
-    let rarest = |path: Path| {
-        let offset_max = path.value_start_min(automaton).max(offset_max).min(WALK_LEN - PATH_LEN);
-        path.rarest(offset_max, models)
+    let rarest = |mut path: Path| {
+        let value_min = path.value_start_min(automaton).max(offset_max).min(WALK_LEN - PATH_LEN);
+        path.value_min = value_min as u8;
+        path.rarest(value_min, models)
     };
     merge(closed.into_iter().map(rarest).collect(), models)
 }
@@ -150,7 +153,7 @@ fn starts(automaton: &Automaton, models: &Models) -> Vec<Open> {
     }
     let open = |(state, set): (State, ByteSet)| {
         let chances = models.first(&set);
-        let path = Path { sets: vec![set], offset: 0, exact: 1, chance: chances.sum() };
+        let path = Path { sets: vec![set], offset: 0, value_min: 0, exact: 1, chance: chances.sum() };
         Open { path, states: vec![state], chances }
     };
     starts.into_iter().map(open).collect()
@@ -161,7 +164,7 @@ fn extend(from: &Open, set: ByteSet, states: Vec<State>, models: &Models) -> Ope
     let mut sets = from.path.sets.clone();
     sets.push(set);
     let exact = from.path.exact + usize::from(states.len() == 1 && from.path.exact + 1 == sets.len());
-    Open { path: Path { sets, offset: 0, exact, chance: chances.sum() }, states, chances }
+    Open { path: Path { sets, offset: 0, value_min: 0, exact, chance: chances.sum() }, states, chances }
 }
 
 /// True when a match may end where the state stands.
@@ -221,5 +224,11 @@ fn differences(a: &Path, b: &Path) -> usize {
 
 fn union(a: &Path, b: &Path, models: &Models) -> Path {
     let sets: Vec<ByteSet> = a.sets.iter().zip(&b.sets).map(|(a, b)| a.union(b)).collect();
-    Path { chance: models.chance(&sets), offset: a.offset, exact: 0, sets }
+    Path {
+        chance: models.chance(&sets),
+        offset: a.offset,
+        value_min: a.value_min.min(b.value_min),
+        exact: 0,
+        sets,
+    }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Target {
     pub(crate) run: Option<u32>,
     /// Else how many bytes before the window the match starts. They are not of the value.
     pub(crate) offset: u8,
+    /// How many bytes into the match its value begins, at least.
+    pub(crate) value_min: u8,
 }
 
 /// A rule's run before an inner window.
@@ -93,11 +95,11 @@ impl Prefilter {
         let mut runs = Vec::new();
         for (rule, trigger) in (0u32..).zip(triggers) {
             windows.extend(trigger.at_start.into_iter().map(|path| {
-                let offset = path.offset;
-                (path, Target { rule, run: None, offset })
+                let (offset, value_min) = (path.offset, path.value_min);
+                (path, Target { rule, run: None, offset, value_min })
             }));
             for (run, paths) in trigger.inside {
-                let target = Target { rule, run: Some(runs.len() as u32), offset: 0 };
+                let target = Target { rule, run: Some(runs.len() as u32), offset: 0, value_min: 0 };
                 runs.push(RuleRun { rule, run, first: trigger.first.clone() });
                 windows.extend(paths.into_iter().map(|path| (path, target)));
             }

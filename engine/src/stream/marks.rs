@@ -108,10 +108,11 @@ impl Scan {
                         }
                     }
                     None => {
-                        // The value does not begin before the window.
-                        let held = start >= marks.values;
-                        if let Some(start) = start.checked_sub(target.offset.into()).filter(|_| !held) {
-                            self.decide_start(ruleset, scratch, target.rule, start, marks);
+                        if let Some(start) = start.checked_sub(target.offset.into()) {
+                            let value_from = start + u64::from(target.value_min);
+                            if value_from < marks.values.min(end) {
+                                self.decide_start(ruleset, scratch, target.rule, start, marks);
+                            }
                         }
                     }
                 }

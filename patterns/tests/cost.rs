@@ -20,6 +20,7 @@ impl Sink for Nowhere {
     }
 }
 
+#[allow(clippy::unwrap_used)]
 fn builtin() -> Arc<Ruleset> {
     let packs = PackSet::load::<&str>(&[]).unwrap();
     packs.compile(&CompileOptions::default()).unwrap()

@@ -172,7 +172,14 @@ impl Model {
     /// The same for the next place.
     pub(crate) fn next(&self, chances: &[f32; 64], set: SymbolSet) -> [f32; 64] {
         let mut next = [0.0; 64];
-        for (chance, row) in chances.iter().zip(self.after.iter()).filter(|(c, _)| **c > 0.0) {
+        let rows = chances.iter().zip(self.after.iter()).filter(|(c, _)| **c > 0.0);
+        if set.0.count_ones() < 12 {
+            for (chance, row) in rows {
+                bits(set.0).for_each(|b| next[b] += chance * row[b]);
+            }
+            return next;
+        }
+        for (chance, row) in rows {
             next.iter_mut().zip(row).for_each(|(sum, after)| *sum += chance * after);
         }
         for (symbol, sum) in next.iter_mut().enumerate() {

@@ -182,7 +182,8 @@ impl Tables {
     /// Adds the hits among the first `windows` places of `symbols` to `hits`; [`PADDING`] more follow.
     pub(crate) fn find(&self, symbols: &Symbols, windows: usize, hits: &mut Vec<Hit>) {
         assert!(symbols.words.len() == symbols.classes.len(), "one for one");
-        assert!(symbols.words.len() >= windows + PADDING, "vectors are read whole");
+        let padding = if windows < FEW { WINDOW_LEN } else { PADDING };
+        assert!(symbols.words.len() >= windows + padding, "vectors are read whole");
         let set = if windows < FEW { InstructionSet::Scalar } else { self.set };
         match set {
             InstructionSet::Scalar => scalar::find(&self.exact, &self.grams, symbols, windows, hits),
@@ -200,7 +201,7 @@ impl Tables {
     /// What may begin at one place, of these buckets and, if asked for, words.
     #[inline]
     pub(crate) fn look(&self, symbols: &Symbols, at: usize, buckets: u32, words: bool) -> Option<Hit> {
-        let buckets = buckets & scalar::buckets(&self.exact, symbols, at);
+        let buckets = scalar::buckets(&self.exact, symbols, at, buckets);
         let word = words && scalar::words(&self.grams, symbols, at, 1) != 0;
         (word || buckets != 0).then_some(Hit { at: at as u32, buckets, word })
     }
@@ -216,7 +217,8 @@ impl Tables {
                 InstructionSet::Avx512 => avx512::fold(table, bytes, list),
                 _ => scalar::fold(table, bytes, list),
             }
-            list.resize(list.len() + PADDING, then);
+            let padding = if bytes.len() < FEW { WINDOW_LEN } else { PADDING };
+            list.resize(list.len() + padding, then);
         }
     }
 }

@@ -2,10 +2,9 @@
 
 use super::{Exact, Grams, Hit, Symbols, WINDOW_LEN};
 
-/// The buckets that may be at a place.
+/// Which of these buckets may be at a place.
 #[inline]
-pub(super) fn buckets(exact: &Exact, symbols: &Symbols, at: usize) -> u32 {
-    let mut buckets = u32::MAX;
+pub(super) fn buckets(exact: &Exact, symbols: &Symbols, at: usize, mut buckets: u32) -> u32 {
     for (table, symbol) in exact.iter().zip(symbols.classes.get(at..at + WINDOW_LEN).unwrap_or_default()) {
         buckets &= table[usize::from(symbol & 63)];
         // Most places fall at the first few.
@@ -32,7 +31,7 @@ pub(super) fn find(exact: &Exact, grams: &Grams, symbols: &Symbols, windows: usi
         for at in from..windows.min(from + 64) {
             let hit = Hit {
                 at: at as u32,
-                buckets: buckets(exact, symbols, at),
+                buckets: buckets(exact, symbols, at, u32::MAX),
                 word: words >> (at - from) & 1 == 1,
             };
             if hit.word || hit.buckets != 0 {

@@ -89,6 +89,9 @@ impl Scan {
             // Beyond what is held already only an inner window matters.
             let beyond = start >= marks.values;
             let buckets = if beyond { prefilter.run_buckets } else { u32::MAX };
+            if buckets == 0 {
+                break;
+            }
             let at = (start - from) as usize;
             let Some(hit) = prefilter.tables.look(&symbols, at, buckets, !beyond) else {
                 continue;

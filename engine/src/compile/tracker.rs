@@ -8,7 +8,7 @@
 //! a leftmost-first match can still have.
 //!
 //! Threads are stored before their empty transitions are followed: look-ahead needs the next byte, which a chunk's
-//! end does not have. There, look-around is taken as met when some next byte would meet it.
+//! end does not have. There, look-around that some next byte would meet is followed, and that it may not be met, too.
 
 use regex_automata::nfa::thompson::{NFA, State};
 use regex_automata::util::look::{Look, LookMatcher};
@@ -38,6 +38,8 @@ pub(crate) struct TrackerScratch {
     closure: u32,
     stack: Vec<(StateID, Option<u64>)>,
     closed: Vec<(StateID, Option<u64>)>,
+    /// Threads behind look-around that the next byte decides.
+    undecided: Vec<(StateID, Option<u64>)>,
     /// Trackers that nobody uses now.
     #[allow(clippy::vec_box)]
     free: Vec<Box<Tracker>>,
@@ -118,47 +120,74 @@ impl Tracker {
 
     /// Follows empty transitions in priority order into `scratch.closed`; tells the value start of a thread that
     /// matches here, which cuts all later ones.
+    ///
+    /// Look-around that the next byte decides is followed as well, but hides nothing: the threads behind it are added
+    /// to those that there are without it.
     fn close(&self, automaton: &Automaton, scratch: &mut TrackerScratch, next: Next) -> Option<u64> {
-        let nfa: &NFA = &automaton.nfa;
         scratch.closed.clear();
-        if scratch.closure == u32::MAX || scratch.seen.len() < nfa.states().len() {
+        scratch.undecided.clear();
+        let states = automaton.nfa.states().len();
+        if scratch.closure >= u32::MAX - states as u32 || scratch.seen.len() < states {
             scratch.seen.clear();
-            scratch.seen.resize(nfa.states().len(), 0);
+            scratch.seen.resize(states, 0);
             scratch.closure = 0;
         }
         scratch.closure += 1;
+        let mut found = None;
         for &thread in &self.threads {
-            scratch.stack.push(thread);
-            while let Some((id, start)) = scratch.stack.pop() {
-                if std::mem::replace(&mut scratch.seen[id.as_usize()], scratch.closure) == scratch.closure {
-                    continue;
+            found = self.follow(automaton, scratch, thread, next, false);
+            if found.is_some() {
+                break;
+            }
+        }
+        while let Some(thread) = scratch.undecided.pop() {
+            scratch.closure += 1;
+            let other = self.follow(automaton, scratch, thread, next, true);
+            found = found.into_iter().chain(other).min();
+        }
+        found
+    }
+
+    /// Follows one thread; with `undecided`, as if what the next byte decides were so.
+    fn follow(
+        &self,
+        automaton: &Automaton,
+        scratch: &mut TrackerScratch,
+        thread: (StateID, Option<u64>),
+        next: Next,
+        undecided: bool,
+    ) -> Option<u64> {
+        let nfa: &NFA = &automaton.nfa;
+        scratch.stack.push(thread);
+        while let Some((id, start)) = scratch.stack.pop() {
+            if std::mem::replace(&mut scratch.seen[id.as_usize()], scratch.closure) == scratch.closure {
+                continue;
+            }
+            match nfa.state(id) {
+                State::ByteRange { .. } | State::Sparse(_) | State::Dense(_) => {
+                    scratch.closed.push((id, start))
                 }
-                match nfa.state(id) {
-                    State::ByteRange { .. } | State::Sparse(_) | State::Dense(_) => {
-                        scratch.closed.push((id, start))
-                    }
-                    State::Look { look, next: to } => {
-                        if look_met(nfa, *look, self.before, next) {
-                            scratch.stack.push((*to, start));
-                        }
-                    }
-                    State::Union { alternates } => {
-                        scratch.stack.extend(alternates.iter().rev().map(|&to| (to, start)));
-                    }
-                    State::BinaryUnion { alt1, alt2 } => {
-                        scratch.stack.push((*alt2, start));
-                        scratch.stack.push((*alt1, start));
-                    }
-                    State::Capture { next: to, slot, group_index, .. } => {
-                        let opens =
-                            Some(group_index.as_u32()) == automaton.secret && slot.as_usize() % 2 == 0;
-                        scratch.stack.push((*to, if opens { Some(self.at) } else { start }));
-                    }
-                    State::Fail => {}
-                    State::Match { .. } => {
-                        scratch.stack.clear();
-                        return Some(start.unwrap_or(self.start));
-                    }
+                State::Look { look, next: to } => match look_met(nfa, *look, self.before, next) {
+                    Some(true) => scratch.stack.push((*to, start)),
+                    Some(false) => {}
+                    None if undecided => scratch.stack.push((*to, start)),
+                    None => scratch.undecided.push((*to, start)),
+                },
+                State::Union { alternates } => {
+                    scratch.stack.extend(alternates.iter().rev().map(|&to| (to, start)));
+                }
+                State::BinaryUnion { alt1, alt2 } => {
+                    scratch.stack.push((*alt2, start));
+                    scratch.stack.push((*alt1, start));
+                }
+                State::Capture { next: to, slot, group_index, .. } => {
+                    let opens = Some(group_index.as_u32()) == automaton.secret && slot.as_usize() % 2 == 0;
+                    scratch.stack.push((*to, if opens { Some(self.at) } else { start }));
+                }
+                State::Fail => {}
+                State::Match { .. } => {
+                    scratch.stack.clear();
+                    return Some(start.unwrap_or(self.start));
                 }
             }
         }
@@ -186,13 +215,18 @@ fn consume(state: &State, byte: u8) -> Option<StateID> {
     }
 }
 
-fn look_met(nfa: &NFA, look: Look, before: Option<u8>, next: Next) -> bool {
+/// Whether look-around is met; `None` when the next byte decides.
+fn look_met(nfa: &NFA, look: Look, before: Option<u8>, next: Next) -> Option<bool> {
     let matcher = nfa.look_matcher();
     match next {
-        Next::Byte(byte) => look_met_by(matcher, look, before, Some(byte)),
-        Next::Unknown => [None, Some(b'a'), Some(b' '), Some(b'\n'), Some(b'\r')]
-            .into_iter()
-            .any(|n| look_met_by(matcher, look, before, n)),
+        Next::Byte(byte) => Some(look_met_by(matcher, look, before, Some(byte))),
+        Next::Unknown => {
+            let mut met = [None, Some(b'a'), Some(b' '), Some(b'\n'), Some(b'\r')]
+                .into_iter()
+                .map(|n| look_met_by(matcher, look, before, n));
+            let first = met.next().unwrap_or_default();
+            met.all(|m| m == first).then_some(first)
+        }
     }
 }
 

@@ -595,3 +595,10 @@ fn a_stream_at_rest_is_small() {
     /// Text that may have been forgotten and has not been yet.
     const LAZY: usize = 256;
 }
+
+#[test]
+fn look_around_that_is_not_decided_hides_no_value() {
+    let regex = r"c+(?P<secret>(?:\b|c))[ab].";
+    let rules = compile(vec![Rule { max_len: Some(8), ..rule("r", regex) }]);
+    check(&rules, b"", b"bcbaabbcca   cbba");
+}

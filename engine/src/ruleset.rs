@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::compile::automaton::{Automaton, Searcher};
 use crate::compile::expression::{Expression, RULE_LEN_MAX};
-use crate::compile::prefilter::{KEYWORD_LEN_MAX, Prefilter as Starts};
+use crate::compile::prefilter::Prefilter as Starts;
 use crate::compile::symbol::Models;
 use crate::compile::window::Trigger;
 use crate::kernel::InstructionSet;
 use crate::mask::{Strategy, TokenKey};
 use crate::rule::{Action, Confidence, Field, Pattern, Rule, RuleError, Validator};
 
+/// Longest keyword, in bytes.
+const KEYWORD_LEN_MAX: usize = 64;
 /// The farthest a keyword may stand before a match, in bytes.
 const NEAR_MAX: usize = 1024;
 /// Longest `begin` or `end` of an enclosed rule, in bytes.

@@ -65,8 +65,6 @@ impl Before {
 /// An anchored matcher of one expression.
 pub(crate) struct Automaton {
     table: Table,
-    /// The classes of bytes that the table tells apart, each with a byte of it.
-    pub(crate) classes: Vec<(u8, ByteSet)>,
     pub(crate) nfa: thompson::NFA,
     pub(crate) pike: PikeVM,
     pub(crate) secret: Option<u32>,
@@ -96,15 +94,7 @@ impl Automaton {
         let table = build_table(&nfa, Anchored::Yes)?;
         let pike = PikeVM::new_from_nfa(nfa.clone()).map_err(|e| too_large(&e))?;
         let skips = skipping_states(&nfa, expression.secret);
-        Ok(Automaton {
-            classes: table.classes(),
-            table,
-            nfa,
-            pike,
-            secret: expression.secret,
-            place: expression.place,
-            skips,
-        })
+        Ok(Automaton { table, nfa, pike, secret: expression.secret, place: expression.place, skips })
     }
 
     /// An automaton of the parts one after another, for what can be told of their bytes.
@@ -136,6 +126,11 @@ impl Automaton {
     #[inline]
     pub(crate) fn is_live(&self, state: State) -> bool {
         self.table.is_live(state)
+    }
+
+    /// The classes of bytes that the table tells apart, each with a byte of it.
+    pub(crate) fn classes(&self) -> Vec<(u8, ByteSet)> {
+        self.table.classes()
     }
 
     /// True when a match may start with `byte` after `before`.

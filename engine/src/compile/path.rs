@@ -100,17 +100,18 @@ struct Open {
 /// The paths of an automaton's matches, each of its rarest part among those that begin at most `offset_max` bytes
 /// into the match.
 pub(crate) fn paths(automaton: &Automaton, offset_max: usize, models: &Models) -> Vec<Path> {
+    let classes = automaton.classes();
     let mut open = starts(automaton, models);
     let mut closed = Vec::new();
     while let Some(next) = likeliest(&mut open) {
         let len = next.path.sets.len();
         let rare = next.path.chance < RARE;
         let done = len == WALK_LEN || next.states.len() > STATES_MAX;
-        if done || next.states.iter().any(|s| ends(automaton, *s)) {
+        if done || next.states.iter().any(|s| ends(automaton, &classes, *s)) {
             closed.push(next.path);
             continue;
         }
-        let groups = successors(automaton, &next.states);
+        let groups = successors(automaton, &classes, &next.states);
         let apart_len = if is_word(&next.path) { WORD_APART_LEN } else { APART_LEN };
         let apart = len <= apart_len && !rare;
         if apart && open.len() + closed.len() + groups.len() <= PATHS_MAX {
@@ -168,19 +169,19 @@ fn extend(from: &Open, set: ByteSet, states: Vec<State>, models: &Models) -> Ope
 }
 
 /// True when a match may end where the state stands.
-fn ends(automaton: &Automaton, state: State) -> bool {
+fn ends(automaton: &Automaton, classes: &[(u8, ByteSet)], state: State) -> bool {
     automaton.matches_at_end(state)
-        || automaton.classes.iter().any(|(byte, _)| {
+        || classes.iter().any(|(byte, _)| {
             let mut next = state;
             automaton.step(&mut next, *byte) == Step::Matched
         })
 }
 
 /// The states that come next, each with the bytes that lead to it.
-fn successors(automaton: &Automaton, states: &[State]) -> Vec<(State, ByteSet)> {
+fn successors(automaton: &Automaton, classes: &[(u8, ByteSet)], states: &[State]) -> Vec<(State, ByteSet)> {
     let mut groups: Vec<(State, ByteSet)> = Vec::new();
     for &state in states {
-        for (byte, class) in &automaton.classes {
+        for (byte, class) in classes {
             let mut next = state;
             if automaton.step(&mut next, *byte) == Step::Dead || !automaton.is_live(next) {
                 continue;

@@ -22,9 +22,6 @@ use super::window::{Run, Trigger, WINDOW_LEN};
 use super::words::{Words, add_grams, is_word};
 use crate::kernel::{BUCKETS, Exact, Grams, Hit, InstructionSet, Tables};
 
-/// Longest keyword, in bytes.
-pub(crate) const KEYWORD_LEN_MAX: usize = 64;
-
 /// What a window means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target {

@@ -43,12 +43,7 @@ const fn fold_table() -> [u8; 256] {
         }
         byte += 1;
     }
-    let own = b"\"'()-_./:=+@$%&,;<>{}\\";
-    let mut n = 0;
-    while n < own.len() {
-        table[own[n] as usize] = 40 + n as u8;
-        n += 1;
-    }
+    table = with_own(table, b"\"'()-_./:=+@$%&,;<>{}\\", 40);
     // The symbols of word characters come first.
     table[b'_' as usize] = WORD_SYMBOLS - 1;
     table
@@ -80,10 +75,14 @@ const fn class_table() -> [u8; 256] {
         };
         byte += 1;
     }
-    let own = b"\"'()-_./:=+@,;";
+    with_own(table, b"\"'()-_./:=+@,;", 43)
+}
+
+/// Gives each of `bytes` a symbol of its own, from `first` on.
+const fn with_own(mut table: [u8; 256], bytes: &[u8], first: u8) -> [u8; 256] {
     let mut n = 0;
-    while n < own.len() {
-        table[own[n] as usize] = 43 + n as u8;
+    while n < bytes.len() {
+        table[bytes[n] as usize] = first + n as u8;
         n += 1;
     }
     table
@@ -233,9 +232,7 @@ impl Models {
         let Some((first, rest)) = sets.split_first() else { return 1.0 };
         rest.iter().fold(self.first(first), |chances, set| self.next(&chances, set)).sum()
     }
-}
 
-impl Models {
     /// The same by one way of folding alone.
     pub(crate) fn chance_by(&self, fold: Fold, sets: &[ByteSet]) -> f32 {
         let model = match fold {

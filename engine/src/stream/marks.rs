@@ -6,8 +6,7 @@
 
 use super::Scratch;
 use super::candidate::{Candidate, Progress};
-use super::scan::{Scan, Tail, Watermarks};
-use crate::compile::automaton::Before;
+use super::scan::{Scan, Watermarks};
 use crate::compile::prefilter::{RuleRun, Target};
 use crate::compile::symbol::{BEFORE_TEXT, WILD};
 use crate::ruleset::{CompiledRule, Ruleset};
@@ -65,7 +64,7 @@ impl Scan {
     ) {
         let Some(first) = self.bytes(start, start + 1).first() else { return };
         let in_guard = run.run.guard_outside && !run.run.class.has(*first);
-        if start + u64::from(in_guard) < marks.values && run.may_start(self.byte_before(start), *first) {
+        if start + u64::from(in_guard) < marks.values && self.may_start(run, start) {
             self.mark_start(ruleset, scratch, run.rule, start, marks);
         }
     }
@@ -104,8 +103,7 @@ impl Scan {
                 match target.run.and_then(|run| ruleset.prefilter.runs.get(run as usize)) {
                     Some(run) => {
                         for start in self.run_starts(run, start, run.run.min as u64) {
-                            let first = self.bytes(start, start + 1).first();
-                            if first.is_some_and(|b| run.may_start(self.byte_before(start), *b)) {
+                            if self.may_start(run, start) {
                                 self.decide_start(ruleset, scratch, run.rule, start, marks);
                             }
                         }
@@ -135,19 +133,17 @@ impl Scan {
         marks: &mut Watermarks,
     ) {
         let Some(rule) = ruleset.compiled.get(id as usize) else { return };
-        let nearest = start + rule.automaton.place.before_min as u64;
-        if !rule.masks || start < self.floor || nearest >= marks.values || nearest >= self.end_at() {
-            return;
-        }
-        let before = self.byte_before(start);
-        let state = rule.automaton.start(Before::of(before));
-        let mut candidate = Candidate::new(id, start, state, before);
-        let progress = candidate.run(rule, &self.text, self.base);
-        scratch.work.candidates += 1;
-        scratch.work.steps += candidate.at - start;
-        if progress == Progress::Live && self.keyword_can_come(rule, start) {
+        if self.may_lower(rule, start, marks)
+            && let Some((mut candidate, Progress::Live)) = self.begin(rule, scratch, id, start)
+        {
             self.mark_candidate(rule, scratch, &mut candidate, marks);
         }
+    }
+
+    /// True when a value of the rule whose match begins at `start` could lower the marks.
+    fn may_lower(&self, rule: &CompiledRule, start: u64, marks: &Watermarks) -> bool {
+        let nearest = start + rule.automaton.place.before_min as u64;
+        rule.masks && start >= self.floor && nearest < marks.values && nearest < self.end_at()
     }
 
     fn mark_candidate(
@@ -175,28 +171,16 @@ impl Scan {
         marks: &mut Watermarks,
     ) {
         let Some(rule) = ruleset.compiled.get(id as usize) else { return };
-        let nearest = start + rule.automaton.place.before_min as u64;
-        let known = self.decided.contains(&(id, start));
-        if !rule.masks || start < self.floor || nearest >= marks.values || nearest >= self.end_at() || known {
+        if !self.may_lower(rule, start, marks) || self.decided.contains(&(id, start)) {
             return;
         }
-        let before = self.byte_before(start);
-        let state = rule.automaton.start(Before::of(before));
-        let mut candidate = Candidate::new(id, start, state, before);
-        let progress = candidate.run(rule, &self.text, self.base);
-        scratch.work.candidates += 1;
-        scratch.work.steps += candidate.at - start;
-        if progress != Progress::Live && candidate.matched.is_none() || !self.keyword_can_come(rule, start) {
-            return;
+        let Some((mut candidate, progress)) = self.begin(rule, scratch, id, start) else { return };
+        if progress == Progress::Live {
+            return self.mark_candidate(rule, scratch, &mut candidate, marks);
         }
-        match progress {
-            Progress::Live => return self.mark_candidate(rule, scratch, &mut candidate, marks),
-            Progress::Done => self.confirm(rule, scratch, &candidate, None),
-            Progress::Over => {
-                let tail = Tail::Value { state: candidate.state, at: candidate.at };
-                self.confirm(rule, scratch, &candidate, Some(tail));
-                self.run_tails(ruleset, false);
-            }
+        self.settle(rule, scratch, &candidate, progress);
+        if progress == Progress::Over {
+            self.run_tails(ruleset, false);
         }
         self.decided.push((id, start));
         if rule.end.is_some() {

@@ -204,14 +204,10 @@ impl Scan {
         let from = candidate.at;
         let progress = candidate.run(rule, &self.text, self.base);
         scratch.work.steps += candidate.at - from;
-        match progress {
-            Progress::Live => return true,
-            Progress::Done => self.confirm(rule, scratch, candidate, None),
-            Progress::Over => {
-                let tail = Tail::Value { state: candidate.state, at: candidate.at };
-                self.confirm(rule, scratch, candidate, Some(tail));
-            }
+        if progress == Progress::Live {
+            return true;
         }
+        self.settle(rule, scratch, candidate, progress);
         candidate.recycle(&mut scratch.tracker);
         false
     }

@@ -7,10 +7,10 @@ use crate::compile::automaton::Before;
 use crate::compile::prefilter::{RuleRun, Target};
 use crate::compile::symbol::{BEFORE_TEXT, END, WILD};
 use crate::kernel::{Hit, WINDOW_LEN};
-use crate::ruleset::Ruleset;
+use crate::ruleset::{CompiledRule, Ruleset};
 
 /// Bytes that a window has from its start on; one stands before.
-pub(super) const WINDOW_BYTES: u64 = WINDOW_LEN as u64 - 1;
+const WINDOW_BYTES: u64 = WINDOW_LEN as u64 - 1;
 
 /// What the kernel found in the present piece.
 pub(super) struct Found {
@@ -103,12 +103,16 @@ impl Scan {
     /// Tries the starts before an inner window.
     fn try_run(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, run: &RuleRun, window: u64) {
         for start in self.run_starts(run, window, run.run.min as u64) {
-            let starts = self.bytes(start, start + 1).first();
-            let starts = starts.is_some_and(|b| run.may_start(self.byte_before(start), *b));
-            if starts {
+            if self.may_start(run, start) {
                 self.try_start(ruleset, scratch, run.rule, start);
             }
         }
+    }
+
+    /// True when look-behind and first byte let a match of the run's rule begin at `start`.
+    pub(super) fn may_start(&self, run: &RuleRun, start: u64) -> bool {
+        let first = self.bytes(start, start + 1).first();
+        first.is_some_and(|b| run.may_start(self.byte_before(start), *b))
     }
 
     /// Positions from which a run may reach `to`, no nearer than `min`.
@@ -125,32 +129,49 @@ impl Scan {
         first.saturating_sub(run.run.guard_max as u64).max(low)..(to + 1).saturating_sub(min)
     }
 
-    fn try_start(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, rule: u32, start: u64) {
-        let Some(compiled) = ruleset.compiled.get(rule as usize) else {
+    fn try_start(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, id: u32, start: u64) {
+        let Some(rule) = ruleset.compiled.get(id as usize) else {
             return;
         };
-        if start < self.floor || self.decided.contains(&(rule, start)) {
+        if start < self.floor || self.decided.contains(&(id, start)) {
             return;
         }
-        let before = self.byte_before(start);
-        let state = compiled.automaton.start(Before::of(before));
-        let mut candidate = Candidate::new(rule, start, state, before);
-        let progress = candidate.run(compiled, &self.text, self.base);
-        scratch.work.candidates += 1;
-        scratch.work.steps += candidate.at - start;
-        if progress != Progress::Live && candidate.matched.is_none() {
-            return;
-        }
-        if !self.keyword_can_come(compiled, start) {
-            return;
-        }
-        match progress {
-            Progress::Live => self.live.push(candidate),
-            Progress::Done => self.confirm(compiled, scratch, &candidate, None),
-            Progress::Over => {
-                let tail = Tail::Value { state: candidate.state, at: candidate.at };
-                self.confirm(compiled, scratch, &candidate, Some(tail));
+        if let Some((candidate, progress)) = self.begin(rule, scratch, id, start) {
+            match progress {
+                Progress::Live => self.live.push(candidate),
+                Progress::Done | Progress::Over => self.settle(rule, scratch, &candidate, progress),
             }
         }
+    }
+
+    /// A candidate of the rule at `start`, run over what is there; `None` when it has failed.
+    pub(super) fn begin(
+        &self,
+        rule: &CompiledRule,
+        scratch: &mut Scratch,
+        id: u32,
+        start: u64,
+    ) -> Option<(Candidate, Progress)> {
+        let before = self.byte_before(start);
+        let state = rule.automaton.start(Before::of(before));
+        let mut candidate = Candidate::new(id, start, state, before);
+        let progress = candidate.run(rule, &self.text, self.base);
+        scratch.work.candidates += 1;
+        scratch.work.steps += candidate.at - start;
+        let holds = progress == Progress::Live || candidate.matched.is_some();
+        (holds && self.keyword_can_come(rule, start)).then_some((candidate, progress))
+    }
+
+    /// Confirms a candidate that is no longer live.
+    pub(super) fn settle(
+        &mut self,
+        rule: &CompiledRule,
+        scratch: &mut Scratch,
+        candidate: &Candidate,
+        progress: Progress,
+    ) {
+        let tail =
+            (progress == Progress::Over).then_some(Tail::Value { state: candidate.state, at: candidate.at });
+        self.confirm(rule, scratch, candidate, tail);
     }
 }

@@ -1,6 +1,7 @@
 //! From rules to automata.
 
 pub(crate) mod automaton;
+mod buckets;
 pub(crate) mod expression;
 pub(crate) mod path;
 pub(crate) mod prefilter;

@@ -1,14 +1,14 @@
 //! One pass that finds where candidates of any rule may start.
 //!
 //! ```text
-//!   bytes ──► symbols ──► kernel ──► (place, buckets) ──► gate ──► (rule, start) ──► the rule's automaton
-//!              6 bits     8 bytes        32 bits         16 bytes, exact
+//!   bytes ──► symbols ──► kernel ──► (place, buckets) ──► gates ──► (rule, start) ──► the rule's automaton
+//!              6 bits     8 bytes        64 bits         16 bytes, exact
 //! ```
-//! A rule's windows ([`window`](super::window)) are put into 32 buckets such that the buckets' windows together stay
-//! rare. Windows that begin with one of few words are looked up by their first bytes ([`words`](super::words)).
-//! Behind each bucket of the others stands a *gate*: by position and byte, a bit for each of its windows; the
-//! conjunction over up to sixteen bytes leaves those that are there in full. A stage may pass what a later one takes
-//! out, never the other way round.
+//! A rule's windows ([`window`](super::window)) are words or classes, as the [kernel](crate::kernel) has them, and are
+//! put into 32 buckets of each kind such that the buckets' windows together stay rare ([`buckets`](super::buckets)).
+//! Behind each bucket stands a *gate*: by position and byte, a bit for each of its windows; the conjunction over up to
+//! sixteen bytes leaves those that are there in full. A stage may pass what a later one takes out, never the other way
+//! round.
 //!
 //! At the end of what has come, stages that would need more bytes say yes: what remains there are the candidates that
 //! a continuation could still make ([`Prefilter::targets`] with the bytes there are).
@@ -16,11 +16,14 @@
 use std::fmt;
 
 use super::automaton::Before;
+use super::buckets::{Codes, Traffic, byte_at, share_out};
 use super::path::{PATH_LEN, Path};
-use super::symbol::{ByteSet, Fold, Models, SymbolSet, WILD, WORD_SYMBOLS, bits};
+use super::symbol::{
+    ByteSet, CLASSES, FOLD, Fold, Models, SymbolSet, WORD_SYMBOLS, bits, kind_pair, pair_code,
+};
 use super::window::{Run, Trigger, WINDOW_LEN};
-use super::words::{Words, add_grams, is_word};
-use crate::kernel::{BUCKETS, Exact, Grams, Hit, InstructionSet, Tables};
+use super::words::{add_grams, is_rarer_as_word};
+use crate::kernel::{BUCKETS, BUCKETS_BEHIND, Exact, Hit, InstructionSet, KIND_PAIRS, PAIRS, Tables};
 
 /// What a window means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,35 +56,33 @@ impl RuleRun {
 /// The windows of one bucket, told apart by all their bytes.
 struct Gate {
     targets: Vec<Target>,
-    /// Words of 64 windows.
-    words: usize,
     /// By byte: its class within this bucket.
     class: Box<[u8; 256]>,
-    /// A power of two.
     classes: usize,
-    /// By word, position and class: the windows that allow it.
-    allowed: Vec<u64>,
+    /// For each 64 windows, by class and position: those that allow it.
+    allowed: Vec<Row>,
 }
+
+/// By position of a window.
+type Row = [u64; PATH_LEN];
 
 /// The first stages of the scan, for all rules.
 pub(crate) struct Prefilter {
     pub(crate) tables: Tables,
-    words: Words,
-    /// Of the buckets of classes.
+    /// By bucket.
     gates: Vec<Gate>,
     pub(crate) runs: Vec<RuleRun>,
     /// Indices into `runs`, those without a guard first.
     pub(crate) run_order: Vec<u32>,
     /// The buckets of inner windows.
-    pub(crate) run_buckets: u32,
+    pub(crate) run_buckets: u64,
     /// The farthest that a start is before its window, in bytes.
     pub(crate) reach: usize,
 }
 
 impl fmt::Debug for Prefilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let classes: usize = self.gates.iter().map(|g| g.targets.len()).sum();
-        let windows = classes + self.words.len();
+        let windows: usize = self.gates.iter().map(|g| g.targets.len()).sum();
         f.debug_struct("Prefilter").field("windows", &windows).finish_non_exhaustive()
     }
 }
@@ -102,62 +103,52 @@ impl Prefilter {
             }
         }
         let offset_max = windows.iter().map(|(_, t)| usize::from(t.offset)).max().unwrap_or(0);
-        // At the end of a chunk, inner windows are looked for where words are not any more.
+        let mut exact = Exact::new();
         let (words, classes): (Vec<_>, Vec<_>) =
-            windows.into_iter().partition(|(path, target)| target.run.is_none() && is_word(path));
-        let buckets = into_buckets(classes, models);
-        let mut exact: Box<Exact> = Box::new([[0; 64]; WINDOW_LEN]);
-        for (bucket, windows) in buckets.iter().enumerate() {
-            for (path, _) in windows {
-                for (table, set) in exact.iter_mut().zip(symbols(path)) {
-                    bits(set.0).for_each(|symbol| table[symbol] |= 1 << bucket);
-                }
-            }
-        }
-        let mut grams = Grams::new();
-        for (path, _) in &words {
-            let before = path.sets.first().map_or(u64::MAX, |set| set.symbols(Fold::Words).0);
-            let word = (1u64 << WORD_SYMBOLS) - 1;
-            for (symbol, some) in [(0, before & word), (WORD_SYMBOLS, before & !word)] {
-                if some != 0 {
-                    add_grams(path, |gram| grams.add(symbol, gram));
-                }
-            }
+            windows.into_iter().partition(|(path, _)| is_rarer_as_word(path, models));
+        words.iter().for_each(|(path, _)| add_grams(path, |gram| exact.grams.add(gram)));
+        let mut buckets = std::thread::scope(|scope| {
+            let words = scope.spawn(|| word_buckets(words));
+            let classes = class_buckets(classes);
+            let mut all = words.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            all.extend(classes);
+            all
+        });
+        for (bucket, windows) in buckets.iter_mut().enumerate() {
+            // Targets of one rule stand together, so that they are seen as one.
+            windows.sort_by_key(|(_, target)| (target.rule, target.run, target.offset));
+            windows.iter().for_each(|(path, _)| add_window(&mut exact, bucket, path));
         }
         // At the end of a chunk those without a guard are asked first: what they hold need not be asked of the others.
         let mut run_order: Vec<u32> = (0..).take(runs.len()).collect();
         run_order.sort_by_key(|n| runs.get(*n as usize).map_or(0, |r: &RuleRun| r.run.guard_max));
         let has_run = |bucket: &Vec<(Path, Target)>| bucket.iter().any(|(_, target)| target.run.is_some());
         let run_buckets =
-            (0u32..).zip(&buckets).filter(|(_, b)| has_run(b)).fold(0, |all, (n, _)| all | 1 << n);
+            (0u32..).zip(&buckets).filter(|(_, b)| has_run(b)).fold(0, |all, (n, _)| all | 1u64 << n);
         Prefilter {
             run_buckets,
             run_order,
-            tables: Tables::new(exact, grams).with(set),
-            words: Words::new(words),
+            tables: Tables::new(exact).with(set),
             gates: buckets.into_iter().map(Gate::new).collect(),
             reach: runs.iter().map(|r: &RuleRun| r.run.max).max().unwrap_or(0).max(offset_max),
             runs,
         }
     }
 
-    /// The targets of which some window is `before`, `bytes`, and then what follows ([`WILD`] or the end).
+    /// The targets of which some window is `before` and `bytes`, as far as they have come.
     #[inline]
-    pub(crate) fn targets(&self, hit: Hit, before: u8, bytes: &[u8], then: u8, found: &mut Vec<Target>) {
-        if hit.word {
-            self.words.find(before, bytes, then, found);
-        }
-        for bucket in bits(hit.buckets.into()) {
+    pub(crate) fn targets(&self, hit: Hit, before: u8, bytes: &[u8], mut found: impl FnMut(Target)) {
+        for bucket in bits(hit.buckets) {
             if let Some(gate) = self.gates.get(bucket) {
-                gate.find(before, bytes, found);
+                gate.find(before, bytes, &mut found);
             }
         }
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        let gate = |g: &Gate| g.allowed.len() * 8 + g.targets.len() * size_of::<Target>() + 256;
+        let gate =
+            |g: &Gate| g.allowed.len() * size_of::<Row>() + g.targets.len() * size_of::<Target>() + 256;
         self.gates.iter().map(gate).sum::<usize>()
-            + self.words.memory_bytes()
             + self.runs.len() * size_of::<RuleRun>()
             + self.tables.memory_bytes()
     }
@@ -166,42 +157,38 @@ impl Prefilter {
 impl Gate {
     fn new(windows: Vec<(Path, Target)>) -> Gate {
         let (class, classes) = byte_classes(&windows);
-        let classes = classes.next_power_of_two();
-        let words = windows.len().div_ceil(64);
-        let mut allowed = vec![0u64; words * PATH_LEN * classes];
+        let mut allowed = vec![[0; PATH_LEN]; windows.len().div_ceil(64) * classes];
         for (n, (path, _)) in windows.iter().enumerate() {
+            let rows = &mut allowed[n / 64 * classes..][..classes];
             for position in 0..PATH_LEN {
                 let set = path.sets.get(position).copied().unwrap_or(ByteSet::ALL);
-                let row = ((n / 64) * PATH_LEN + position) * classes;
                 for byte in (0..=255u8).filter(|b| set.has(*b)) {
-                    allowed[row + usize::from(class[usize::from(byte)])] |= 1 << (n % 64);
+                    rows[usize::from(class[usize::from(byte)])][position] |= 1 << (n % 64);
                 }
             }
         }
-        Gate {
-            targets: windows.into_iter().map(|(_, target)| target).collect(),
-            words,
-            class,
-            classes,
-            allowed,
-        }
+        let targets = windows.into_iter().map(|(_, target)| target).collect();
+        Gate { targets, class, classes, allowed }
     }
 
     #[inline]
-    fn find(&self, before: u8, bytes: &[u8], found: &mut Vec<Target>) {
-        for word in 0..self.words {
-            let mut left = self.allowed(word, 0, before);
+    fn find(&self, before: u8, bytes: &[u8], found: &mut impl FnMut(Target)) {
+        for (word, rows) in self.allowed.chunks_exact(self.classes).enumerate() {
+            let allowed = |position: usize, byte: u8| {
+                rows.get(usize::from(self.class[usize::from(byte)])).map_or(0, |row| row[position])
+            };
+            let mut left = allowed(0, before);
             let rest = match bytes.split_first_chunk::<{ WINDOW_LEN - 1 }>() {
                 // Without a branch for each byte: where it ends can't be foretold.
                 Some((first, rest)) => {
                     for (position, byte) in first.iter().enumerate() {
-                        left &= self.allowed(word, position + 1, *byte);
+                        left &= allowed(position + 1, *byte);
                     }
                     rest
                 }
                 None => {
                     for (position, byte) in (1..PATH_LEN).zip(bytes) {
-                        left &= self.allowed(word, position, *byte);
+                        left &= allowed(position, *byte);
                     }
                     &[]
                 }
@@ -210,16 +197,10 @@ impl Gate {
                 continue;
             }
             for (position, byte) in (WINDOW_LEN..PATH_LEN).zip(rest) {
-                left &= self.allowed(word, position, *byte);
+                left &= allowed(position, *byte);
             }
-            found.extend(bits(left).filter_map(|bit| self.targets.get(word * 64 + bit)));
+            bits(left).filter_map(|bit| self.targets.get(word * 64 + bit)).for_each(|target| found(*target));
         }
-    }
-
-    #[inline]
-    fn allowed(&self, word: usize, position: usize, byte: u8) -> u64 {
-        let row = (word * PATH_LEN + position) * self.classes;
-        self.allowed[row + usize::from(self.class[usize::from(byte)])]
     }
 }
 
@@ -254,38 +235,86 @@ fn byte_classes(windows: &[(Path, Target)]) -> (Box<[u8; 256]>, usize) {
     (class, count)
 }
 
-/// The symbols that a class may have by position; what has not come is one of them.
-fn symbols(path: &Path) -> [SymbolSet; WINDOW_LEN] {
-    std::array::from_fn(|i| match path.sets.get(i) {
-        Some(set) => SymbolSet(set.symbols(Fold::Classes).0 | 1 << WILD),
-        None => SymbolSet(u64::MAX),
-    })
+/// The windows of words by bucket.
+fn word_buckets(windows: Vec<(Path, Target)>) -> Vec<Vec<(Path, Target)>> {
+    let traffic = Traffic::new(PAIRS + 1, |bytes, position| match position {
+        PAIRS => FOLD[usize::from(byte_at(bytes, 0))],
+        _ => pair_code(
+            FOLD[usize::from(byte_at(bytes, position + 1))],
+            FOLD[usize::from(byte_at(bytes, position + 2))],
+        ),
+    });
+    let keys = windows.iter().map(|(path, _)| {
+        let before = symbols(path, 0, Fold::Words);
+        let is_behind = before.0 & ((1 << WORD_SYMBOLS) - 1) == 0;
+        let range = if is_behind { 0..BUCKETS_BEHIND } else { BUCKETS_BEHIND..BUCKETS };
+        let pairs = (0..PAIRS).map(|position| pair_codes(path, position));
+        // What stands before is not looked up but for this.
+        let mut any_before = Codes::ALL;
+        if is_behind {
+            any_before.0[0] = !((1 << WORD_SYMBOLS) - 1);
+        }
+        (pairs.chain(std::iter::once(any_before)).collect(), range)
+    });
+    let keys: Vec<_> = keys.collect();
+    into_buckets(windows, &share_out(&keys, &traffic))
 }
 
-/// Shares classes out among the buckets: each, the likeliest first, to the bucket that it makes the least likelier.
-fn into_buckets(mut windows: Vec<(Path, Target)>, models: &Models) -> Vec<Vec<(Path, Target)>> {
-    windows.sort_by(|a, b| b.0.chance.total_cmp(&a.0.chance));
+/// The windows of classes by bucket.
+fn class_buckets(windows: Vec<(Path, Target)>) -> Vec<Vec<(Path, Target)>> {
+    let traffic = Traffic::new(WINDOW_LEN, |bytes, position| CLASSES[usize::from(byte_at(bytes, position))]);
+    let keys = windows.iter().map(|(path, _)| {
+        let codes = (0..WINDOW_LEN).map(|p| Codes([symbols(path, p, Fold::Classes).0, 0, 0, 0]));
+        (codes.collect(), 0..BUCKETS)
+    });
+    let keys: Vec<_> = keys.collect();
+    into_buckets(windows, &share_out(&keys, &traffic))
+}
+
+fn into_buckets(windows: Vec<(Path, Target)>, chosen: &[usize]) -> Vec<Vec<(Path, Target)>> {
     let mut buckets: Vec<Vec<(Path, Target)>> = (0..BUCKETS).map(|_| Vec::new()).collect();
-    let mut unions = [[SymbolSet(0); WINDOW_LEN]; BUCKETS];
-    let mut chances = [0f32; BUCKETS];
-    for (path, target) in windows {
-        let own = symbols(&path);
-        let with = |bucket: usize| -> [SymbolSet; WINDOW_LEN] {
-            std::array::from_fn(|i| SymbolSet(unions[bucket][i].0 | own[i].0))
-        };
-        let chance = |sets: [SymbolSet; WINDOW_LEN]| {
-            models.classes.chance(sets.map(|set| SymbolSet(set.0 & !(1 << WILD))))
-        };
-        let more = (0..BUCKETS).map(|bucket| (bucket, chance(with(bucket))));
-        let cost = |(bucket, chance): &(usize, f32)| chance - chances[*bucket];
-        if let Some((best, chance)) = more.min_by(|a, b| cost(a).total_cmp(&cost(b))) {
-            unions[best] = with(best);
-            chances[best] = chance;
-            buckets[best].push((path, target));
-        }
-    }
-    for bucket in &mut buckets {
-        bucket.sort_by_key(|(_, target)| (target.rule, target.run, target.offset));
+    for (window, bucket) in windows.into_iter().zip(chosen) {
+        buckets[*bucket].push(window);
     }
     buckets
+}
+
+/// Lets a window through to its bucket.
+fn add_window(exact: &mut Exact, bucket: usize, path: &Path) {
+    let Some(class_bucket) = bucket.checked_sub(BUCKETS) else {
+        for (position, table) in exact.pairs.iter_mut().enumerate() {
+            let codes = pair_codes(path, position);
+            (0..=255u8).filter(|c| codes.has(*c)).for_each(|c| table[usize::from(c)] |= 1 << bucket);
+        }
+        return;
+    };
+    let bit = 1 << class_bucket;
+    for (position, table) in exact.classes.iter_mut().enumerate() {
+        bits(symbols(path, position, Fold::Classes).0).for_each(|symbol| table[symbol] |= bit);
+    }
+    for (n, table) in exact.kinds.iter_mut().enumerate().take(KIND_PAIRS) {
+        for first in bits(symbols(path, 2 * n, Fold::Classes).0) {
+            for second in bits(symbols(path, 2 * n + 1, Fold::Classes).0) {
+                table[usize::from(kind_pair(first as u8, second as u8))] |= bit;
+            }
+        }
+    }
+}
+
+/// The symbols that a window may have at a position.
+fn symbols(path: &Path, position: usize, fold: Fold) -> SymbolSet {
+    path.sets.get(position).map_or(SymbolSet(u64::MAX), |set| set.symbols(fold))
+}
+
+/// The pair codes that a word may have at a position; the first is of its first two bytes.
+fn pair_codes(path: &Path, position: usize) -> Codes {
+    let [first, second] = [1, 2].map(|next| symbols(path, position + next, Fold::Words));
+    if first.0 == u64::MAX && second.0 == u64::MAX {
+        return Codes::ALL;
+    }
+    let mut codes = Codes::NONE;
+    for first in bits(first.0) {
+        bits(second.0).for_each(|second| codes.add(pair_code(first as u8, second as u8)));
+    }
+    codes
 }

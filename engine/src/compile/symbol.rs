@@ -2,17 +2,12 @@
 //!
 //! There are two ways to fold. For *words* a letter's two cases are one symbol; for *classes* capitals are told apart
 //! and small letters are not. In both, all bytes from 0x80 on are one symbol, and so is the punctuation that secrets
-//! seldom have. The confirming stages see the bytes themselves.
+//! seldom have. Two words' symbols one after the other have a *pair code* of 8 bits, and two classes' symbols the pair
+//! of their *kinds*. The confirming stages see the bytes themselves.
 //!
 //! `bigrams.bin` holds what a mix of LLM streams, traces, logs, source code, minified code, base64 and identifiers
 //! says of pairs of symbols, for either way: 64 bytes of `-8 · log2 p(a)`, then 64 rows of `-8 · log2 p(b | a)`. It
 //! steers which windows are looked at and how they are put into buckets; what is found does not depend on it.
-
-/// Stands for a byte that has not come: in every set.
-pub(crate) const WILD: u8 = 63;
-
-/// Stands for the end of the text: in the sets of windows that have ended before.
-pub(crate) const END: u8 = 62;
 
 /// Symbols below this are of `\w`, the others are not.
 pub(crate) const WORD_SYMBOLS: u8 = 37;
@@ -86,6 +81,47 @@ const fn with_own(mut table: [u8; 256], bytes: &[u8], first: u8) -> [u8; 256] {
         n += 1;
     }
     table
+}
+
+/// The pair code of two words' symbols: four symbols in a row are told by three codes nearly as well as by themselves.
+pub(crate) const fn pair_code(first: u8, second: u8) -> u8 {
+    // Odd factors: with either symbol given, the other decides.
+    first.wrapping_mul(37) ^ second.wrapping_mul(101).rotate_left(3)
+}
+
+/// The sixteen kinds of classes' symbols.
+pub(crate) const KINDS: [u8; 64] = kind_table();
+
+const fn kind_table() -> [u8; 64] {
+    let mut table = [15u8; 64];
+    let mut byte = 0;
+    while byte < 256 {
+        table[CLASSES[byte] as usize] = match byte as u8 {
+            b'0'..=b'9' => 0,
+            b'a'..=b'f' => 1,
+            b'g'..=b'z' => 2,
+            b'A'..=b'F' => 3,
+            b'G'..=b'Z' => 4,
+            b' ' => 5,
+            b'-' => 6,
+            b'.' => 7,
+            b':' => 8,
+            b'/' | b'+' => 9,
+            b'_' => 10,
+            b'"' | b'\'' | b'\\' => 11,
+            b'=' | b',' | b';' => 12,
+            b'(' | b')' | b'@' => 13,
+            128.. => 14,
+            _ => 15,
+        };
+        byte += 1;
+    }
+    table
+}
+
+/// The kinds of two classes' symbols.
+pub(crate) const fn kind_pair(first: u8, second: u8) -> u8 {
+    KINDS[(first & 63) as usize] << 4 | KINDS[(second & 63) as usize]
 }
 
 /// A way to fold.

@@ -13,8 +13,10 @@ use super::symbol::{ByteSet, Fold, Models};
 
 /// Positions that the first look at a window covers.
 pub(crate) const WINDOW_LEN: usize = 8;
-/// A rule whose windows are seen more often than this in usual traffic is looked for inside, if that is rarer.
+/// A rule whose windows cost more than this in usual traffic is looked for inside, if that costs a quarter at most.
 const COMMON: f32 = 3e-3;
+/// A rule whose windows cost more than this is looked for inside if that costs next to nothing.
+const NOT_RARE: f32 = 1e-5;
 /// What follows a run must begin with rarer bytes than this.
 const ANCHOR_COMMON: f32 = 0.15;
 /// The longest run before an inner window, in bytes.
@@ -52,11 +54,11 @@ impl Trigger {
     pub(crate) fn of(expression: &Expression, automaton: &Automaton, models: &Models) -> Trigger {
         let at_start = path::paths(automaton, expression.place.before_min, models);
         let cost = cost(&at_start, models);
-        if cost > COMMON
+        if cost > NOT_RARE
             && let Some((at_start, inside, apart)) =
                 apart(&expression.hir, expression.place.before_min, models)
             && !inside.is_empty()
-            && apart < cost / 4.0
+            && is_worth(apart, cost)
         {
             let first = Before::ALL
                 .into_iter()
@@ -82,9 +84,9 @@ fn cost(paths: &[Path], models: &Models) -> f32 {
     paths.iter().map(|path| models.chance(path.window()) + further(path)).sum()
 }
 
-/// The same of inner windows, which are only looked for among classes.
-fn inner_cost(paths: &[Path], models: &Models) -> f32 {
-    paths.iter().map(|path| models.chance_by(Fold::Classes, path.window()) + further(path)).sum()
+/// True when windows inside are to be preferred to those at the start.
+fn is_worth(inside: f32, at_start: f32) -> bool {
+    inside < at_start / if at_start > COMMON { 4.0 } else { 50.0 }
 }
 
 fn further(path: &Path) -> f32 {
@@ -101,10 +103,10 @@ fn apart(hir: &Hir, offset_max: usize, models: &Models) -> Option<Apart> {
         let paths = path::paths(&Automaton::of_parts(&branch).ok()?, offset_max, models);
         let own = cost(&paths, models);
         let best = (1..branch.len())
-            .filter(|_| own > COMMON)
+            .filter(|_| own > NOT_RARE)
             .filter_map(|at| split(&branch, at, models))
             .min_by(|a, b| a.2.total_cmp(&b.2))
-            .filter(|(_, _, cost)| *cost < own / 4.0);
+            .filter(|(_, _, cost)| is_worth(*cost, own));
         match best {
             Some((run, paths, cost)) => {
                 sum += cost;
@@ -186,7 +188,7 @@ fn split(parts: &[Hir], at: usize, models: &Models) -> Option<(Run, Vec<Path>, f
             path.chance = models.chance(&path.sets);
         }
     }
-    let cost = inner_cost(&paths, models);
+    let cost = cost(&paths, models);
     Some((Run { class, min, max, guard_max, guard_outside: false }, paths, cost))
 }
 

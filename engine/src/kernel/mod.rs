@@ -1,22 +1,31 @@
 //! The first look at every byte: where windows of rules may begin.
 //!
-//! Bytes are folded to symbols of 6 bits ([`crate::compile::symbol`]), in two ways.
+//! ```text
+//!              ┌─► pair codes ──► 4 look-ups of 32 buckets ──► gram is there ──► words
+//!   bytes ──► symbols
+//!              └─► symbols, kinds ──► 8 look-ups of 32 buckets ──► 8 of kinds ──► classes
+//!                                        a bit a place              a place at a time
+//! ```
+//! Bytes are folded to symbols of 6 bits ([`crate::compile::symbol`]), in two ways: for *words*, windows that begin with
+//! one of few sequences of symbols, and for *classes*, the others (runs of digits, of capitals, …). Either lie in 32
+//! buckets. For each position of a window a table has, by the code of two symbols (words) or by symbol (classes), a bit
+//! for each bucket; the buckets that may be at a place are the conjunction over the positions. Half of the words' buckets
+//! hold windows that have no word character before them.
 //!
-//! *Words* are windows that begin with one of few sequences of four symbols, a *gram*. Each place's gram is hashed and
-//! looked up in one bitmap of all words', by whether a word character stands before.
-//!
-//! *Classes* are the others (runs of digits, of capitals, …). They lie in 32 buckets; by position of the window (of
-//! [`WINDOW_LEN`]) and symbol, a table has a bit for each bucket; the buckets that may be at a place are the
-//! conjunction of eight look-ups. Vector units do 64 places at once with `vpermb` (AVX-512 VBMI), or 32 with four times
-//! `pshufb` (AVX2).
+//! Vectors look a byte's worth of buckets up at 64 places at once with `vpermb` (AVX-512 VBMI), or at 32 with `pshufb`
+//! (AVX2), and tell the places with any. Only those are looked at closer, without a branch for each: words must begin
+//! with a *gram* (four symbols) of a hashed bitmap, and classes are looked up again by pairs of kinds, so that what one
+//! window allows at one position and another window at the next passes no more.
 //!
 //! All instruction sets give the same hits, in the order of the places.
 //!
 //! # Rejected
-//! Words in buckets, too: letters are so unevenly spread that a bucket of fifty keywords lets half of all words through,
-//! by symbols and by hashed pairs of symbols alike. Classes in the bitmap: sets of digits or letters fill it. A
+//! Words in buckets by their symbols: letters are so unevenly spread that a bucket of fifty keywords lets a third of all
+//! words through; pair codes of 8 bits let 1 to 3 places of a hundred through. The bitmap for all places: the loads alone
+//! take 0.5 ns a byte, all look-ups of both kinds 0.35. Classes in the bitmap: sets of digits or letters fill it. A
 //! gathering load for the bitmap: slower than loads one by one. `pshufb` on the symbols' low and high bits: what it lets
-//! through by mistake costs more than exact look-ups.
+//! through by mistake costs more than exact look-ups. Writing hits from within the vector loop: a branch that can't be
+//! foretold for each 64 places took more time than the look-ups.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -26,7 +35,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-use crate::compile::symbol::{CLASSES, FOLD, WORD_SYMBOLS};
+use crate::compile::symbol::{BEFORE_TEXT, WORD_SYMBOLS};
 pub(crate) use crate::compile::window::WINDOW_LEN;
 
 /// Symbols past the last window that the caller provides, so that vectors may be read whole.
@@ -35,16 +44,23 @@ pub(crate) const PADDING: usize = 64 + WINDOW_LEN;
 const FEW: usize = 16;
 /// Groups of eight buckets: a byte of a look-up each.
 const GROUPS: usize = 4;
-/// Buckets of classes.
+/// Buckets of words, and as many of classes.
 pub(crate) const BUCKETS: usize = 8 * GROUPS;
+/// Buckets of words that have no word character before them: the first ones.
+pub(crate) const BUCKETS_BEHIND: usize = BUCKETS / 2;
+/// Pair codes of a word that vectors look up, from its first byte on.
+pub(crate) const PAIRS: usize = 4;
+/// Pair codes of a word that are looked up at places that those let through.
+pub(crate) const PAIRS_MORE: usize = WINDOW_LEN - 2;
+/// Pairs of kinds that are looked up, from the byte before the window on; they don't overlap.
+pub(crate) const KIND_PAIRS: usize = 8;
 /// Bits of a gram's hash.
-const GRAM_BITS: u32 = 19;
+const GRAM_BITS: u32 = 18;
 
-/// The grams that words may begin with: of each hash a bit for those behind a word character, and one for the others.
+/// The grams that words may begin with, by their hash.
 pub(crate) struct Grams(Box<[u32; GRAM_CELLS]>);
 
-/// Words of 32 bits that hold two bits for each hash.
-const GRAM_CELLS: usize = 1 << (GRAM_BITS - 4);
+const GRAM_CELLS: usize = 1 << (GRAM_BITS - 5);
 
 /// Of the multiplicative hash (Knuth, TAOCP 6.4).
 const FACTOR: u32 = 0x9E37_79B1;
@@ -58,43 +74,116 @@ impl Grams {
     }
 
     #[inline]
-    fn index(before: u8, gram: Gram) -> usize {
+    fn index(gram: Gram) -> (usize, u32) {
         let hash = u32::from_le_bytes(gram).wrapping_mul(FACTOR) >> (32 - GRAM_BITS);
-        (hash << 1) as usize | usize::from(before < WORD_SYMBOLS)
+        ((hash >> 5) as usize, hash & 31)
     }
 
-    /// Adds a gram that may stand behind symbols of the kind of `before`.
-    pub(crate) fn add(&mut self, before: u8, gram: Gram) {
-        let index = Grams::index(before, gram);
-        self.0[index >> 5] |= 1 << (index & 31);
+    pub(crate) fn add(&mut self, gram: Gram) {
+        let (cell, bit) = Grams::index(gram);
+        self.0[cell] |= 1 << bit;
     }
 
-    /// 1 when a word may begin with the gram behind `before`.
+    /// 1 when a word may begin with the gram.
     #[inline]
-    fn has(&self, before: u8, gram: Gram) -> u64 {
-        let index = Grams::index(before, gram);
-        u64::from(self.0[index >> 5] >> (index & 31) & 1)
+    fn has(&self, gram: Gram) -> u32 {
+        let (cell, bit) = Grams::index(gram);
+        self.0[cell] >> bit & 1
     }
 }
 
-/// What the kernel reads of each byte.
+/// What the kernel reads of each byte; the first is the one before the first place.
 #[derive(Debug, Default)]
 pub(crate) struct Symbols {
     words: Vec<u8>,
+    /// Of this byte and the next.
+    pairs: Vec<u8>,
     classes: Vec<u8>,
+    /// Of this byte and the next.
+    kinds: Vec<u8>,
+    /// Bytes folded, the one before included; what follows means nothing.
+    len: usize,
 }
 
-/// By position and symbol: the buckets that have a window with it.
-pub(crate) type Exact = [[u32; 64]; WINDOW_LEN];
+/// What is looked for: bits of buckets by what stands at a position.
+pub(crate) struct Exact {
+    /// By position and pair code.
+    pub(crate) pairs: [[u32; 256]; PAIRS_MORE],
+    /// By position and symbol.
+    pub(crate) classes: [[u32; 64]; WINDOW_LEN],
+    /// By pair of positions and pair of kinds.
+    pub(crate) kinds: [[u32; 256]; KIND_PAIRS],
+    pub(crate) grams: Grams,
+}
+
+impl Exact {
+    pub(crate) fn new() -> Box<Exact> {
+        Box::new(Exact {
+            pairs: [[0; 256]; PAIRS_MORE],
+            classes: [[0; 64]; WINDOW_LEN],
+            kinds: [[0; 256]; KIND_PAIRS],
+            grams: Grams::new(),
+        })
+    }
+
+    /// The buckets of words that may be behind a symbol.
+    #[inline]
+    fn behind(symbol: u8) -> u32 {
+        if symbol < WORD_SYMBOLS { !0 << BUCKETS_BEHIND } else { !0 }
+    }
+
+    /// The buckets of words that may be at a place, of which `have` bytes are there.
+    fn words(&self, symbols: &Symbols, at: usize, have: usize) -> u32 {
+        let word = symbols.words.get(at..).unwrap_or_default();
+        let codes = symbols.pairs.get(at + 1..).unwrap_or_default();
+        let first = Exact::behind(word.first().copied().unwrap_or(BEFORE_TEXT));
+        let known = self.pairs.iter().zip(codes).take(have.saturating_sub(1));
+        let buckets = known.fold(first, |buckets, (table, code)| buckets & table[usize::from(*code)]);
+        match word.get(1..).and_then(<[u8]>::first_chunk) {
+            Some(gram) if have >= 4 && buckets != 0 => buckets * self.grams.has(*gram),
+            _ => buckets,
+        }
+    }
+
+    /// The same of classes.
+    fn classes(&self, symbols: &Symbols, at: usize, have: usize, mut buckets: u32) -> u32 {
+        let classes = symbols.classes.get(at..).unwrap_or_default();
+        for (table, symbol) in self.classes.iter().zip(classes).take(have + 1) {
+            buckets &= table[usize::from(symbol & 63)];
+            // Most places fall at the first few.
+            if buckets == 0 {
+                return 0;
+            }
+        }
+        let kinds = symbols.kinds.get(at..).unwrap_or_default().iter().step_by(2);
+        let known = self.kinds.iter().zip(kinds).take(have.div_ceil(2));
+        known.fold(buckets, |buckets, (table, kinds)| buckets & table[usize::from(*kinds)])
+    }
+}
 
 /// A place at which windows may begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hit {
     pub(crate) at: u32,
-    /// Of classes, a bit each.
-    pub(crate) buckets: u32,
-    /// A word.
-    pub(crate) word: bool,
+    /// A bit each; those of classes begin at [`BUCKETS`].
+    pub(crate) buckets: u64,
+}
+
+/// For each 64 places, the bits of those with words, and with classes.
+#[derive(Debug, Default)]
+struct Masks {
+    words: Vec<u64>,
+    classes: Vec<u64>,
+}
+
+/// Places, and room to find them.
+#[derive(Debug, Default)]
+pub(crate) struct Hits {
+    masks: Masks,
+    /// Room for the places of the bits.
+    places: Vec<u32>,
+    pub(crate) words: Vec<Hit>,
+    pub(crate) classes: Vec<Hit>,
 }
 
 /// An instruction set for the kernel.
@@ -142,7 +231,6 @@ impl InstructionSet {
 pub(crate) struct Tables {
     set: InstructionSet,
     exact: Box<Exact>,
-    grams: Grams,
     #[cfg(target_arch = "x86_64")]
     avx512: Box<avx512::Tables>,
     #[cfg(target_arch = "x86_64")]
@@ -150,7 +238,7 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    pub(crate) fn new(exact: Box<Exact>, grams: Grams) -> Tables {
+    pub(crate) fn new(exact: Box<Exact>) -> Tables {
         Tables {
             set: InstructionSet::best(),
             #[cfg(target_arch = "x86_64")]
@@ -158,7 +246,6 @@ impl Tables {
             #[cfg(target_arch = "x86_64")]
             avx2: avx2::Tables::new(&exact),
             exact,
-            grams,
         }
     }
 
@@ -175,50 +262,161 @@ impl Tables {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        // The exact tables, as much again for each kind of vectors, and the grams.
-        3 * size_of::<Exact>() + (1 << (GRAM_BITS - 2))
+        let exact = size_of::<Exact>() + size_of::<[u32; GRAM_CELLS]>();
+        #[cfg(target_arch = "x86_64")]
+        let vectors = size_of::<avx512::Tables>() + size_of::<avx2::Tables>();
+        #[cfg(not(target_arch = "x86_64"))]
+        let vectors = 0;
+        exact + vectors
     }
 
-    /// Adds the hits among the first `windows` places of `symbols` to `hits`; [`PADDING`] more follow.
-    pub(crate) fn find(&self, symbols: &Symbols, windows: usize, hits: &mut Vec<Hit>) {
-        assert!(symbols.words.len() == symbols.classes.len(), "one for one");
-        let padding = if windows < FEW { WINDOW_LEN } else { PADDING };
-        assert!(symbols.words.len() >= windows + padding, "vectors are read whole");
-        let set = if windows < FEW { InstructionSet::Scalar } else { self.set };
-        match set {
-            InstructionSet::Scalar => scalar::find(&self.exact, &self.grams, symbols, windows, hits),
+    /// Finds the hits among the first `windows` places of `symbols`, of each of which eight bytes are there at least.
+    pub(crate) fn find(&self, symbols: &Symbols, windows: usize, hits: &mut Hits) {
+        assert!(symbols.len + 1 >= windows + WINDOW_LEN || windows == 0, "windows are there");
+        hits.words.clear();
+        hits.classes.clear();
+        if windows < FEW || self.set == InstructionSet::Scalar {
+            return self.find_one_by_one(symbols, windows, hits);
+        }
+        let padded = |list: &[u8]| list.len() >= windows + PADDING;
+        assert!(padded(&symbols.words) && padded(&symbols.pairs), "vectors are read whole");
+        assert!(padded(&symbols.classes) && padded(&symbols.kinds), "vectors are read whole");
+        hits.masks.words.clear();
+        hits.masks.classes.clear();
+        match self.set {
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx2 => avx2::find(&self.avx2, &self.grams, symbols, windows, hits),
+            InstructionSet::Avx2 => avx2::find(&self.avx2, symbols, windows, &mut hits.masks),
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512 => avx512::find(&self.avx512, &self.grams, symbols, windows, hits),
-            #[cfg(not(target_arch = "x86_64"))]
-            InstructionSet::Avx2 | InstructionSet::Avx512 => {
-                scalar::find(&self.exact, &self.grams, symbols, windows, hits);
+            InstructionSet::Avx512 => avx512::find(&self.avx512, symbols, windows, &mut hits.masks),
+            #[allow(unreachable_patterns)]
+            _ => return self.find_one_by_one(symbols, windows, hits),
+        }
+        let there = u64::MAX >> (windows.wrapping_neg() % 64);
+        let places = positions(&hits.masks.words, there, &mut hits.places);
+        self.confirm_words(symbols, places, &mut hits.words);
+        let places = positions(&hits.masks.classes, there, &mut hits.places);
+        self.confirm_classes(symbols, places, &mut hits.classes);
+    }
+
+    fn find_one_by_one(&self, symbols: &Symbols, windows: usize, hits: &mut Hits) {
+        for at in 0..windows {
+            let have = symbols.len - at - 1;
+            let words = self.exact.words(symbols, at, have);
+            let classes = self.exact.classes(symbols, at, have, !0);
+            let at = at as u32;
+            if words != 0 {
+                hits.words.push(Hit { at, buckets: words.into() });
+            }
+            if classes != 0 {
+                hits.classes.push(Hit { at, buckets: u64::from(classes) << BUCKETS });
             }
         }
     }
 
-    /// What may begin at one place, of these buckets and, if asked for, words.
+    /// Keeps the places whose gram is there: the same as [`Exact::words`], without a branch.
+    fn confirm_words(&self, symbols: &Symbols, places: &[u32], hits: &mut Vec<Hit>) {
+        hits.resize(places.len(), Hit::default());
+        let mut kept = 0;
+        for &at in places {
+            let from = at as usize;
+            let word: Option<&[u8; 5]> = symbols.words.get(from..).and_then(<[u8]>::first_chunk);
+            let codes: Option<&[u8; PAIRS_MORE]> =
+                symbols.pairs.get(from + 1..).and_then(<[u8]>::first_chunk);
+            let (Some(word), Some(codes)) = (word, codes) else { break };
+            let mut buckets = Exact::behind(word[0]);
+            for (table, code) in self.exact.pairs.iter().zip(codes) {
+                buckets &= table[usize::from(*code)];
+            }
+            buckets &= self.exact.grams.has([word[1], word[2], word[3], word[4]]).wrapping_neg();
+            hits[kept] = Hit { at, buckets: buckets.into() };
+            kept += usize::from(buckets != 0);
+        }
+        hits.truncate(kept);
+    }
+
+    /// Looks the places up by pairs of kinds: the same as [`Exact::classes`], without a branch.
+    fn confirm_classes(&self, symbols: &Symbols, places: &[u32], hits: &mut Vec<Hit>) {
+        hits.resize(places.len(), Hit::default());
+        let mut kept = 0;
+        for &at in places {
+            let from = at as usize;
+            let classes: Option<&[u8; WINDOW_LEN]> =
+                symbols.classes.get(from..).and_then(<[u8]>::first_chunk);
+            let kinds: Option<&[u8; 2 * KIND_PAIRS]> =
+                symbols.kinds.get(from..).and_then(<[u8]>::first_chunk);
+            let (Some(classes), Some(kinds)) = (classes, kinds) else { break };
+            let mut buckets = !0;
+            for (table, symbol) in self.exact.classes.iter().zip(classes) {
+                buckets &= table[usize::from(symbol & 63)];
+            }
+            if from + 2 * KIND_PAIRS <= symbols.len {
+                for (n, table) in self.exact.kinds.iter().enumerate() {
+                    buckets &= table[usize::from(kinds[2 * n])];
+                }
+            } else {
+                // The last few pairs of a text are not there.
+                let known = kinds.iter().step_by(2).take((symbols.len - from) / 2);
+                for (table, kinds) in self.exact.kinds.iter().zip(known) {
+                    buckets &= table[usize::from(*kinds)];
+                }
+            }
+            hits[kept] = Hit { at, buckets: u64::from(buckets) << BUCKETS };
+            kept += usize::from(buckets != 0);
+        }
+        hits.truncate(kept);
+    }
+
+    /// What may begin at one place, of these buckets; where bytes are not there yet, all that they could make.
     #[inline]
-    pub(crate) fn look(&self, symbols: &Symbols, at: usize, buckets: u32, words: bool) -> Option<Hit> {
-        let buckets = scalar::buckets(&self.exact, symbols, at, buckets);
-        let word = words && scalar::words(&self.grams, symbols, at, 1) != 0;
-        (word || buckets != 0).then_some(Hit { at: at as u32, buckets, word })
+    pub(crate) fn look(&self, symbols: &Symbols, at: usize, buckets: u64) -> Option<Hit> {
+        let have = symbols.len.saturating_sub(at + 1);
+        let (words, classes) = (buckets as u32, (buckets >> BUCKETS) as u32);
+        let words = if words == 0 { 0 } else { words & self.exact.words(symbols, at, have) };
+        let classes = self.exact.classes(symbols, at, have, classes);
+        let buckets = u64::from(classes) << BUCKETS | u64::from(words);
+        (buckets != 0).then_some(Hit { at: at as u32, buckets })
     }
 
-    /// Makes symbols of `before`, `bytes` and what follows: [`WILD`] or [`END`](crate::compile::symbol::END).
-    pub(crate) fn fold(&self, before: u8, bytes: &[u8], then: u8, symbols: &mut Symbols) {
-        let Symbols { words, classes } = symbols;
-        for (table, list) in [(&FOLD, words), (&CLASSES, classes)] {
-            list.clear();
-            list.push(table[usize::from(before)]);
-            match self.set {
-                #[cfg(target_arch = "x86_64")]
-                InstructionSet::Avx512 => avx512::fold(table, bytes, list),
-                _ => scalar::fold(table, bytes, list),
-            }
-            let padding = if bytes.len() < FEW { WINDOW_LEN } else { PADDING };
-            list.resize(list.len() + padding, then);
+    /// Makes symbols of `before` and `bytes`.
+    pub(crate) fn fold(&self, before: u8, bytes: &[u8], symbols: &mut Symbols) {
+        symbols.len = bytes.len() + 1;
+        let padding = if bytes.len() < FEW { 2 * KIND_PAIRS } else { PADDING };
+        let len = symbols.len + padding;
+        for list in [&mut symbols.words, &mut symbols.pairs, &mut symbols.classes, &mut symbols.kinds] {
+            list.resize(len, 0);
+        }
+        match self.set {
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 if bytes.len() >= FEW => avx512::fold(before, bytes, symbols),
+            _ => scalar::fold(before, bytes, symbols),
         }
     }
+}
+
+/// The places of the bits that are set, in the last mask only of those that are `there`.
+fn positions<'a>(masks: &[u64], there: u64, places: &'a mut Vec<u32>) -> &'a [u32] {
+    /// Written without asking whether there are as many.
+    const AT_ONCE: usize = 4;
+    places.resize(places.len().max(masks.len() * 64 + AT_ONCE), 0);
+    let (mut len, mut from) = (0, 0);
+    for (n, mask) in masks.iter().enumerate() {
+        let mut rest = if n + 1 == masks.len() { mask & there } else { *mask };
+        let count = rest.count_ones() as usize;
+        let mut next = len;
+        loop {
+            if let Some(slots) = places.get_mut(next..next + AT_ONCE) {
+                for slot in slots {
+                    *slot = from + rest.trailing_zeros();
+                    rest &= rest.wrapping_sub(1);
+                }
+            }
+            next += AT_ONCE;
+            if rest == 0 {
+                break;
+            }
+        }
+        len += count;
+        from += 64;
+    }
+    places.get(..len).unwrap_or_default()
 }

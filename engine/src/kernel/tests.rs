@@ -1,7 +1,7 @@
 //! Every instruction set against the scalar one.
 
 use super::*;
-use crate::compile::symbol::{END, WILD};
+use crate::compile::symbol::FOLD;
 
 fn random(state: &mut u64) -> u64 {
     *state ^= *state << 13;
@@ -10,49 +10,72 @@ fn random(state: &mut u64) -> u64 {
     *state
 }
 
+/// Tables of which each bit is set with a chance of `1 - 2^-density`, and the grams of every other place.
+fn tables(seed: &mut u64, density: u64, bytes: &[u8]) -> Box<Exact> {
+    let mut exact = Exact::new();
+    let parts =
+        [exact.pairs.as_flattened_mut(), exact.classes.as_flattened_mut(), exact.kinds.as_flattened_mut()];
+    for entry in parts.into_iter().flatten() {
+        *entry = (0..density).fold(0, |m, _| m | random(seed) as u32);
+    }
+    for word in bytes.windows(4).step_by(2) {
+        exact.grams.add(std::array::from_fn(|i| FOLD[usize::from(word[i])]));
+    }
+    exact
+}
+
 #[test]
 fn instruction_sets_agree() {
-    let mut seed = 0x9E37_79B9_7F4A_7C15;
     for round in 0..400 {
+        let begin = 0x9E37_79B9_7F4A_7C15 ^ round;
         let density = round % 9;
-        let mut exact: Box<Exact> = Box::new([[0; 64]; WINDOW_LEN]);
-        for entry in exact.as_flattened_mut() {
-            *entry = (0..density).fold(0, |m, _| m | random(&mut seed) as u32);
-        }
+        let mut seed = begin;
         let bytes: Vec<u8> = (0..random(&mut seed) % 300).map(|_| random(&mut seed) as u8).collect();
-        let windows = bytes.len() - bytes.len().min((random(&mut seed) % 8) as usize);
+        let windows = (bytes.len() + 2).saturating_sub(WINDOW_LEN + (random(&mut seed) % 3) as usize);
         let hits = InstructionSet::available().iter().map(|set| {
-            let mut grams = Grams::new();
-            for (n, w) in bytes.windows(4).step_by(2).enumerate() {
-                grams.add((n % 3 * 20) as u8, std::array::from_fn(|i| FOLD[usize::from(w[i])]));
-            }
-            let tables = Tables::new(exact.clone(), grams).with(*set);
-            let (mut symbols, mut hits) = (Symbols::default(), Vec::new());
-            tables.fold(b' ', &bytes, if round % 2 == 0 { WILD } else { END }, &mut symbols);
+            let tables = Tables::new(tables(&mut seed.clone(), density, &bytes)).with(*set);
+            let (mut symbols, mut hits) = (Symbols::default(), Hits::default());
+            tables.fold(b' ', &bytes, &mut symbols);
             tables.find(&symbols, windows, &mut hits);
-            hits
+            for at in 0..windows {
+                let buckets = |list: &[Hit]| -> u64 {
+                    list.iter().filter(|h| h.at as usize == at).map(|h| h.buckets).sum()
+                };
+                let looked = tables.look(&symbols, at, !0).map_or(0, |h| h.buckets);
+                assert_eq!(
+                    looked,
+                    buckets(&hits.words) | buckets(&hits.classes),
+                    "round {round}, place {at}"
+                );
+            }
+            (hits.words, hits.classes)
         });
-        let hits: Vec<Vec<Hit>> = hits.collect();
+        let hits: Vec<(Vec<Hit>, Vec<Hit>)> = hits.collect();
         assert!(hits.windows(2).all(|w| w[0] == w[1]), "round {round}: {windows} windows");
-        assert!(density < 8 || windows == 0 || !hits[0].is_empty(), "round {round} finds nothing");
+        assert!(density < 8 || windows < 4 || !hits[0].0.is_empty(), "round {round} finds no word");
+        assert!(density < 8 || windows == 0 || !hits[0].1.is_empty(), "round {round} finds no class");
     }
 }
 
 #[test]
 fn folds_agree() {
     let bytes: Vec<u8> = (0..1000u32).map(|i| (i * 7 % 256) as u8).collect();
-    let exact: Box<Exact> = Box::new([[0; 64]; WINDOW_LEN]);
     for len in 0..bytes.len() {
         let folded = InstructionSet::available().iter().map(|set| {
             let mut symbols = Symbols::default();
-            Tables::new(exact.clone(), Grams::new()).with(*set).fold(b'x', &bytes[..len], WILD, &mut symbols);
-            symbols
+            Tables::new(Exact::new()).with(*set).fold(b'x', &bytes[..len], &mut symbols);
+            let Symbols { words, pairs, classes, kinds, .. } = symbols;
+            [&words[..=len], &pairs[..len], &classes[..=len], &kinds[..len]].map(<[u8]>::to_vec)
         });
-        let folded: Vec<Symbols> = folded.collect();
-        assert!(folded.windows(2).all(|w| w[0].words == w[1].words), "{len} bytes");
-        assert!(folded.windows(2).all(|w| w[0].classes == w[1].classes), "{len} bytes");
-        let padding = if len < FEW { WINDOW_LEN } else { PADDING };
-        assert_eq!(folded[0].words.len(), 1 + len + padding);
-        assert_eq!(folded[0].classes.len(), 1 + len + padding);
+        let folded: Vec<[Vec<u8>; 4]> = folded.collect();
+        assert!(folded.windows(2).all(|w| w[0] == w[1]), "{len} bytes");
     }
+}
+
+#[test]
+fn places_of_masks() {
+    let mut places = Vec::new();
+    let places = positions(&[0, 1, u64::MAX, 0b1011 << 60], u64::MAX >> 1, &mut places);
+    let expected: Vec<u32> = [64].into_iter().chain(128..192).chain([252, 253]).collect();
+    assert_eq!(places, expected);
 }

@@ -8,7 +8,7 @@ use super::Scratch;
 use super::candidate::{Candidate, Progress};
 use super::scan::{Scan, Watermarks};
 use crate::compile::prefilter::{RuleRun, Target};
-use crate::compile::symbol::{BEFORE_TEXT, WILD};
+use crate::compile::symbol::BEFORE_TEXT;
 use crate::ruleset::{CompiledRule, Ruleset};
 
 impl Scan {
@@ -80,47 +80,59 @@ impl Scan {
         if from >= marks.values + reach {
             return;
         }
-        self.fold(ruleset, scratch, from, WILD);
+        self.fold(ruleset, scratch, from);
         let symbols = std::mem::take(&mut scratch.symbols);
         let mut targets = std::mem::take(&mut scratch.targets);
         let prefilter = &ruleset.prefilter;
         for start in from..end {
             // Beyond what is held already only an inner window matters.
-            let beyond = start >= marks.values;
-            let buckets = if beyond { prefilter.run_buckets } else { u32::MAX };
+            let buckets = if start >= marks.values { prefilter.run_buckets } else { u64::MAX };
             if buckets == 0 {
                 break;
             }
-            let at = (start - from) as usize;
-            let Some(hit) = prefilter.tables.look(&symbols, at, buckets, !beyond) else {
+            let at = (start - from) as u32;
+            let Some(hit) = prefilter.tables.look(&symbols, at as usize, buckets) else {
                 continue;
             };
             let before = self.byte_before(start).unwrap_or(BEFORE_TEXT);
-            targets.clear();
-            prefilter.targets(hit, before, self.bytes(start, end), WILD, &mut targets);
-            let mut last: Option<Target> = None;
-            for target in targets.drain(..).filter(|t| last.replace(*t) != Some(*t)) {
-                match target.run.and_then(|run| ruleset.prefilter.runs.get(run as usize)) {
-                    Some(run) => {
-                        for start in self.run_starts(run, start, run.run.min as u64) {
-                            if self.may_start(run, start) {
-                                self.decide_start(ruleset, scratch, run.rule, start, marks);
-                            }
-                        }
-                    }
-                    None => {
-                        if let Some(start) = start.checked_sub(target.offset.into()) {
-                            let value_from = start + u64::from(target.value_min);
-                            if value_from < marks.values.min(end) {
-                                self.decide_start(ruleset, scratch, target.rule, start, marks);
-                            }
-                        }
-                    }
-                }
+            let windows = &mut targets[0];
+            windows.clear();
+            prefilter.targets(hit, before, self.bytes(start, end), |target| windows.push((at, target)));
+            windows.dedup();
+            for (_, target) in windows.drain(..) {
+                self.mark_target(ruleset, scratch, start, target, marks);
             }
         }
         scratch.symbols = symbols;
         scratch.targets = targets;
+    }
+
+    /// Lowers the marks for a window that is cut, of which `window` is the first byte.
+    fn mark_target(
+        &mut self,
+        ruleset: &Ruleset,
+        scratch: &mut Scratch,
+        window: u64,
+        target: Target,
+        marks: &mut Watermarks,
+    ) {
+        match target.run.and_then(|run| ruleset.prefilter.runs.get(run as usize)) {
+            Some(run) => {
+                for start in self.run_starts(run, window, run.run.min as u64) {
+                    if self.may_start(run, start) {
+                        self.decide_start(ruleset, scratch, run.rule, start, marks);
+                    }
+                }
+            }
+            None => {
+                if let Some(start) = window.checked_sub(target.offset.into()) {
+                    let value_from = start + u64::from(target.value_min);
+                    if value_from < marks.values.min(self.end_at()) {
+                        self.decide_start(ruleset, scratch, target.rule, start, marks);
+                    }
+                }
+            }
+        }
     }
 
     /// Lowers the marks when a match of the rule may begin at `start` and go on past what is there.

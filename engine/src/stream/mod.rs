@@ -47,12 +47,12 @@ use std::sync::Arc;
 use regex_automata::nfa::thompson::pikevm;
 use regex_automata::util::primitives::NonMaxUsize;
 
-use crate::compile::prefilter::Target;
 use crate::compile::tracker::TrackerScratch;
-use crate::kernel::{Hit, Symbols};
+use crate::kernel::{Hits, Symbols};
 use crate::mask::Strategy;
 use crate::ruleset::{RuleId, Ruleset};
 use scan::Scan;
+use starts::Targets;
 
 /// A chunk is taken in pieces of at most this many bytes: it bounds what a stream copies at once.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -118,8 +118,8 @@ pub struct Scratch {
     /// Room for the text that is scanned; a stream keeps only what it must.
     pub(crate) text: Vec<u8>,
     pub(crate) symbols: Symbols,
-    pub(crate) hits: Vec<Hit>,
-    pub(crate) targets: Vec<Target>,
+    pub(crate) hits: Hits,
+    targets: [Targets; 2],
     pub(crate) work: Work,
 }
 

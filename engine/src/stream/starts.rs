@@ -5,39 +5,62 @@ use super::candidate::{Candidate, Progress};
 use super::scan::{Scan, Tail};
 use crate::compile::automaton::Before;
 use crate::compile::prefilter::{RuleRun, Target};
-use crate::compile::symbol::{BEFORE_TEXT, END, WILD};
-use crate::kernel::{Hit, WINDOW_LEN};
+use crate::compile::symbol::BEFORE_TEXT;
+use crate::kernel::{Hit, KIND_PAIRS, WINDOW_LEN};
 use crate::ruleset::{CompiledRule, Ruleset};
 
 /// Bytes that a window has from its start on; one stands before.
 const WINDOW_BYTES: u64 = WINDOW_LEN as u64 - 1;
+/// Bytes from a place on that the kernel looks at, at most.
+const LOOKED_AT: u64 = 2 * KIND_PAIRS as u64;
+/// Places that are looked at in one go: all that is known of them fits the first-level cache.
+const BLOCK_BYTES: u64 = 4096;
 
-/// What the kernel found in the present piece.
+/// The windows that are in the present piece: words and classes, each in the order of their places.
 pub(super) struct Found {
-    hits: Vec<Hit>,
-    next: usize,
+    lists: [Targets; 2],
+    next: [usize; 2],
     /// Position of the first place looked at, and the first that was not.
     from: u64,
     to: u64,
 }
 
+/// Windows and their places.
+pub(super) type Targets = Vec<(u32, Target)>;
+
 impl Found {
     pub(super) fn none(scratch: &mut Scratch) -> Found {
-        let mut hits = std::mem::take(&mut scratch.hits);
-        hits.clear();
-        Found { hits, next: 0, from: 0, to: 0 }
+        let mut lists = std::mem::take(&mut scratch.targets);
+        lists.iter_mut().for_each(Vec::clear);
+        Found { lists, next: [0; 2], from: 0, to: 0 }
     }
 
     pub(super) fn give_back(self, scratch: &mut Scratch) {
-        scratch.hits = self.hits;
+        scratch.targets = self.lists;
+    }
+
+    /// The next window and its list.
+    fn peek(&self) -> Option<(usize, u32, Target)> {
+        let peek = |list: usize| self.lists[list].get(self.next[list]).map(|(at, t)| (list, *at, *t));
+        match (peek(0), peek(1)) {
+            (Some(word), Some(class)) => Some(if class.1 < word.1 { class } else { word }),
+            (word, class) => word.or(class),
+        }
+    }
+
+    /// Back to the first window from `at` on.
+    fn seek(&mut self, at: u64) {
+        for (next, list) in self.next.iter_mut().zip(&self.lists) {
+            *next = list.partition_point(|(place, _)| self.from + u64::from(*place) < at);
+        }
     }
 }
 
 impl Scan {
-    /// Puts the symbols of `from..` with the byte before and what follows into the scratch.
-    pub(super) fn fold(&self, ruleset: &Ruleset, scratch: &mut Scratch, from: u64, then: u8) {
+    /// Puts the symbols of `from..` with the byte before into the scratch.
+    pub(super) fn fold(&self, ruleset: &Ruleset, scratch: &mut Scratch, from: u64) {
         let before = self.byte_before(from).unwrap_or(BEFORE_TEXT);
-        ruleset.prefilter.tables.fold(before, self.bytes(from, self.end_at()), then, &mut scratch.symbols);
+        ruleset.prefilter.tables.fold(before, self.bytes(from, self.end_at()), &mut scratch.symbols);
     }
 
     /// Looks at all starts whose windows have come, up to the opening of an enclosed value.
@@ -53,51 +76,87 @@ impl Scan {
             return;
         }
         if self.at < to && !(found.from..found.to).contains(&self.at) {
-            self.fold(ruleset, scratch, self.at, if end { END } else { WILD });
-            found.hits.clear();
-            (found.next, found.from, found.to) = (0, self.at, to);
-            ruleset.prefilter.tables.find(&scratch.symbols, (to - self.at) as usize, &mut found.hits);
-            scratch.work.places += found.hits.len() as u64;
+            self.find_windows(ruleset, scratch, found, to);
         } else {
             // An enclosed value has ended: what follows it is looked at again.
-            found.next = found.hits.partition_point(|h| found.from + u64::from(h.at) < self.at);
+            found.seek(self.at);
         }
-        while let Some(hit) = found.hits.get(found.next).copied() {
-            let start = found.from + u64::from(hit.at);
+        let mut checked = None;
+        while let Some((list, at, target)) = found.peek() {
+            let start = found.from + u64::from(at);
             self.at = start;
-            if self.has_ready_opening(ruleset) {
+            // All windows of a place are taken before an enclosed value is entered.
+            if checked.replace(at) != Some(at) && self.has_ready_opening(ruleset) {
                 return;
             }
-            self.take_hit(ruleset, scratch, start, hit, if end { END } else { WILD });
-            found.next += 1;
+            self.take_target(ruleset, scratch, start, target);
+            found.next[list] += 1;
         }
         self.at = self.at.max(to);
         let forgotten = self.at.saturating_sub(ruleset.prefilter.reach as u64);
         self.decided.retain(|(_, start)| *start >= forgotten);
     }
 
+    /// Finds the windows of all places from `self.at` to `to`.
+    fn find_windows(&self, ruleset: &Ruleset, scratch: &mut Scratch, found: &mut Found, to: u64) {
+        found.lists.iter_mut().for_each(Vec::clear);
+        (found.next, found.from, found.to) = ([0; 2], self.at, to);
+        let mut at = self.at;
+        while at < to {
+            let next = to.min(at + BLOCK_BYTES);
+            self.find_block(ruleset, scratch, found, at, next);
+            at = next;
+        }
+    }
+
+    fn find_block(&self, ruleset: &Ruleset, scratch: &mut Scratch, found: &mut Found, from: u64, to: u64) {
+        let end = self.end_at().min(to + LOOKED_AT);
+        let tables = &ruleset.prefilter.tables;
+        let before = self.byte_before(from).unwrap_or(BEFORE_TEXT);
+        tables.fold(before, self.bytes(from, end), &mut scratch.symbols);
+        let (places, whole) = ((to - from) as usize, (end + 1 - from) as usize);
+        let whole = places.min(whole.saturating_sub(WINDOW_BYTES as usize));
+        let hits = &mut scratch.hits;
+        tables.find(&scratch.symbols, whole, hits);
+        // At the end of the text.
+        let cut = (whole..places).filter_map(|at| tables.look(&scratch.symbols, at, !0));
+        cut.for_each(|hit| hits.words.push(hit));
+        scratch.work.places += (hits.words.len() + hits.classes.len()) as u64;
+        let offset = (from - found.from) as u32;
+        for (hits, targets) in [&hits.words, &hits.classes].into_iter().zip(&mut found.lists) {
+            for hit in hits {
+                let hit = Hit { at: hit.at + offset, ..*hit };
+                self.pass_gates(ruleset, found.from, hit, targets);
+            }
+        }
+    }
+
+    #[inline]
+    fn pass_gates(&self, ruleset: &Ruleset, from: u64, hit: Hit, targets: &mut Targets) {
+        let start = from + u64::from(hit.at);
+        let before = self.byte_before(start).unwrap_or(BEFORE_TEXT);
+        let bytes = self.text.get((start - self.base) as usize..).unwrap_or_default();
+        ruleset.prefilter.targets(hit, before, bytes, |target| {
+            // One window may be there twice over, by several ways to write it.
+            if targets.last() != Some(&(hit.at, target)) {
+                targets.push((hit.at, target));
+            }
+        });
+    }
+
     fn has_ready_opening(&self, ruleset: &Ruleset) -> bool {
         !self.openings.is_empty() && self.opening_ready(ruleset, false).is_some()
     }
 
-    fn take_hit(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, start: u64, hit: Hit, then: u8) {
-        let before = self.byte_before(start).unwrap_or(BEFORE_TEXT);
-        let mut targets = std::mem::take(&mut scratch.targets);
-        targets.clear();
-        let bytes = self.text.get((start - self.base) as usize..).unwrap_or_default();
-        ruleset.prefilter.targets(hit, before, bytes, then, &mut targets);
-        let mut last: Option<Target> = None;
-        for target in targets.iter().filter(|t| last.replace(**t) != Some(**t)) {
-            match target.run.and_then(|run| ruleset.prefilter.runs.get(run as usize)) {
-                Some(run) => self.try_run(ruleset, scratch, run, start),
-                None => {
-                    if let Some(start) = start.checked_sub(target.offset.into()) {
-                        self.try_start(ruleset, scratch, target.rule, start);
-                    }
+    fn take_target(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, window: u64, target: Target) {
+        match target.run.and_then(|run| ruleset.prefilter.runs.get(run as usize)) {
+            Some(run) => self.try_run(ruleset, scratch, run, window),
+            None => {
+                if let Some(start) = window.checked_sub(target.offset.into()) {
+                    self.try_start(ruleset, scratch, target.rule, start);
                 }
             }
         }
-        scratch.targets = targets;
     }
 
     /// Tries the starts before an inner window.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::compile::automaton::{Automaton, Searcher};
 use crate::compile::expression::{Expression, RULE_LEN_MAX};
+use crate::compile::family::Families;
 use crate::compile::prefilter::Prefilter as Starts;
 use crate::compile::symbol::Models;
 use crate::compile::window::Trigger;
@@ -48,6 +49,7 @@ pub struct Ruleset {
     rules: Vec<Rule>,
     pub(crate) compiled: Vec<CompiledRule>,
     pub(crate) prefilter: Starts,
+    pub(crate) families: Families,
     pub(crate) token_key: Option<TokenKey>,
     /// Bytes behind the scan that later decisions may look at.
     pub(crate) history: usize,
@@ -157,6 +159,8 @@ impl Ruleset {
             return Err(CompileError { errors });
         }
         let set = options.instruction_set.unwrap_or_else(InstructionSet::best);
+        let automata: Vec<&Automaton> = compiled.iter().map(|c: &CompiledRule| &c.automaton).collect();
+        let families = Families::build(&automata, &triggers);
         let prefilter = Starts::build(triggers, &models, set);
         let near_max = compiled.iter().map(|c: &CompiledRule| c.near).max().unwrap_or(0);
         Ok(Arc::new(Ruleset {
@@ -164,6 +168,7 @@ impl Ruleset {
             rules: kept,
             compiled,
             prefilter,
+            families,
             token_key: options.token_key.clone(),
         }))
     }
@@ -172,7 +177,7 @@ impl Ruleset {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let rules = self.compiled.iter().map(CompiledRule::memory_bytes);
-        rules.sum::<usize>() + self.prefilter.memory_bytes()
+        rules.sum::<usize>() + self.prefilter.memory_bytes() + self.families.memory_bytes()
     }
 
     /// The rule with this id, as it was given.

@@ -3,8 +3,10 @@
 pub(crate) mod automaton;
 mod buckets;
 pub(crate) mod expression;
+pub(crate) mod family;
 pub(crate) mod path;
 pub(crate) mod prefilter;
+pub(crate) mod runs;
 pub(crate) mod symbol;
 pub(crate) mod table;
 pub(crate) mod tracker;

@@ -26,6 +26,8 @@ const STATES_MAX: usize = 64;
 /// A path that is rarer than this is long enough.
 const RARE: f32 = 1e-7;
 
+/// Paths that are no words and differ at more positions are not put together.
+const DIFFERENCES_MAX: usize = 3;
 /// Two paths that are no words and whose union is so rare stay one.
 const RARE_UNION: f32 = 1e-6;
 
@@ -161,7 +163,9 @@ fn starts(automaton: &Automaton, models: &Models) -> Vec<Open> {
 }
 
 fn extend(from: &Open, set: ByteSet, states: Vec<State>, models: &Models) -> Open {
-    let chances = models.next(&from.chances, &set);
+    // What is rare enough need not be told by how much.
+    let rare = from.path.chance < RARE / 100.0;
+    let chances = if rare { from.chances.clone() } else { models.next(&from.chances, &set) };
     let mut sets = from.path.sets.clone();
     sets.push(set);
     let exact = from.path.exact + usize::from(states.len() == 1 && from.path.exact + 1 == sets.len());
@@ -203,7 +207,7 @@ fn merge(mut paths: Vec<Path>, models: &Models) -> Vec<Path> {
         let word = is_word(&path);
         let mut like = kept.iter_mut().filter(|other| other.offset == path.offset);
         let found = like.find_map(|other| {
-            if word && differences(other, &path) > 1 {
+            if differences(other, &path) > if word { 1 } else { DIFFERENCES_MAX } {
                 return None;
             }
             let both = union(other, &path, models);

@@ -15,13 +15,13 @@
 
 use std::fmt;
 
-use super::automaton::Before;
 use super::buckets::{Codes, Traffic, byte_at, share_out};
 use super::path::{PATH_LEN, Path};
+use super::runs::{RuleRun, Runs};
 use super::symbol::{
     ByteSet, CLASSES, FOLD, Fold, Models, SymbolSet, WORD_SYMBOLS, bits, kind_pair, pair_code,
 };
-use super::window::{Run, Trigger, WINDOW_LEN};
+use super::window::{Trigger, WINDOW_LEN};
 use super::words::{add_grams, is_rarer_as_word};
 use crate::kernel::{BUCKETS, BUCKETS_BEHIND, Exact, Hit, InstructionSet, KIND_PAIRS, PAIRS, Tables};
 
@@ -29,28 +29,12 @@ use crate::kernel::{BUCKETS, BUCKETS_BEHIND, Exact, Hit, InstructionSet, KIND_PA
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) rule: u32,
-    /// For an inner window: index into [`Prefilter::runs`].
+    /// For an inner window: its number in [`Prefilter::runs`].
     pub(crate) run: Option<u32>,
     /// Else how many bytes before the window the match starts. They are not of the value.
     pub(crate) offset: u8,
     /// How many bytes into the match its value begins, at least.
     pub(crate) value_min: u8,
-}
-
-/// A rule's run before an inner window.
-#[derive(Debug)]
-pub(crate) struct RuleRun {
-    pub(crate) rule: u32,
-    pub(crate) run: Run,
-    first: Vec<ByteSet>,
-}
-
-impl RuleRun {
-    /// True when a match may begin with `byte` after `before`.
-    #[inline]
-    pub(crate) fn may_start(&self, before: Option<u8>, byte: u8) -> bool {
-        self.first.get(Before::of(before) as usize).is_some_and(|f| f.has(byte))
-    }
 }
 
 /// The windows of one bucket, told apart by all their bytes.
@@ -71,9 +55,7 @@ pub(crate) struct Prefilter {
     pub(crate) tables: Tables,
     /// By bucket.
     gates: Vec<Gate>,
-    pub(crate) runs: Vec<RuleRun>,
-    /// Indices into `runs`, those without a guard first.
-    pub(crate) run_order: Vec<u32>,
+    pub(crate) runs: Runs,
     /// The buckets of inner windows.
     pub(crate) run_buckets: u64,
     /// The farthest that a start is before its window, in bytes.
@@ -119,19 +101,15 @@ impl Prefilter {
             windows.sort_by_key(|(_, target)| (target.rule, target.run, target.offset));
             windows.iter().for_each(|(path, _)| add_window(&mut exact, bucket, path));
         }
-        // At the end of a chunk those without a guard are asked first: what they hold need not be asked of the others.
-        let mut run_order: Vec<u32> = (0..).take(runs.len()).collect();
-        run_order.sort_by_key(|n| runs.get(*n as usize).map_or(0, |r: &RuleRun| r.run.guard_max));
         let has_run = |bucket: &Vec<(Path, Target)>| bucket.iter().any(|(_, target)| target.run.is_some());
         let run_buckets =
             (0u32..).zip(&buckets).filter(|(_, b)| has_run(b)).fold(0, |all, (n, _)| all | 1u64 << n);
         Prefilter {
             run_buckets,
-            run_order,
             tables: Tables::new(exact).with(set),
             gates: buckets.into_iter().map(Gate::new).collect(),
             reach: runs.iter().map(|r: &RuleRun| r.run.max).max().unwrap_or(0).max(offset_max),
-            runs,
+            runs: Runs::new(runs),
         }
     }
 
@@ -148,9 +126,7 @@ impl Prefilter {
     pub(crate) fn memory_bytes(&self) -> usize {
         let gate =
             |g: &Gate| g.allowed.len() * size_of::<Row>() + g.targets.len() * size_of::<Target>() + 256;
-        self.gates.iter().map(gate).sum::<usize>()
-            + self.runs.len() * size_of::<RuleRun>()
-            + self.tables.memory_bytes()
+        self.gates.iter().map(gate).sum::<usize>() + self.runs.memory_bytes() + self.tables.memory_bytes()
     }
 }
 
@@ -160,8 +136,8 @@ impl Gate {
         let mut allowed = vec![[0; PATH_LEN]; windows.len().div_ceil(64) * classes];
         for (n, (path, _)) in windows.iter().enumerate() {
             let rows = &mut allowed[n / 64 * classes..][..classes];
-            for position in 0..PATH_LEN {
-                let set = path.sets.get(position).copied().unwrap_or(ByteSet::ALL);
+            let sets = path.sets.iter().copied().chain(std::iter::repeat(ByteSet::ALL));
+            for (position, set) in sets.take(PATH_LEN).enumerate() {
                 for byte in (0..=255u8).filter(|b| set.has(*b)) {
                     rows[usize::from(class[usize::from(byte)])][position] |= 1 << (n % 64);
                 }

@@ -19,10 +19,12 @@ const COMMON: f32 = 3e-3;
 const NOT_RARE: f32 = 1e-5;
 /// What follows a run must begin with rarer bytes than this.
 const ANCHOR_COMMON: f32 = 0.15;
+/// The same where the windows at the start are not common.
+const ANCHOR_NOT_RARE: f32 = 0.03;
 /// The longest run before an inner window, in bytes.
 const RUN_MAX: usize = 256;
 /// The most bytes before the run: a look-behind written as bytes, such as `(?:^|[^\w-])`.
-const GUARD_MAX: usize = 4;
+pub(super) const GUARD_MAX: usize = 4;
 /// The most branches of an alternation that are looked for apart.
 const BRANCHES_MAX: usize = 16;
 
@@ -104,7 +106,9 @@ fn apart(hir: &Hir, offset_max: usize, models: &Models) -> Option<Apart> {
         let own = cost(&paths, models);
         let best = (1..branch.len())
             .filter(|_| own > NOT_RARE)
-            .filter_map(|at| split(&branch, at, models))
+            .filter_map(|at| {
+                split(&branch, at, if own > COMMON { ANCHOR_COMMON } else { ANCHOR_NOT_RARE }, models)
+            })
             .min_by(|a, b| a.2.total_cmp(&b.2))
             .filter(|(_, _, cost)| is_worth(*cost, own));
         match best {
@@ -157,9 +161,9 @@ fn bare(hir: &Hir) -> Hir {
 }
 
 /// The window at `parts[at]` and the run before it.
-fn split(parts: &[Hir], at: usize, models: &Models) -> Option<(Run, Vec<Path>, f32)> {
+fn split(parts: &[Hir], at: usize, anchor_max: f32, models: &Models) -> Option<(Run, Vec<Path>, f32)> {
     let (head, tail) = parts.split_at(at);
-    if models.words.alone(first_bytes(tail.first()?)?.symbols(Fold::Words)) > ANCHOR_COMMON {
+    if models.words.alone(first_bytes(tail.first()?)?.symbols(Fold::Words)) > anchor_max {
         return None;
     }
     let len = |parts: &[Hir]| {
@@ -218,7 +222,17 @@ fn bytes(hir: &Hir) -> ByteSet {
         HirKind::Empty | HirKind::Look(_) => ByteSet::EMPTY,
         HirKind::Literal(literal) => ByteSet::of(literal.0.iter().copied()),
         HirKind::Class(Class::Bytes(class)) => ByteSet::of(class.iter().flat_map(|r| r.start()..=r.end())),
-        HirKind::Class(Class::Unicode(_)) => ByteSet::ALL,
+        HirKind::Class(Class::Unicode(class)) => {
+            // What is no ASCII character is written with bytes from 0x80 on.
+            let ranges = class.iter().map(|r| (u32::from(r.start()), u32::from(r.end())));
+            let of = |(from, to): (u32, u32)| {
+                (0..=255u8).filter(move |byte| match byte {
+                    0..0x80 => (from..=to).contains(&u32::from(*byte)),
+                    0x80.. => to >= 0x80,
+                })
+            };
+            ByteSet::of(ranges.flat_map(of))
+        }
         HirKind::Repetition(r) => bytes(&r.sub),
         HirKind::Capture(c) => bytes(&c.sub),
         HirKind::Concat(subs) | HirKind::Alternation(subs) => {

@@ -7,7 +7,8 @@
 use super::Scratch;
 use super::candidate::{Candidate, Progress};
 use super::scan::{Scan, Watermarks};
-use crate::compile::prefilter::{RuleRun, Target};
+use crate::compile::prefilter::Target;
+use crate::compile::runs::RuleRun;
 use crate::compile::symbol::BEFORE_TEXT;
 use crate::ruleset::{CompiledRule, Ruleset};
 
@@ -43,15 +44,21 @@ impl Scan {
     /// Lowers the marks for runs that reach the end of what is there.
     fn mark_runs(&self, ruleset: &Ruleset, scratch: &mut Scratch, marks: &mut Watermarks) {
         let end = self.end_at();
-        let prefilter = &ruleset.prefilter;
-        for run in prefilter.run_order.iter().filter_map(|n| prefilter.runs.get(*n as usize)) {
-            for start in self.run_starts(run, end, 1) {
-                if start >= marks.values {
-                    break;
-                }
+        let runs = &ruleset.prefilter.runs;
+        let low = self.floor.max(self.base).max(end.saturating_sub(ruleset.prefilter.reach as u64));
+        let mut starts = std::mem::take(&mut scratch.run_starts);
+        starts.clear();
+        runs.starts(self.byte_before(low), self.bytes(low, end), &mut starts);
+        // The farthest first: what it holds need not be asked of the others.
+        for (distance, run) in starts.iter().rev() {
+            let start = end - u64::from(*distance);
+            if start < marks.values
+                && let Some(run) = runs.get(*run)
+            {
                 self.mark_run_start(ruleset, scratch, run, start, marks);
             }
         }
+        scratch.run_starts = starts;
     }
 
     fn mark_run_start(
@@ -64,7 +71,7 @@ impl Scan {
     ) {
         let Some(first) = self.bytes(start, start + 1).first() else { return };
         let in_guard = run.run.guard_outside && !run.run.class.has(*first);
-        if start + u64::from(in_guard) < marks.values && self.may_start(run, start) {
+        if start + u64::from(in_guard) < marks.values {
             self.mark_start(ruleset, scratch, run.rule, start, marks);
         }
     }
@@ -116,7 +123,7 @@ impl Scan {
         target: Target,
         marks: &mut Watermarks,
     ) {
-        match target.run.and_then(|run| ruleset.prefilter.runs.get(run as usize)) {
+        match target.run.and_then(|run| ruleset.prefilter.runs.get(run)) {
             Some(run) => {
                 for start in self.run_starts(run, window, run.run.min as u64) {
                     if self.may_start(run, start) {
@@ -146,6 +153,7 @@ impl Scan {
     ) {
         let Some(rule) = ruleset.compiled.get(id as usize) else { return };
         if self.may_lower(rule, start, marks)
+            && self.may_match(ruleset, scratch, id, start)
             && let Some((mut candidate, Progress::Live)) = self.begin(rule, scratch, id, start)
         {
             self.mark_candidate(rule, scratch, &mut candidate, marks);
@@ -183,7 +191,10 @@ impl Scan {
         marks: &mut Watermarks,
     ) {
         let Some(rule) = ruleset.compiled.get(id as usize) else { return };
-        if !self.may_lower(rule, start, marks) || self.decided.contains(&(id, start)) {
+        if !self.may_lower(rule, start, marks)
+            || self.decided.contains(&(id, start))
+            || !self.may_match(ruleset, scratch, id, start)
+        {
             return;
         }
         let Some((mut candidate, progress)) = self.begin(rule, scratch, id, start) else { return };

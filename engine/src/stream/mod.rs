@@ -47,6 +47,7 @@ use std::sync::Arc;
 use regex_automata::nfa::thompson::pikevm;
 use regex_automata::util::primitives::NonMaxUsize;
 
+use crate::compile::family::Walked;
 use crate::compile::tracker::TrackerScratch;
 use crate::kernel::{Hits, Symbols};
 use crate::mask::Strategy;
@@ -120,6 +121,10 @@ pub struct Scratch {
     pub(crate) symbols: Symbols,
     pub(crate) hits: Hits,
     targets: [Targets; 2],
+    /// By distance from the end of a piece.
+    run_starts: Vec<(u32, u32)>,
+    /// The family walked last, in the present piece.
+    walked: Option<Walked>,
     pub(crate) work: Work,
 }
 

@@ -4,7 +4,8 @@ use super::Scratch;
 use super::candidate::{Candidate, Progress};
 use super::scan::{Scan, Tail};
 use crate::compile::automaton::Before;
-use crate::compile::prefilter::{RuleRun, Target};
+use crate::compile::prefilter::Target;
+use crate::compile::runs::RuleRun;
 use crate::compile::symbol::BEFORE_TEXT;
 use crate::kernel::{Hit, KIND_PAIRS, WINDOW_LEN};
 use crate::ruleset::{CompiledRule, Ruleset};
@@ -149,7 +150,7 @@ impl Scan {
     }
 
     fn take_target(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, window: u64, target: Target) {
-        match target.run.and_then(|run| ruleset.prefilter.runs.get(run as usize)) {
+        match target.run.and_then(|run| ruleset.prefilter.runs.get(run)) {
             Some(run) => self.try_run(ruleset, scratch, run, window),
             None => {
                 if let Some(start) = window.checked_sub(target.offset.into()) {
@@ -192,7 +193,10 @@ impl Scan {
         let Some(rule) = ruleset.compiled.get(id as usize) else {
             return;
         };
-        if start < self.floor || self.decided.contains(&(id, start)) {
+        if start < self.floor
+            || self.decided.contains(&(id, start))
+            || !self.may_match(ruleset, scratch, id, start)
+        {
             return;
         }
         if let Some((candidate, progress)) = self.begin(rule, scratch, id, start) {
@@ -201,6 +205,14 @@ impl Scan {
                 Progress::Done | Progress::Over => self.settle(rule, scratch, &candidate, progress),
             }
         }
+    }
+
+    /// False when a match of the rule can't begin at `start`, as far as its family tells.
+    pub(super) fn may_match(&self, ruleset: &Ruleset, scratch: &mut Scratch, id: u32, start: u64) -> bool {
+        let bytes = self.text.get((start - self.base) as usize..).unwrap_or_default();
+        let before = self.byte_before(start);
+        let Scratch { walked, work, .. } = scratch;
+        ruleset.families.may_match(id, start, before, bytes, walked, &mut work.steps)
     }
 
     /// A candidate of the rule at `start`, run over what is there; `None` when it has failed.

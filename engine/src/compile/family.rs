@@ -1,0 +1,278 @@
+//! Rules that begin with the same words, tried as one.
+//!
+//! A keyword such as `password` starts many rules, each of which fails a few bytes later. A *family's* automaton walks
+//! them all at once: its states are what the rules' own automata would be in, one beside the other, up to a depth and
+//! a number of states. It only tells which rules have not failed by then; those are tried on their own.
+
+use std::collections::HashMap;
+
+use super::automaton::{Automaton, Before, Step};
+use super::symbol::ByteSet;
+use super::table::State;
+use super::window::Trigger;
+use super::words::{add_grams, is_word};
+use crate::kernel::Gram;
+
+/// The most rules of a family: a bit each.
+const RULES_MAX: usize = 64;
+/// States further from the start than this are not walked.
+const DEPTH_MAX: u32 = 24;
+/// The most states of a family.
+const STATES_MAX: usize = 2000;
+/// A start is given up to the rules' own automata after as many bytes.
+const STEPS_MAX: usize = 64;
+
+/// All families of a ruleset.
+#[derive(Debug, Default)]
+pub(crate) struct Families {
+    families: Vec<Family>,
+    /// By rule: its family and its bit in it.
+    of_rule: Vec<Option<(u32, u64)>>,
+}
+
+/// What a walk has told of a start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Walked {
+    family: u32,
+    start: u64,
+    alive: u64,
+}
+
+struct Family {
+    class: Box<[u8; 256]>,
+    /// Log2 of the columns.
+    shift: u32,
+    next: Vec<u16>,
+    /// By state: the rules that have not failed.
+    alive: Vec<u64>,
+    /// From here on, states are not walked any further.
+    walked: u16,
+    starts: [u16; 5],
+}
+
+impl std::fmt::Debug for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Family").field("states", &self.alive.len()).finish_non_exhaustive()
+    }
+}
+
+impl Families {
+    /// Puts rules together whose words are mostly the same.
+    pub(crate) fn build(automata: &[&Automaton], triggers: &[Trigger]) -> Families {
+        let mut of_rule = vec![None; automata.len()];
+        let mut families = Vec::new();
+        for rules in related(triggers) {
+            let members: Vec<&Automaton> = rules.iter().filter_map(|r| automata.get(*r).copied()).collect();
+            let index = families.len() as u32;
+            families.push(Family::build(&members));
+            for (bit, rule) in rules.into_iter().enumerate() {
+                if let Some(slot) = of_rule.get_mut(rule) {
+                    *slot = Some((index, 1 << bit));
+                }
+            }
+        }
+        Families { families, of_rule }
+    }
+
+    /// False when a match of the rule can't begin at `start`, whose first byte is the first of `bytes`.
+    ///
+    /// `last` keeps what was told last, for the rules of a family are asked for one after another; `steps` counts.
+    #[inline]
+    pub(crate) fn may_match(
+        &self,
+        rule: u32,
+        start: u64,
+        before: Option<u8>,
+        bytes: &[u8],
+        last: &mut Option<Walked>,
+        steps: &mut u64,
+    ) -> bool {
+        let Some(Some((family, bit))) = self.of_rule.get(rule as usize).copied() else { return true };
+        let alive = match last {
+            Some(walked) if walked.family == family && walked.start == start => walked.alive,
+            _ => {
+                let Some(automaton) = self.families.get(family as usize) else { return true };
+                let (alive, taken) = automaton.walk(Before::of(before), bytes);
+                *steps += taken as u64;
+                *last = Some(Walked { family, start, alive });
+                alive
+            }
+        };
+        alive & bit != 0
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let family = |f: &Family| f.next.len() * 2 + f.alive.len() * 8 + 256;
+        self.families.iter().map(family).sum::<usize>() + self.of_rule.len() * 16
+    }
+}
+
+/// Rules that share two thirds of their words' grams, by their index; each list has two or more.
+fn related(triggers: &[Trigger]) -> Vec<Vec<usize>> {
+    let mut rules_of: HashMap<Gram, Vec<usize>> = HashMap::new();
+    let mut grams = vec![0usize; triggers.len()];
+    for (rule, trigger) in triggers.iter().enumerate() {
+        for path in trigger.at_start.iter().filter(|path| is_word(path)) {
+            add_grams(path, |gram| {
+                let rules = rules_of.entry(gram).or_default();
+                if rules.last() != Some(&rule) {
+                    rules.push(rule);
+                    grams[rule] += 1;
+                }
+            });
+        }
+    }
+    let mut shared: HashMap<(usize, usize), usize> = HashMap::new();
+    for rules in rules_of.values() {
+        for (n, a) in rules.iter().enumerate() {
+            for b in rules.iter().skip(n + 1) {
+                *shared.entry((*a, *b)).or_default() += 1;
+            }
+        }
+    }
+    // Rules of few common words would multiply each other's states.
+    let alike = |(a, b): (usize, usize), both: usize| 3 * both >= 2 * grams[a].max(grams[b]);
+    let mut pairs: Vec<((usize, usize), usize)> =
+        shared.into_iter().filter(|(pair, both)| alike(*pair, *both)).collect();
+    pairs.sort_unstable_by_key(|(pair, both)| (std::cmp::Reverse(*both), *pair));
+    let mut family_of: Vec<usize> = (0..triggers.len()).collect();
+    let mut members: Vec<Vec<usize>> = family_of.iter().map(|rule| vec![*rule]).collect();
+    for ((a, b), _) in pairs {
+        let (a, b) = (family_of[a], family_of[b]);
+        if a != b && members[a].len() + members[b].len() <= RULES_MAX {
+            let moved = std::mem::take(&mut members[b]);
+            moved.iter().for_each(|rule| family_of[*rule] = a);
+            members[a].extend(moved);
+        }
+    }
+    members.retain(|rules| rules.len() > 1);
+    members
+}
+
+/// Where each rule of a family stands: `None` once it has failed.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Stand {
+    states: Vec<Option<State>>,
+    /// Rules that have matched, or that the text's end would let match: they are always tried.
+    kept: u64,
+}
+
+impl Stand {
+    fn alive(&self) -> u64 {
+        let running = self.states.iter().enumerate().filter(|(_, state)| state.is_some());
+        running.fold(self.kept, |alive, (bit, _)| alive | 1 << bit)
+    }
+
+    fn is_settled(&self) -> bool {
+        self.states.iter().all(Option::is_none)
+    }
+
+    fn settle(&mut self, bit: usize, automaton: &Automaton, state: State, matched: bool) {
+        let kept = matched || automaton.matches_at_end(state);
+        self.kept |= u64::from(kept) << bit;
+        self.states[bit] = (!kept && automaton.is_live(state)).then_some(state);
+    }
+}
+
+impl Family {
+    fn build(members: &[&Automaton]) -> Family {
+        let (class, examples) = columns(members);
+        let shift = examples.len().next_power_of_two().trailing_zeros();
+        let mut numbers: HashMap<Stand, u32> = HashMap::new();
+        let mut stands: Vec<(Stand, u32)> = Vec::new();
+        let mut number = |stand: Stand, depth: u32, stands: &mut Vec<(Stand, u32)>| {
+            *numbers.entry(stand.clone()).or_insert_with(|| {
+                stands.push((stand, depth));
+                stands.len() as u32 - 1
+            })
+        };
+        let starts = Before::ALL.map(|before| {
+            let mut stand = Stand { states: vec![None; members.len()], kept: 0 };
+            for (bit, automaton) in members.iter().enumerate() {
+                stand.settle(bit, automaton, automaton.start(before), false);
+            }
+            number(stand, 0, &mut stands)
+        });
+        let mut rows: Vec<Vec<u32>> = Vec::new();
+        // In the order of their depth: those that are not reached any more stay unwalked.
+        while let Some((stand, depth)) = stands.get(rows.len()).cloned() {
+            let walk = depth < DEPTH_MAX && !stand.is_settled() && stands.len() < STATES_MAX;
+            let row = examples.iter().map(|byte| {
+                let mut next = Stand { states: vec![None; members.len()], kept: stand.kept };
+                for (bit, (automaton, state)) in members.iter().zip(&stand.states).enumerate() {
+                    let Some(mut state) = *state else { continue };
+                    match automaton.step(&mut state, *byte) {
+                        Step::Dead => {}
+                        step => next.settle(bit, automaton, state, step == Step::Matched),
+                    }
+                }
+                number(next, depth + 1, &mut stands)
+            });
+            rows.push(if walk { row.collect() } else { Vec::new() });
+        }
+        Family::numbered(&stands, &rows, starts, class, shift)
+    }
+
+    /// States that are walked first.
+    fn numbered(
+        stands: &[(Stand, u32)],
+        rows: &[Vec<u32>],
+        starts: [u32; 5],
+        class: Box<[u8; 256]>,
+        shift: u32,
+    ) -> Family {
+        let mut order: Vec<usize> = (0..stands.len()).collect();
+        order.sort_by_key(|n| rows[*n].is_empty());
+        let mut number = vec![0u16; stands.len()];
+        order.iter().enumerate().for_each(|(new, old)| number[*old] = new as u16);
+        let walked = rows.iter().filter(|row| !row.is_empty()).count();
+        let mut next = vec![0u16; walked << shift];
+        let cells = order.iter().zip(next.chunks_exact_mut(1 << shift));
+        for (old, cells) in cells {
+            cells.iter_mut().zip(&rows[*old]).for_each(|(cell, to)| *cell = number[*to as usize]);
+        }
+        Family {
+            class,
+            shift,
+            next,
+            alive: order.iter().map(|old| stands[*old].0.alive()).collect(),
+            walked: walked as u16,
+            starts: starts.map(|start| number[start as usize]),
+        }
+    }
+
+    /// The rules that have not failed over the bytes, and how many of them it took.
+    #[inline]
+    fn walk(&self, before: Before, bytes: &[u8]) -> (u64, usize) {
+        let mut state = self.starts[before as usize];
+        let mut taken = 0;
+        for byte in bytes.iter().take(STEPS_MAX) {
+            if state >= self.walked {
+                break;
+            }
+            let column = usize::from(self.class[usize::from(*byte)]);
+            state = self.next[usize::from(state) << self.shift | column];
+            taken += 1;
+        }
+        (self.alive[usize::from(state)], taken)
+    }
+}
+
+/// By byte its column, and a byte of each column: bytes that no member tells apart share one.
+fn columns(members: &[&Automaton]) -> (Box<[u8; 256]>, Vec<u8>) {
+    let mut class = Box::new([0u8; 256]);
+    let mut examples: Vec<u8> = Vec::new();
+    let sets: Vec<ByteSet> = members.iter().flat_map(|a| a.classes()).map(|(_, set)| set).collect();
+    let mut known: HashMap<Vec<u64>, u8> = HashMap::new();
+    for byte in 0..=255u8 {
+        let mut key = vec![0u64; sets.len().div_ceil(64)];
+        for (n, set) in sets.iter().enumerate() {
+            key[n / 64] |= u64::from(set.has(byte)) << (n % 64);
+        }
+        class[usize::from(byte)] = *known.entry(key).or_insert_with(|| {
+            examples.push(byte);
+            (examples.len() - 1) as u8
+        });
+    }
+    (class, examples)
+}

@@ -6,6 +6,7 @@ mod demo;
 mod failure;
 mod mask;
 mod pack;
+mod read_ahead;
 mod running;
 mod scan;
 mod serve;

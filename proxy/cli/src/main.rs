@@ -1,5 +1,7 @@
 //! The `sluice` command.
 #![forbid(unsafe_code)]
+// They panic where the reader has left: see `terminal`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
 mod demo;

@@ -19,6 +19,7 @@ use sluice_patterns::PackSet;
 use crate::args::{MaskArgs, OnErrorArg, PackArgs};
 use crate::failure::Failure;
 use crate::read_ahead::ReadAhead;
+use crate::terminal::{tell, unwritable};
 
 /// Least bytes that are asked of one read; a smaller `--chunk` is cut from it. Chosen by `cargo bench -p sluice
 /// --bench pipe`: with less, threads wait for each other too often; with more, nothing is won.
@@ -49,7 +50,6 @@ pub(crate) fn run(args: &MaskArgs) -> Result<u8, Failure> {
         OnErrorArg::Text => OnError::Text,
     };
     let (input, name) = open(args.file.as_deref())?;
-    let unwritable = |e: io::Error| Failure::work(format!("can't write the output: {e}"));
     let mut pipe = Pipe {
         masker: Masker::new(&ruleset, format, MaskerOptions { on_error, strategy: None }),
         scratch: Scratch::new(),
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &MaskArgs) -> Result<u8, Failure> {
         Ok(()) => Ok(0),
         // Whoever read the output has enough.
         Err(Broken::Write(e)) if e.kind() == ErrorKind::BrokenPipe => Ok(0),
-        Err(Broken::Write(e)) => Err(Failure::work(format!("can't write the output: {e}"))),
+        Err(Broken::Write(e)) => Err(unwritable(e)),
         Err(Broken::Read(e)) => Err(Failure::work(format!("{name}: {e}"))),
         Err(Broken::Format(e)) => Err(Failure::work(format!(
             "{name}: {e}; nothing after it was written (--on-error text scans the rest as text)"
@@ -167,14 +167,14 @@ impl Pipe {
         counts.retain(|(n, _)| *n > 0);
         counts.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
         for (count, rule) in &counts {
-            eprintln!("{count:>10}  {rule}");
+            tell(format_args!("{count:>10}  {rule}"));
         }
         let total: u64 = counts.iter().map(|(n, _)| n).sum();
         let speed = self.bytes_in as f64 / seconds.max(1e-9) / 1e6;
-        eprintln!("{total:>10}  matches");
-        eprintln!("{:>10}  bytes in", self.bytes_in);
-        eprintln!("{:>10}  bytes out", self.bytes_out);
-        eprintln!("{seconds:>10.3}  seconds");
-        eprintln!("{speed:>10.1}  MB/s");
+        tell(format_args!("{total:>10}  matches"));
+        tell(format_args!("{:>10}  bytes in", self.bytes_in));
+        tell(format_args!("{:>10}  bytes out", self.bytes_out));
+        tell(format_args!("{seconds:>10.3}  seconds"));
+        tell(format_args!("{speed:>10.1}  MB/s"));
     }
 }

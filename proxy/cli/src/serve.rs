@@ -57,5 +57,11 @@ fn configure(args: &ServeArgs) -> Result<GatewayConfig, Failure> {
         .map(|(certificate, key)| TlsFiles { certificate, key });
     config.upstream_ca = args.upstream_ca.clone();
     config.limits.body_bytes_max = args.body_bytes_max;
+    if let Some(connections) = args.connections_max {
+        config.limits.connections_max = connections as usize;
+    }
+    if let Some(seconds) = args.upstream_seconds_max {
+        config.limits.upstream_head_ms_max = u64::from(seconds) * 1000;
+    }
     Ok(config)
 }

@@ -58,7 +58,7 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_name = "S")]
     pub(crate) strategy: Option<Strategy>,
     /// Feed N bytes at a time; the output does not depend on it
-    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1 << 30))]
+    #[arg(long, value_name = "N", default_value_t = 256 * 1024, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1 << 30))]
     pub(crate) chunk: usize,
     /// What happens to input that is not valid in its format
     #[arg(long, value_enum, default_value_t = OnErrorArg::Block, value_name = "WHAT")]

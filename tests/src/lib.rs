@@ -7,6 +7,7 @@
 //! * [`checkout`] knows where things are, and how a test says that it was skipped.
 //! * [`process`] starts the binary and ends it.
 //! * [`wire`] is HTTP/1.1 by hand, for either side of a connection.
+//! * [`tls`] makes certificates and carries either side over TLS.
 //! * [`upstream`] is a server whose answers are the test's.
 //! * [`llm`] makes the streams of LLM APIs and reads them as a client does.
 //! * [`planted`] are the values that must never arrive.
@@ -19,6 +20,7 @@ pub mod checkout;
 pub mod llm;
 pub mod planted;
 pub mod process;
+pub mod tls;
 pub mod upstream;
 pub mod wire;
 

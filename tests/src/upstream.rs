@@ -1,11 +1,12 @@
 //! A server whose answers are the test's.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::tls::Identity;
 use crate::wire::{End, Message, WAIT, Wire};
 
 /// An upstream that the test plays by hand: it accepts when it likes, and reads and writes every byte itself.
@@ -42,12 +43,22 @@ impl Upstream {
     /// The next connection, if one comes within `wait`.
     #[must_use]
     pub fn try_accept(&self, wait: Duration) -> Option<Wire> {
+        self.try_accept_stream(wait).map(Wire::new)
+    }
+
+    /// The next connection, with nothing read from it, as a side of TLS needs it.
+    #[must_use]
+    pub fn accept_stream(&self) -> TcpStream {
+        self.try_accept_stream(WAIT).expect("the gateway connects")
+    }
+
+    fn try_accept_stream(&self, wait: Duration) -> Option<TcpStream> {
         self.listener.set_nonblocking(true).expect("a listener can be made not to block");
         let deadline = Instant::now() + wait;
         loop {
             if let Ok((stream, _)) = self.listener.accept() {
                 stream.set_nonblocking(false).expect("a stream can be made to block");
-                return Some(Wire::new(stream));
+                return Some(stream);
             }
             if Instant::now() >= deadline {
                 return None;
@@ -60,18 +71,37 @@ impl Upstream {
     /// bytes of a response; a request of `Connection: close` and an empty answer close the connection.
     #[must_use]
     pub fn answering(answer: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static) -> Answering {
-        let upstream = Upstream::bind();
-        let address = upstream.address();
+        Upstream::bind().answer(false, Wire::new, answer)
+    }
+
+    /// As [`Upstream::answering`], over TLS.
+    #[must_use]
+    pub fn answering_tls(
+        identity: &Arc<Identity>,
+        answer: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Answering {
+        let identity = Arc::clone(identity);
+        Upstream::bind().answer(true, move |stream| identity.accept(stream), answer)
+    }
+
+    fn answer(
+        self,
+        is_tls: bool,
+        carry: impl Fn(TcpStream) -> Wire + Send + Sync + 'static,
+        answer: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Answering {
+        let address = self.address();
         let (requests, connections) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
         let (answer, seen, count) = (Arc::new(answer), Arc::clone(&requests), Arc::clone(&connections));
         thread::spawn(move || {
-            for stream in upstream.listener.incoming().map_while(Result::ok) {
+            for stream in self.listener.incoming().map_while(Result::ok) {
                 count.fetch_add(1, Ordering::SeqCst);
                 let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
-                thread::spawn(move || answer_all(Wire::new(stream), &*answer, &seen));
+                let wire = carry(stream);
+                thread::spawn(move || answer_all(wire, &*answer, &seen));
             }
         });
-        Answering { address, requests, connections }
+        Answering { address, is_tls, requests, connections }
     }
 }
 
@@ -109,6 +139,7 @@ fn answer_all(
 #[derive(Debug)]
 pub struct Answering {
     address: SocketAddr,
+    is_tls: bool,
     requests: Arc<Mutex<Vec<Message>>>,
     connections: Arc<AtomicUsize>,
 }
@@ -117,7 +148,8 @@ impl Answering {
     /// Its address as `--upstream` takes it.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// How many connections were accepted.

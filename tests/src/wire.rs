@@ -3,7 +3,8 @@
 //! Written for tests: it sends exactly the bytes it is given, reads strictly, and fails the test on anything that is
 //! not as RFC 9112 says.
 
-use std::io::{ErrorKind, Read, Write};
+use std::fmt::Debug;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -101,12 +102,30 @@ impl Message {
     }
 }
 
+/// What carries the bytes of a connection: TCP, or TLS over it.
+pub trait Carrier: Read + Write + Debug + Send {
+    /// Says on its own level that nothing more will be sent.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    fn end(&mut self) -> io::Result<()>;
+}
+
+impl Carrier for TcpStream {
+    fn end(&mut self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
 /// One side of a connection.
 #[derive(Debug)]
 pub struct Wire {
     stream: TcpStream,
+    carrier: Box<dyn Carrier>,
     /// Read and not yet taken.
     buffer: Vec<u8>,
+    /// It ended by a reset, or TLS without saying so: what has come may not be all.
+    is_cut: bool,
 }
 
 impl Wire {
@@ -119,10 +138,17 @@ impl Wire {
     /// Takes over a connection.
     #[must_use]
     pub fn new(stream: TcpStream) -> Wire {
+        let carrier = stream.try_clone().expect("a socket can be named twice");
+        Wire::carried(stream, carrier)
+    }
+
+    /// Takes over a connection whose bytes `carrier` carries.
+    #[must_use]
+    pub fn carried(stream: TcpStream, carrier: impl Carrier + 'static) -> Wire {
         stream.set_read_timeout(Some(WAIT)).expect("a timeout can be set");
         stream.set_write_timeout(Some(WAIT)).expect("a timeout can be set");
         stream.set_nodelay(true).expect("Nagle's algorithm can be switched off");
-        Wire { stream, buffer: Vec::new() }
+        Wire { stream, carrier: Box::new(carrier), buffer: Vec::new(), is_cut: false }
     }
 
     /// The connection itself.
@@ -133,12 +159,12 @@ impl Wire {
 
     /// Sends these bytes.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).expect("the peer takes bytes");
+        self.try_send(bytes).then_some(()).expect("the peer takes bytes");
     }
 
     /// Sends these bytes; the peer may have closed the connection by now.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.stream.write_all(bytes.as_ref()).is_ok()
+        self.carrier.write_all(bytes.as_ref()).and_then(|()| self.carrier.flush()).is_ok()
     }
 
     /// Sends one chunk (RFC 9112, section 7.1).
@@ -153,21 +179,24 @@ impl Wire {
     /// Says that nothing more will be sent.
     pub fn end_sending(&mut self) {
         // The peer may have closed the connection by now.
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.carrier.end();
     }
 
     /// Reads more; `false` at the end of the stream, or where the peer reset it.
     fn fill(&mut self) -> bool {
         let mut chunk = [0; 16 * 1024];
         loop {
-            match self.stream.read(&mut chunk) {
+            match self.carrier.read(&mut chunk) {
                 Ok(0) => return false,
                 Ok(n) => {
                     self.buffer.extend_from_slice(chunk.get(..n).expect("a read is within its buffer"));
                     return true;
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == ErrorKind::ConnectionReset => return false,
+                Err(e) if matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof) => {
+                    self.is_cut = true;
+                    return false;
+                }
                 Err(e) => {
                     panic!("nothing came in time ({e}); so far {:?}", String::from_utf8_lossy(&self.buffer))
                 }
@@ -260,6 +289,7 @@ impl Wire {
         } else if response {
             while self.fill() {}
             body = std::mem::take(&mut self.buffer);
+            end = if self.is_cut { End::Truncated } else { End::Complete };
         }
         Message { head, body, end, trailers }
     }
@@ -299,7 +329,7 @@ impl Wire {
     pub fn ends_by_reset(&mut self) -> bool {
         let mut chunk = [0; 16 * 1024];
         loop {
-            match self.stream.read(&mut chunk) {
+            match self.carrier.read(&mut chunk) {
                 Ok(0) => return false,
                 Ok(_) => {}
                 Err(e) if e.kind() == ErrorKind::ConnectionReset => return true,

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use sluice_tests::checkout;
 use sluice_tests::planted::Planted;
-use sluice_tests::process::{Build, run};
+use sluice_tests::process::{Build, binary, run};
 
 /// The output of `sluice mask` fed with this many bytes at a time.
 fn masked(args: &[&str], chunk: usize, input: &[u8]) -> Vec<u8> {
@@ -45,6 +47,44 @@ fn every_planted_value_is_masked_for_every_chunking() {
     for chunk in [1, 2, 3, 7, 64, 4096] {
         assert!(masked(&["--format", "text"], chunk, text.as_bytes()) == whole, "--chunk {chunk}");
     }
+}
+
+/// What is read at once, what is fed at once and what the kernel gives at once are three cuts of the same text.
+#[test]
+fn a_text_of_many_reads_is_masked_alike_for_every_chunking() {
+    let sentences: String = Planted::all().iter().map(|planted| planted.sentence() + "\n\n").collect();
+    let text = sentences.repeat(400_000_usize.div_ceil(sentences.len()));
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("many_reads.txt");
+    fs::write(&file, &text).expect("a scratch file");
+    let name = file.to_str().expect("UTF-8");
+    let whole = masked(&["--format", "text"], 1 << 30, text.as_bytes());
+    for chunk in [1000, 65_537, 1 << 30] {
+        assert!(masked(&["--format", "text", name], chunk, b"") == whole, "--chunk {chunk} of a file");
+    }
+    assert!(masked(&["--format", "text"], 65_537, text.as_bytes()) == whole, "of a pipe");
+    for planted in Planted::all() {
+        assert_eq!(planted.leak_in(&whole), None, "{}", planted.class);
+    }
+}
+
+/// What is read ahead is not read for later: a pause in the input holds nothing back that could leave.
+#[test]
+fn what_came_before_a_pause_leaves_before_its_end() {
+    let mut child = Command::new(binary(Build::Debug))
+        .args(["mask", "--format", "text"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sluice starts");
+    let (mut stdin, mut stdout) = (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
+    for _ in 0..3 {
+        stdin.write_all(b"the key AKIAEZH5VTGLTMQAZX6T is here.\n").expect("sluice reads");
+        let mut line = [0; "the key [aws_access_key] is here.\n".len()];
+        stdout.read_exact(&mut line).expect("a line comes while the input goes on");
+        assert_eq!(&line, b"the key [aws_access_key] is here.\n");
+    }
+    drop(stdin);
+    assert!(child.wait().expect("sluice ends").success());
 }
 
 #[test]
@@ -145,4 +185,21 @@ fn usage_errors_are_said_so() {
         run(Build::Debug, &["serve", "--listen", "127.0.0.1:0", "--upstream", "http://127.0.0.1:9"], b"");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--allow-anonymous"));
+}
+
+#[test]
+fn a_text_over_the_limit_is_not_explained() {
+    let explain = ["pack", "explain", "builtin:pii", "--rule", "email", "-"];
+    let end = b"mail jane.doe@example.org in the end.";
+    let mut text = b"words, ".repeat(1 << 18);
+    text.truncate((1 << 20) - end.len());
+    text.extend_from_slice(end);
+    let output = run(Build::Release, &explain, &text);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!told.is_empty() && !told.contains("jane"), "{told}");
+    text.push(b'.');
+    let output = run(Build::Release, &explain, &text);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("1 MiB"));
 }

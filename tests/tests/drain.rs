@@ -1,11 +1,12 @@
 //! SIGTERM: what runs is finished, nothing new is accepted, and the exit says that all went well.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::ffi::OsString;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use sluice_tests::DRIVERS;
-use sluice_tests::process::Gateway;
+use sluice_tests::process::{Build, Gateway, Server};
 use sluice_tests::upstream::Upstream;
 use sluice_tests::wire::{End, Wire, ok};
 
@@ -46,6 +47,19 @@ fn a_running_stream_is_finished_and_nothing_new_accepted() {
         }
         assert_eq!(String::from_utf8_lossy(&received), "before, and after.", "{io}");
         assert_eq!(gateway.server.exit().code(), Some(0), "{io}");
+    }
+}
+
+/// Whoever has read the address may send a signal: it must not come too early.
+#[test]
+fn a_signal_at_the_first_line_of_output_drains() {
+    let args = ["serve", "--listen", "127.0.0.1:0", "--upstream", "http://127.0.0.1:9", "--allow-anonymous"];
+    let args: Vec<OsString> = args.into_iter().chain(["--pack", "builtin:pii"]).map(OsString::from).collect();
+    for _ in 0..10 {
+        let mut server = Server::start(Build::Debug, &args);
+        server.address("gateway");
+        server.signal("TERM");
+        assert_eq!(server.exit().code(), Some(0), "{:?}", server.printed());
     }
 }
 

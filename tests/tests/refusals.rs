@@ -160,6 +160,36 @@ fn no_refusal_carries_payload() {
     }
 }
 
+/// The page that the console is must not be framed, guessed at or kept; nor any other answer, refusals included.
+#[test]
+fn every_admin_answer_has_the_fields_that_hold_a_browser() {
+    let upstream = Upstream::answering(|_| ok("text/plain", "answered"));
+    let gateway = Gateway::with_driver(&upstream.url(), "epoll");
+    for (path, host, status) in [
+        ("/", "localhost", 200),
+        ("/metrics", "127.0.0.1", 200),
+        ("/nowhere", "localhost", 404),
+        ("/", "rebound.example", 421),
+        ("/api/v1/status", "rebound.example:9090", 421),
+    ] {
+        let mut admin = Wire::connect(gateway.admin);
+        let response = admin.exchange(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"));
+        assert_eq!(response.status(), status, "{path} {host}");
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("cache-control", "no-store"),
+        ] {
+            assert_eq!(response.head.field(name), Some(value), "{path} {host}");
+        }
+        let policy = response.head.field("content-security-policy").expect("a policy");
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
+    }
+}
+
 #[test]
 fn every_admin_answer_is_there() {
     for io in DRIVERS {

@@ -58,7 +58,7 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_name = "S")]
     pub(crate) strategy: Option<Strategy>,
     /// Feed N bytes at a time; the output does not depend on it
-    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1 << 30))]
+    #[arg(long, value_name = "N", default_value_t = 256 * 1024, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1 << 30))]
     pub(crate) chunk: usize,
     /// What happens to input that is not valid in its format
     #[arg(long, value_enum, default_value_t = OnErrorArg::Block, value_name = "WHAT")]
@@ -168,6 +168,12 @@ pub(crate) struct ServeArgs {
     /// Largest request body, in bytes [default: no limit; bodies are never held whole]
     #[arg(long, value_name = "N")]
     pub(crate) body_bytes_max: Option<u64>,
+    /// Connections that a shard serves at once; one more is answered with `overloaded` [default: 16384]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) connections_max: Option<u32>,
+    /// Seconds that the upstream gets to answer, and between two reads of its answer [default: 600]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) upstream_seconds_max: Option<u32>,
     /// Serve callers whose identity nobody proves
     #[arg(long)]
     pub(crate) allow_anonymous: bool,
@@ -298,6 +304,9 @@ mod tests {
             ("sluice serve --listen 127.0.0.1:0 --upstream http://h --allow-anonymous", true),
             ("sluice serve --listen 127.0.0.1 --upstream http://h", false),
             ("sluice serve --upstream ftp://h", false),
+            ("sluice serve --connections-max 1 --upstream-seconds-max 1", true),
+            ("sluice serve --connections-max 0", false),
+            ("sluice serve --upstream-seconds-max 0", false),
             ("sluice serve --tls-cert c", false),
             ("sluice demo --quiet --color never", true),
             ("sluice", false),

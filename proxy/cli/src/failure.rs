@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use crate::terminal::tell;
+
 /// The message goes to standard error, as `sluice: …`; lines of a list as they are.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -32,9 +34,9 @@ impl Failure {
 
     pub(crate) fn print(&self) {
         if self.bare {
-            eprintln!("{}", self.text);
+            tell(&self.text);
         } else {
-            eprintln!("sluice: {}", self.text);
+            tell(format_args!("sluice: {}", self.text));
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The `sluice` command.
 #![forbid(unsafe_code)]
+// They panic where the reader has left: see `terminal`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
 mod demo;
 mod failure;
 mod mask;
 mod pack;
+mod read_ahead;
 mod running;
 mod scan;
 mod serve;

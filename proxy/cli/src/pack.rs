@@ -7,7 +7,7 @@ use sluice_patterns::{Pack, PackSet, builtin, examples, explain, load};
 
 use crate::args::PackCommand;
 use crate::failure::Failure;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, print};
 
 /// Most bytes of a text that is explained.
 const TEXT_BYTES_MAX: u64 = 1 << 20;
@@ -26,13 +26,13 @@ pub(crate) fn run(command: &PackCommand, terminal: &Terminal) -> Result<u8, Fail
 fn list() -> Result<u8, Failure> {
     for builtin in builtin::ALL {
         let pack = builtin.load().map_err(Failure::faults)?;
-        println!(
+        print(format_args!(
             "{:<16} {:<8} {:>4} rules  {}",
             builtin.name,
             pack.version,
             pack.rules.len(),
             pack.description
-        );
+        ))?;
     }
     Ok(0)
 }
@@ -44,26 +44,29 @@ fn check(names: &[String], terminal: &Terminal) -> Result<u8, Failure> {
     for (pack, rule) in set.packs().iter().flat_map(|p| p.rules.iter().map(move |r| (p, r))) {
         if rule.examples.is_empty() {
             warnings += 1;
-            println!("{}:{}: warning: rule `{}` has no examples", pack.file, rule.line, rule.rule.id);
+            print(format_args!(
+                "{}:{}: warning: rule `{}` has no examples",
+                pack.file, rule.line, rule.rule.id
+            ))?;
         }
     }
     for (n, rule) in ruleset.rules().iter().enumerate() {
         let candidates = ruleset.prefilter(RuleId(n as u32)).map_or(0.0, |p| p.candidates_per_mib);
         if candidates > CANDIDATES_MANY_PER_MIB {
             warnings += 1;
-            println!(
+            print(format_args!(
                 "warning: rule `{}` is expected to be tried {candidates:.0} times a MiB, which is slow: begin it with \
                  a literal or `\\b`, or with rarer characters",
                 rule.id
-            );
+            ))?;
         }
     }
     for pack in set.packs() {
-        println!("{}: {} ({} rules)", pack.file, terminal.mark(true, "ok"), pack.rules.len());
+        print(format_args!("{}: {} ({} rules)", pack.file, terminal.mark(true, "ok"), pack.rules.len()))?;
     }
     let kib = ruleset.memory_bytes() / 1024;
-    terminal
-        .note(&format!("sluice: {} rules compile to {kib} KiB; {warnings} warnings", ruleset.rules().len()));
+    let rules = ruleset.rules().len();
+    terminal.note(format_args!("sluice: {rules} rules compile to {kib} KiB; {warnings} warnings"));
     Ok(0)
 }
 
@@ -73,21 +76,21 @@ fn test(names: &[String], terminal: &Terminal) -> Result<u8, Failure> {
         let pack = load(name).map_err(Failure::faults)?;
         let report = examples::run(&pack);
         for failure in &report.failures {
-            println!(
+            print(format_args!(
                 "{}:{}: rule `{}`: expected {:?}, found {:?}",
                 pack.file, failure.line, failure.rule, failure.expected, failure.found
-            );
+            ))?;
         }
         for (rule, line) in &report.without {
-            println!("{}:{line}: warning: rule `{rule}` has no examples", pack.file);
+            print(format_args!("{}:{line}: warning: rule `{rule}` has no examples", pack.file))?;
         }
         let word = terminal
             .mark(report.failures.is_empty(), if report.failures.is_empty() { "ok" } else { "FAILED" });
         let good = report.examples - report.failures.len();
-        println!(
+        print(format_args!(
             "{}: {word}: {good} of {} examples hold, {} rules",
             pack.file, report.examples, report.rules
-        );
+        ))?;
         failed += report.failures.len();
     }
     Ok(u8::from(failed > 0))
@@ -102,7 +105,7 @@ fn explain_text(name: &str, rule: &str, text: &str, terminal: &Terminal) -> Resu
     let Some(steps) = explain::explain(&pack, rule, &text) else { return Err(unknown_rule(&pack, rule)) };
     for step in steps {
         let word = terminal.mark(step.passed, if step.passed { "yes" } else { "no" });
-        println!("{:<14} {word:<4} {}", step.name, step.detail);
+        print(format_args!("{:<14} {word:<4} {}", step.name, step.detail))?;
     }
     Ok(0)
 }
@@ -114,9 +117,15 @@ fn unknown_rule(pack: &Pack, rule: &str) -> Failure {
     Failure::usage(format!("{} has no rule `{rule}`{hint}", pack.file))
 }
 
+/// The text on standard input. What is over the limit is refused: a part of it could be explained wrongly.
 fn read_text() -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = std::io::stdin().take(TEXT_BYTES_MAX).read_to_string(&mut text);
+    let mut text = Vec::new();
+    let read = std::io::stdin().take(TEXT_BYTES_MAX + 1).read_to_end(&mut text);
     read.map_err(|e| Failure::work(format!("standard input: {e}")))?;
-    Ok(text)
+    if text.len() as u64 > TEXT_BYTES_MAX {
+        return Err(Failure::usage(format!(
+            "standard input: a text that is explained has at most {TEXT_BYTES_MAX} bytes (1 MiB)"
+        )));
+    }
+    String::from_utf8(text).map_err(|_| Failure::usage("standard input: a text that is explained is UTF-8"))
 }

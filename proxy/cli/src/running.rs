@@ -7,21 +7,24 @@ use std::time::Duration;
 use sluice_control::{Admin, Readiness};
 use sluice_data::{Gateway, GatewayConfig};
 use sluice_engine::Ruleset;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, tell};
 
 /// A gateway that serves.
 pub(crate) struct Running {
+    signals: Signals,
     gateway: Arc<Gateway>,
     readiness: Readiness,
     pub(crate) admin: Option<SocketAddr>,
 }
 
 impl Running {
-    /// Starts the shards, and the admin server where one is asked for.
+    /// Starts the shards, and the admin server where one is asked for. From now on signals wait for
+    /// [`Running::until_signal`]: whoever knows the addresses may send one.
     pub(crate) async fn start(config: GatewayConfig, admin: Option<SocketAddr>) -> Result<Running, Failure> {
+        let signals = Signals::listen().map_err(|e| Failure::work(format!("can't take signals: {e}")))?;
         let upstream = config.upstream.to_string();
         let admin = match admin {
             Some(address) => Some(Admin::bind(address).await.map_err(Failure::usage)?),
@@ -34,11 +37,11 @@ impl Running {
             let (gateway, readiness) = (Arc::clone(&gateway), readiness.clone());
             tokio::spawn(async move {
                 if let Err(e) = admin.serve(&gateway, upstream, readiness).await {
-                    eprintln!("sluice: the admin server ended: {e}");
+                    tell(format_args!("sluice: the admin server ended: {e}"));
                 }
             });
         }
-        Ok(Running { gateway, readiness, admin: address })
+        Ok(Running { signals, gateway, readiness, admin: address })
     }
 
     pub(crate) fn gateway(&self) -> &Gateway {
@@ -52,10 +55,7 @@ impl Running {
         terminal: &Terminal,
         reload: impl Fn() -> Result<Arc<Ruleset>, Failure>,
     ) -> Result<u8, Failure> {
-        let listen = |kind| signal(kind).map_err(|e| Failure::work(format!("can't take signals: {e}")));
-        let mut terminate = listen(SignalKind::terminate())?;
-        let mut interrupt = listen(SignalKind::interrupt())?;
-        let mut hang_up = listen(SignalKind::hangup())?;
+        let Signals { mut terminate, mut interrupt, mut hang_up } = self.signals;
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
@@ -63,11 +63,11 @@ impl Running {
                 _ = hang_up.recv() => match reload() {
                     Ok(ruleset) => {
                         self.gateway.set_ruleset(&ruleset);
-                        terminal.note(&format!("sluice: packs read again, {} rules", ruleset.rules().len()));
+                        terminal.note(format_args!("sluice: packs read again, {} rules", ruleset.rules().len()));
                     }
                     Err(failure) => {
                         failure.print();
-                        eprintln!("sluice: the packs were not taken; those before stay in force");
+                        tell("sluice: the packs were not taken; those before stay in force");
                     }
                 },
             }
@@ -89,8 +89,26 @@ impl Running {
         }
         let left = stats.snapshot().connections_open;
         if left > 0 {
-            terminal.note(&format!("sluice: {left} connections were closed at the end of the drain"));
+            terminal.note(format_args!("sluice: {left} connections were closed at the end of the drain"));
         }
         Ok(0)
+    }
+}
+
+/// The signals that mean something to a server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// From now on none of them ends the process by itself.
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
 }

@@ -14,7 +14,7 @@ use sluice_engine::{CompileOptions, Finding, Format, Masker, MaskerOptions, OnEr
 use crate::args::ScanArgs;
 use crate::failure::Failure;
 use crate::mask::compile;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, tell, unwritable};
 
 /// Exit code of `--fail` when something was found.
 const FOUND: u8 = 3;
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &ScanArgs, terminal: &Terminal) -> Result<u8, Failure> {
         Err(e) if e.kind() == ErrorKind::BrokenPipe => {
             return Ok(if args.fail && scanner.found > 0 { FOUND } else { 0 });
         }
-        Err(e) => return Err(Failure::work(format!("can't write the output: {e}"))),
+        Err(e) => return Err(unwritable(e)),
     }
     bar.finish_and_clear();
     match (scanner.unread, args.fail && scanner.found > 0) {
@@ -112,7 +112,7 @@ impl<W: Write> Scanner<W> {
 
     fn skip(&mut self, reason: &str, bar: &ProgressBar) {
         self.unread += 1;
-        bar.suspend(|| eprintln!("sluice: {reason}"));
+        bar.suspend(|| tell(format_args!("sluice: {reason}")));
     }
 
     fn scan_file(&mut self, path: &Path) -> io::Result<()> {

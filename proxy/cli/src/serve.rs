@@ -10,7 +10,7 @@ use crate::args::ServeArgs;
 use crate::failure::Failure;
 use crate::mask::compile;
 use crate::running::Running;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, print};
 
 pub(crate) fn run(args: &ServeArgs, terminal: &Terminal) -> Result<u8, Failure> {
     let config = configure(args)?;
@@ -23,9 +23,9 @@ pub(crate) fn run(args: &ServeArgs, terminal: &Terminal) -> Result<u8, Failure> 
         let gateway = running.gateway();
         let scheme = if tls { "https" } else { "http" };
         let (address, shards, io) = (gateway.local_addr(), gateway.shards(), gateway.io_driver());
-        println!("sluice: gateway on {scheme}://{address} to {upstream}, {shards} shards, {io}");
+        print(format_args!("sluice: gateway on {scheme}://{address} to {upstream}, {shards} shards, {io}"))?;
         if let Some(admin) = running.admin {
-            println!("sluice: admin on http://{admin}");
+            print(format_args!("sluice: admin on http://{admin}"))?;
         }
         let reload = || compile(&args.packs, &CompileOptions::default());
         running.until_signal(Duration::from_secs(args.drain_seconds), terminal, reload).await
@@ -57,5 +57,11 @@ fn configure(args: &ServeArgs) -> Result<GatewayConfig, Failure> {
         .map(|(certificate, key)| TlsFiles { certificate, key });
     config.upstream_ca = args.upstream_ca.clone();
     config.limits.body_bytes_max = args.body_bytes_max;
+    if let Some(connections) = args.connections_max {
+        config.limits.connections_max = connections as usize;
+    }
+    if let Some(seconds) = args.upstream_seconds_max {
+        config.limits.upstream_head_ms_max = u64::from(seconds) * 1000;
+    }
     Ok(config)
 }

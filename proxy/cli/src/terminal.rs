@@ -1,6 +1,12 @@
-//! What standard output and standard error may show.
+//! What standard output and standard error may show, and who may leave.
+//!
+//! A reader of the output that has left (`sluice pack list | head -1`) has enough: nothing is said, and the command
+//! ends with the exit code it would have had. One of standard error that has left is never a reason to fail.
 
-use std::io::IsTerminal;
+use std::fmt::Display;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use crate::failure::Failure;
 
 /// When colours are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -44,9 +50,28 @@ impl Terminal {
     }
 
     /// A line on standard error, unless quiet.
-    pub(crate) fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: impl Display) {
         if !self.quiet {
-            eprintln!("{text}");
+            tell(text);
         }
     }
+}
+
+/// A line on standard output; nothing where its reader has left.
+pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(unwritable(e)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// The output can't be written, for another reason than that its reader has left.
+pub(crate) fn unwritable(error: io::Error) -> Failure {
+    Failure::work(format!("can't write the output: {error}"))
+}
+
+/// A line on standard error.
+pub(crate) fn tell(text: impl Display) {
+    // There is nowhere else to say that it could not be written.
+    let _ = writeln!(io::stderr(), "{text}");
 }

@@ -117,13 +117,15 @@ fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
+/// Refuses foreign hosts; every answer, that one too, gets the fields that hold a browser to this page.
 async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
-    if shared.is_loopback && !is_loopback_host(host) {
+    let mut response = if shared.is_loopback && !is_loopback_host(host) {
         let text = "this admin server answers only to its loopback address\n";
-        return (StatusCode::MISDIRECTED_REQUEST, text).into_response();
-    }
-    let mut response = next.run(request).await;
+        (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+    } else {
+        next.run(request).await
+    };
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

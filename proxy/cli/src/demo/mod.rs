@@ -30,7 +30,7 @@ use crate::args::DemoArgs;
 use crate::failure::Failure;
 use crate::mask::compile;
 use crate::running::Running;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, print, tell};
 
 const GATEWAY_PORT: u16 = 8080;
 const LLM_PORT: u16 = 8081;
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &DemoArgs, terminal: &Terminal) -> Result<u8, Failure> {
             // An answer is many small writes: each leaves at once.
             let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
             if let Err(e) = axum::serve(listener, upstream::router()).await {
-                eprintln!("sluice: the fake upstream ended: {e}");
+                tell(format_args!("sluice: the fake upstream ended: {e}"));
             }
         });
         let ruleset = compile(&args.packs, &CompileOptions::default())?;
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &DemoArgs, terminal: &Terminal) -> Result<u8, Failure> {
         }
         config.io = args.io.into();
         let running = Running::start(config, Some(free(args.admin, ADMIN_PORT).await)).await?;
-        print(running.gateway().local_addr(), llm, running.admin, terminal);
+        introduce(running.gateway().local_addr(), llm, running.admin, terminal)?;
         running.until_signal(DRAIN, terminal, || compile(&args.packs, &CompileOptions::default())).await
     })
 }
@@ -88,16 +88,21 @@ async fn bind(asked: Option<SocketAddr>, port: u16) -> Result<TcpListener, Failu
 }
 
 /// Lines to try, whole as they are.
-fn print(gateway: SocketAddr, llm: SocketAddr, admin: Option<SocketAddr>, terminal: &Terminal) {
-    println!("sluice: gateway on http://{gateway}");
-    println!("sluice: llm on http://{llm} (fake LLM and trace store)");
-    let Some(admin) = admin else { return };
-    println!("sluice: admin on http://{admin}");
+fn introduce(
+    gateway: SocketAddr,
+    llm: SocketAddr,
+    admin: Option<SocketAddr>,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    print(format_args!("sluice: gateway on http://{gateway}"))?;
+    print(format_args!("sluice: llm on http://{llm} (fake LLM and trace store)"))?;
+    let Some(admin) = admin else { return Ok(()) };
+    print(format_args!("sluice: admin on http://{admin}"))?;
     if terminal.quiet {
-        return;
+        return Ok(());
     }
     let prompt = "My key is AKIAQX7T3Z5J2M6W4KPL, mail me at jane.doe@example.org";
-    println!(
+    print(format_args!(
         r#"
 A masked prompt: the fake LLM repeats what it was sent.
   curl -s http://{gateway}/v1/chat/completions -H 'content-type: application/json' -d '{{"model":"demo","messages":[{{"role":"user","content":"{prompt}"}}]}}'
@@ -115,5 +120,5 @@ The metrics, and the console in a browser.
   http://{admin}/
 
 With an SDK: set its base URL to http://{gateway}/v1 (OpenAI) or http://{gateway} (Anthropic). Ctrl-C ends."#
-    );
+    ))
 }

@@ -2,7 +2,7 @@
 //!
 //! A rule is confirmed by a dense DFA anchored at a candidate's start (`regex-automata`), whose state is all that
 //! is carried from chunk to chunk. Where the value lies in a match is told by arithmetic when the expression
-//! fixes it, else by a Pike VM over the finished match, which is rare and short.
+//! fixes it, else by a second look at the finished match ([`group`](super::group)).
 //!
 //! A DFA state may be neither dead nor able to match again (contradictory look-around); [`Automaton::is_live`]
 //! tells the two apart, for hold-back must not wait for what can't come.
@@ -11,13 +11,14 @@ use std::fmt;
 
 use regex_automata::dfa::Automaton as _;
 use regex_automata::dfa::{StartKind, dense};
-use regex_automata::nfa::thompson::{self, WhichCaptures, pikevm::PikeVM};
+use regex_automata::nfa::thompson::{self, WhichCaptures};
 use regex_automata::util::primitives::StateID;
 use regex_automata::util::start;
 use regex_automata::{Anchored, MatchKind};
 use regex_syntax::hir::Hir;
 
 use super::expression::{Expression, Place};
+use super::group::GroupFinder;
 use super::symbol::ByteSet;
 use super::table::{State, Table};
 
@@ -66,7 +67,8 @@ impl Before {
 pub(crate) struct Automaton {
     table: Table,
     pub(crate) nfa: thompson::NFA,
-    pub(crate) pike: PikeVM,
+    /// Where the expression does not fix the place of the value.
+    pub(crate) group: Option<GroupFinder>,
     pub(crate) secret: Option<u32>,
     pub(crate) place: Place,
     /// By NFA state: a match can come from it that does not enter the group `secret`.
@@ -92,9 +94,13 @@ impl Automaton {
     pub(crate) fn build(expression: &Expression) -> Result<Automaton, String> {
         let nfa = build_nfa(expression)?;
         let table = build_table(&nfa, Anchored::Yes)?;
-        let pike = PikeVM::new_from_nfa(nfa.clone()).map_err(|e| too_large(&e))?;
+        let fixed = expression.place.before.is_some() && expression.place.after.is_some();
+        let group = match expression.secret {
+            Some(_) if !fixed => Some(GroupFinder::build(&nfa).map_err(|e| too_large(&e))?),
+            _ => None,
+        };
         let skips = skipping_states(&nfa, expression.secret);
-        Ok(Automaton { table, nfa, pike, secret: expression.secret, place: expression.place, skips })
+        Ok(Automaton { table, nfa, group, secret: expression.secret, place: expression.place, skips })
     }
 
     /// An automaton of the parts one after another, for what can be told of their bytes.
@@ -141,7 +147,8 @@ impl Automaton {
 
     /// Bytes of memory the automata take.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.table.memory_bytes() + self.nfa.memory_usage() + self.skips.len()
+        let group = self.group.as_ref().map_or(0, GroupFinder::memory_bytes);
+        self.table.memory_bytes() + self.nfa.memory_usage() + self.skips.len() + group
     }
 }
 

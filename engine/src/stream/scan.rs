@@ -1,7 +1,5 @@
 //! Candidates: where they start, how they end, which spans they become.
 
-use regex_automata::{Anchored, Input};
-
 use super::candidate::{Candidate, Progress};
 use super::resolve::Release;
 use super::starts::Found;
@@ -258,24 +256,17 @@ impl Scan {
     /// Where the value lies in the match from `start` to `end`; `None` when it is empty.
     fn value(&self, rule: &CompiledRule, scratch: &mut Scratch, start: u64, end: u64) -> Option<(u64, u64)> {
         let automaton = &rule.automaton;
-        let (from, to) = match (automaton.place.before, automaton.place.after, automaton.secret) {
-            (Some(before), Some(after), _) => (start + before as u64, end - after as u64),
-            (_, _, None) => (start, end),
-            (_, _, Some(group)) => {
-                let cache = scratch.pike.get_or_insert_with(|| automaton.pike.create_cache());
-                cache.reset(&automaton.pike);
+        let place = automaton.place;
+        let (from, to) = match (place.before, place.after, automaton.secret, &automaton.group) {
+            (Some(before), Some(after), ..) => (start + before as u64, end - after as u64),
+            (_, _, Some(group), Some(finder)) => {
                 let span = (start - self.base) as usize..(end - self.base) as usize;
-                let input = Input::new(&self.text).span(span).anchored(Anchored::Yes);
-                let slots = &mut scratch.slots;
-                slots.clear();
-                slots.resize(2 * (group as usize + 1), None);
-                automaton.pike.search_slots(cache, &input, slots);
-                let slot = |n: usize| slots.get(n).copied().flatten().map(|o| self.base + o.get() as u64);
-                match (slot(2 * group as usize), slot(2 * group as usize + 1)) {
-                    (Some(from), Some(to)) => (from, to),
-                    _ => (start, end),
+                match finder.find(&mut scratch.group, &self.text, span, group) {
+                    Some(value) => (self.base + value.start as u64, self.base + value.end as u64),
+                    None => (start, end),
                 }
             }
+            _ => (start, end),
         };
         (from < to).then_some((from, to))
     }

@@ -20,6 +20,9 @@ mod ruleset;
 mod stream;
 mod validate;
 
+pub use format::{
+    CODINGS_MAX, Coding, CodingError, CodingErrorKind, CodingLimits, Codings, Decoder, Encoder,
+};
 pub use format::{Finding, Format, FormatError, FormatErrorKind, Masker, MaskerOptions, OnError};
 pub use kernel::InstructionSet;
 pub use mask::{Strategy, StrategyError, TokenKey};

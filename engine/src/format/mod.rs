@@ -1,6 +1,7 @@
 //! Bodies in a format: the logical texts in them are found, masked, and written back in the same format.
 
 mod carried;
+mod coding;
 mod form;
 mod json;
 mod llm;
@@ -10,6 +11,9 @@ mod sse;
 
 use std::fmt;
 
+pub use coding::{
+    CODINGS_MAX, Coding, CodingError, CodingErrorKind, CodingLimits, Codings, Decoder, Encoder,
+};
 pub use masker::Masker;
 
 use crate::mask::Strategy;

@@ -6,7 +6,7 @@
 //!
 //! * [`Rule`] is what a pack says of one kind of value; [`Ruleset::compile`] makes automata of many of them.
 //! * [`Stream`] scans one logical text and tells a [`Sink`] what passes, what is replaced, and what was found.
-//! * [`Masker`] takes a whole body in a [`Format`] (text, JSON, NDJSON, SSE, form), finds the logical texts in
+//! * [`Masker`] takes a whole body in a [`Format`] (text, JSON, NDJSON, SSE, form, protobuf), finds the logical texts in
 //!   it, and writes the same format back.
 
 mod compile;
@@ -23,7 +23,7 @@ mod validate;
 pub use format::{
     CODINGS_MAX, Coding, CodingError, CodingErrorKind, CodingLimits, Codings, Decoder, Encoder,
 };
-pub use format::{Finding, Format, FormatError, FormatErrorKind, Masker, MaskerOptions, OnError};
+pub use format::{Finding, Format, FormatError, FormatErrorKind, Masker, MaskerOptions, OnError, Schema};
 pub use kernel::InstructionSet;
 pub use mask::{Strategy, StrategyError, TokenKey};
 pub use rule::{Action, Confidence, Field, Pattern, Rule, RuleError, Suppress, Validator};

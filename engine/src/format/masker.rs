@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::carried::{Carried, Carrier, Target};
 use super::form::FormWalker;
 use super::json::{Fail, JsonWalker};
+use super::protobuf::ProtobufWalker;
 use super::sniff::sniff;
 use super::sse::SseWalker;
 use super::{Finding, Format, FormatError, FormatErrorKind, MaskerOptions, OnError};
@@ -25,8 +26,8 @@ pub struct Masker {
 }
 
 /// ```text
-///   Sniff ──► Text, Json, Form, Sse ──fault──► Text (`OnError::Text`)
-///                        └─────────────fault──► Failed (`OnError::Block`)
+///   Sniff ──► a walker ──fault──► Text (`OnError::Text`)
+///                 └──────fault──► Failed (`OnError::Block`)
 /// ```
 #[derive(Debug)]
 enum Walker {
@@ -35,6 +36,7 @@ enum Walker {
     Json(Box<JsonWalker>),
     Form(Box<FormWalker>),
     Sse(Box<SseWalker>),
+    Protobuf(Box<ProtobufWalker>),
     Failed(FormatError),
 }
 
@@ -42,7 +44,7 @@ impl Masker {
     /// A masker at the start of a body.
     #[must_use]
     pub fn new(ruleset: &Arc<Ruleset>, format: Format, options: MaskerOptions) -> Self {
-        let strategy = if format == Format::Bytes { Some(Strategy::Fill) } else { options.strategy };
+        let strategy = if format.keeps_length() { Some(Strategy::Fill) } else { options.strategy };
         let stream = StreamOptions { strategy };
         // What is only guessed is never a reason to refuse.
         let on_error = if format == Format::Auto { OnError::Text } else { options.on_error };
@@ -89,6 +91,7 @@ impl Masker {
             }
             Walker::Json(json) => json.push(chunk, target),
             Walker::Sse(sse) => sse.push(chunk, target),
+            Walker::Protobuf(message) => message.push(chunk, target),
             Walker::Failed(error) => return Err(error.clone()),
         };
         match result {
@@ -135,6 +138,7 @@ impl Masker {
         let pending = match &mut self.walker {
             Walker::Json(json) => json.break_off(inner),
             Walker::Sse(sse) => sse.break_off(inner),
+            Walker::Protobuf(message) => message.break_off(inner),
             Walker::Sniff(_) | Walker::Text(_) | Walker::Form(_) | Walker::Failed(_) => Vec::new(),
         };
         let mut text = Box::new(Carried::new(&self.ruleset, &self.options, Carrier::Text));
@@ -167,6 +171,7 @@ impl Masker {
             }
             Walker::Json(json) => json.finish(target),
             Walker::Sse(sse) => sse.finish(target),
+            Walker::Protobuf(message) => message.finish(target),
             Walker::Failed(error) => Err(error.clone())?,
         };
         if let Err(fail) = result {
@@ -192,6 +197,7 @@ impl Masker {
             Walker::Json(json) => json.held(),
             Walker::Form(form) => form.held(),
             Walker::Sse(sse) => sse.held(),
+            Walker::Protobuf(message) => message.held(),
             Walker::Failed(_) => 0,
         }
     }
@@ -202,6 +208,7 @@ impl Masker {
         match &mut self.walker {
             Walker::Json(json) => json.take_unscanned(),
             Walker::Sse(sse) => sse.take_unscanned(),
+            Walker::Protobuf(message) => message.take_unscanned(),
             Walker::Sniff(_) | Walker::Text(_) | Walker::Form(_) | Walker::Failed(_) => 0,
         }
     }
@@ -214,6 +221,7 @@ fn walker(ruleset: &Arc<Ruleset>, format: Format, options: &StreamOptions) -> Wa
         Format::Json => Walker::Json(Box::new(JsonWalker::new(ruleset, options, false))),
         Format::Ndjson => Walker::Json(Box::new(JsonWalker::new(ruleset, options, true))),
         Format::Sse => Walker::Sse(Box::new(SseWalker::new(ruleset, options))),
+        Format::Protobuf(schema) => Walker::Protobuf(Box::new(ProtobufWalker::new(ruleset, schema))),
         Format::Form => Walker::Form(Box::new(FormWalker::new(ruleset, options))),
     }
 }

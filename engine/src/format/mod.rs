@@ -6,6 +6,7 @@ mod form;
 mod json;
 mod llm;
 mod masker;
+mod protobuf;
 mod sniff;
 mod sse;
 
@@ -15,6 +16,7 @@ pub use coding::{
     CODINGS_MAX, Coding, CodingError, CodingErrorKind, CodingLimits, Codings, Decoder, Encoder,
 };
 pub use masker::Masker;
+pub use protobuf::schema::Schema;
 
 use crate::mask::Strategy;
 use crate::ruleset::RuleId;
@@ -36,6 +38,8 @@ pub enum Format {
     Sse,
     /// `application/x-www-form-urlencoded` (WHATWG URL, section 5).
     Form,
+    /// One protobuf message, with replacements of equal length.
+    Protobuf(Schema),
 }
 
 /// What happens to a body that is not valid in its format.

@@ -1,11 +1,19 @@
 //! Which format a body has: by its content type, or by its first bytes.
 
-use super::Format;
+use super::{Format, Schema};
 
 /// First bytes that are held at most before the format is chosen.
 pub(super) const SNIFF_BYTES_MAX: usize = 256;
 
 impl Format {
+    /// Whether replacements are as long as what they replace.
+    pub(super) fn keeps_length(self) -> bool {
+        match self {
+            Format::Bytes | Format::Protobuf(_) => true,
+            Format::Auto | Format::Text | Format::Json | Format::Ndjson | Format::Sse | Format::Form => false,
+        }
+    }
+
     /// The format of a content type (RFC 9110, section 8.3); `None` when bodies of it can't be scanned.
     ///
     /// Unscannable are gRPC, whose messages may be compressed and have lengths around every text, and any charset
@@ -29,6 +37,9 @@ impl Format {
             (_, s) if s == "grpc" || s.starts_with("grpc+") || s.starts_with("grpc-web") => return None,
             ("text", "event-stream") => Format::Sse,
             ("application", "x-www-form-urlencoded") => Format::Form,
+            ("application", "protobuf" | "x-protobuf" | "vnd.google.protobuf" | "x-google-protobuf") => {
+                Format::Protobuf(Schema::Unknown)
+            }
             (_, "json") => Format::Json,
             (_, s) if s.ends_with("+json") => Format::Json,
             (_, "x-ndjson" | "ndjson" | "jsonl" | "x-jsonl" | "jsonlines" | "x-jsonlines" | "json-lines") => {
@@ -95,6 +106,7 @@ mod tests {
             ("application/grpc", None),
             ("application/grpc+proto", None),
             ("application/grpc-web-text", None),
+            ("application/x-protobuf", Some(Format::Protobuf(Schema::Unknown))),
             ("application/octet-stream", Some(Format::Bytes)),
             ("", Some(Format::Auto)),
         ] {

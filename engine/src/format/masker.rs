@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::carried::{Carried, Carrier, Target};
 use super::form::FormWalker;
+use super::grpc::GrpcWalker;
 use super::json::{Fail, JsonWalker};
 use super::protobuf::ProtobufWalker;
 use super::sniff::sniff;
@@ -37,6 +38,7 @@ enum Walker {
     Form(Box<FormWalker>),
     Sse(Box<SseWalker>),
     Protobuf(Box<ProtobufWalker>),
+    Grpc(Box<GrpcWalker>),
     Failed(FormatError),
 }
 
@@ -92,6 +94,7 @@ impl Masker {
             Walker::Json(json) => json.push(chunk, target),
             Walker::Sse(sse) => sse.push(chunk, target),
             Walker::Protobuf(message) => message.push(chunk, target),
+            Walker::Grpc(messages) => messages.push(chunk, target),
             Walker::Failed(error) => return Err(error.clone()),
         };
         match result {
@@ -123,7 +126,7 @@ impl Masker {
         out: &mut Vec<u8>,
     ) -> Result<(), FormatError> {
         let offset = at + fail.taken as u64;
-        if self.on_error == OnError::Block {
+        if self.on_error == OnError::Block || self.walker.always_blocks() {
             let kind = if fail.limit {
                 FormatErrorKind::Limit(fail.what)
             } else {
@@ -139,7 +142,9 @@ impl Masker {
             Walker::Json(json) => json.break_off(inner),
             Walker::Sse(sse) => sse.break_off(inner),
             Walker::Protobuf(message) => message.break_off(inner),
-            Walker::Sniff(_) | Walker::Text(_) | Walker::Form(_) | Walker::Failed(_) => Vec::new(),
+            Walker::Sniff(_) | Walker::Text(_) | Walker::Form(_) | Walker::Grpc(_) | Walker::Failed(_) => {
+                Vec::new()
+            }
         };
         let mut text = Box::new(Carried::new(&self.ruleset, &self.options, Carrier::Text));
         text.plain(&pending, offset - pending.len() as u64, &mut target);
@@ -172,6 +177,7 @@ impl Masker {
             Walker::Json(json) => json.finish(target),
             Walker::Sse(sse) => sse.finish(target),
             Walker::Protobuf(message) => message.finish(target),
+            Walker::Grpc(messages) => messages.finish(),
             Walker::Failed(error) => Err(error.clone())?,
         };
         if let Err(fail) = result {
@@ -198,6 +204,7 @@ impl Masker {
             Walker::Form(form) => form.held(),
             Walker::Sse(sse) => sse.held(),
             Walker::Protobuf(message) => message.held(),
+            Walker::Grpc(messages) => messages.held(),
             Walker::Failed(_) => 0,
         }
     }
@@ -209,7 +216,24 @@ impl Masker {
             Walker::Json(json) => json.take_unscanned(),
             Walker::Sse(sse) => sse.take_unscanned(),
             Walker::Protobuf(message) => message.take_unscanned(),
+            Walker::Grpc(messages) => messages.take_unscanned(),
             Walker::Sniff(_) | Walker::Text(_) | Walker::Form(_) | Walker::Failed(_) => 0,
+        }
+    }
+}
+
+impl Walker {
+    /// Whether a fault ends the body whatever is asked for: where a walker decodes, the rest can't be scanned as text.
+    fn always_blocks(&self) -> bool {
+        match self {
+            Walker::Grpc(_) => true,
+            Walker::Sniff(_)
+            | Walker::Text(_)
+            | Walker::Json(_)
+            | Walker::Form(_)
+            | Walker::Sse(_)
+            | Walker::Protobuf(_)
+            | Walker::Failed(_) => false,
         }
     }
 }
@@ -222,6 +246,7 @@ fn walker(ruleset: &Arc<Ruleset>, format: Format, options: &StreamOptions) -> Wa
         Format::Ndjson => Walker::Json(Box::new(JsonWalker::new(ruleset, options, true))),
         Format::Sse => Walker::Sse(Box::new(SseWalker::new(ruleset, options))),
         Format::Protobuf(schema) => Walker::Protobuf(Box::new(ProtobufWalker::new(ruleset, schema))),
+        Format::Grpc { schema, coding } => Walker::Grpc(Box::new(GrpcWalker::new(ruleset, schema, coding))),
         Format::Form => Walker::Form(Box::new(FormWalker::new(ruleset, options))),
     }
 }

@@ -3,6 +3,7 @@
 mod carried;
 mod coding;
 mod form;
+mod grpc;
 mod json;
 mod llm;
 mod masker;
@@ -40,6 +41,14 @@ pub enum Format {
     Form,
     /// One protobuf message, with replacements of equal length.
     Protobuf(Schema),
+    /// gRPC messages (also of gRPC-Web in binary), each behind its prefix, with replacements of equal length. A fault
+    /// always blocks, for what is compressed could pass as text.
+    Grpc {
+        /// What the messages are.
+        schema: Schema,
+        /// What `grpc-encoding` says; without it a compressed message is a fault.
+        coding: Option<Coding>,
+    },
 }
 
 /// What happens to a body that is not valid in its format.

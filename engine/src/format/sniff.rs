@@ -9,15 +9,16 @@ impl Format {
     /// Whether replacements are as long as what they replace.
     pub(super) fn keeps_length(self) -> bool {
         match self {
-            Format::Bytes | Format::Protobuf(_) => true,
+            Format::Bytes | Format::Protobuf(_) | Format::Grpc { .. } => true,
             Format::Auto | Format::Text | Format::Json | Format::Ndjson | Format::Sse | Format::Form => false,
         }
     }
 
     /// The format of a content type (RFC 9110, section 8.3); `None` when bodies of it can't be scanned.
     ///
-    /// Unscannable are gRPC, whose messages may be compressed and have lengths around every text, and any charset
-    /// in which ASCII does not stand for itself. A type that is not known is scanned as bytes, with replacements
+    /// Unscannable are gRPC, for which [`Format::Grpc`] needs to know what `grpc-encoding` says, and any charset in
+    /// which ASCII does not stand for itself. Messages of protobuf have no known schema by their type alone: see
+    /// [`Schema::of_path`]. A type that is not known is scanned as bytes, with replacements
     /// of equal length; no type at all is told by the first bytes.
     #[must_use]
     pub fn from_content_type(value: &str) -> Option<Format> {

@@ -78,7 +78,7 @@ pub(super) fn mask<'a>(
         assert_eq!(masker.held(), 0, "nothing is held after the end");
     }
     let mut findings: Vec<_> = masker.take_findings().iter().map(|f| (f.rule.0, f.start, f.end)).collect();
-    if matches!(format, Format::Protobuf(_)) {
+    if matches!(format, Format::Protobuf(_) | Format::Grpc { .. }) {
         // Texts that lie within one another are told as they come.
         findings.sort_unstable();
     }

@@ -90,6 +90,7 @@ pub(super) struct Board {
     /// Streams at their start.
     spare: Vec<Stream>,
     recent: VecDeque<Finding>,
+    has_masked: bool,
 }
 
 impl Board {
@@ -102,6 +103,7 @@ impl Board {
             texts: Vec::new(),
             spare: Vec::new(),
             recent: VecDeque::new(),
+            has_masked: false,
         }
     }
 
@@ -114,6 +116,7 @@ impl Board {
         self.marks.base = at;
         self.marks.masked_to = at;
         self.recent.clear();
+        self.has_masked = false;
     }
 
     /// Takes bytes.
@@ -137,6 +140,11 @@ impl Board {
     pub(super) fn bytes(&self, range: Range<u64>) -> &[u8] {
         let range = indexes(self.marks.base, range, self.bytes.len());
         self.bytes.get(range).unwrap_or_default()
+    }
+
+    /// Whether anything that has been released since the start was masked.
+    pub(super) fn has_masked(&self) -> bool {
+        self.has_masked
     }
 
     /// Bytes taken and not released.
@@ -251,6 +259,7 @@ impl Board {
                 _ => FILL,
             }));
         }
+        self.has_masked |= self.marks.masked_to > from;
         self.released += len;
     }
 }

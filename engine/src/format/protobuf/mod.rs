@@ -217,6 +217,11 @@ impl ProtobufWalker {
         self.board.held()
     }
 
+    /// Whether anything of the message has been masked.
+    pub(super) fn has_masked(&self) -> bool {
+        self.board.has_masked()
+    }
+
     /// Bytes that passed unscanned since this was last asked: identifiers and packed numbers.
     pub(super) fn take_unscanned(&mut self) -> u64 {
         std::mem::take(&mut self.unscanned)

@@ -299,7 +299,7 @@ fn joined(stream: &str, path: &str) -> String {
         if data == "[DONE]" {
             continue;
         }
-        let leaves = sse::leaves::Leaves::of(data.as_bytes()).unwrap_or_else(|| panic!("not JSON: {data}"));
+        let leaves = leaves::Leaves::of(data.as_bytes()).unwrap_or_else(|| panic!("not JSON: {data}"));
         all += &leaves.string(path).unwrap_or_default();
     }
     all
@@ -447,8 +447,8 @@ fn sse_limits() {
     assert_eq!(error(&event(sse::EVENT_BYTES_MAX)), None);
     assert_eq!(error(&event(sse::EVENT_BYTES_MAX + 1)), Some(FormatErrorKind::Limit("the size of an event")));
     let texts = |n: usize| (0..n).map(|i| chat(i, "ghp_")).collect::<String>();
-    assert_eq!(error(&texts(sse::TEXTS_MAX)), None);
-    assert_eq!(error(&texts(sse::TEXTS_MAX + 1)), Some(FormatErrorKind::Limit("the number of texts")));
+    assert_eq!(error(&texts(joined::TEXTS_MAX)), None);
+    assert_eq!(error(&texts(joined::TEXTS_MAX + 1)), Some(FormatErrorKind::Limit("the number of texts")));
 }
 
 #[test]

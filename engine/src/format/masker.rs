@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::carried::{Carried, Carrier, Target};
+use super::event_stream::EventStreamWalker;
 use super::form::FormWalker;
 use super::grpc::GrpcWalker;
 use super::json::{Fail, JsonWalker};
@@ -39,6 +40,7 @@ enum Walker {
     Sse(Box<SseWalker>),
     Protobuf(Box<ProtobufWalker>),
     Grpc(Box<GrpcWalker>),
+    EventStream(Box<EventStreamWalker>),
     Failed(FormatError),
 }
 
@@ -95,6 +97,7 @@ impl Masker {
             Walker::Sse(sse) => sse.push(chunk, target),
             Walker::Protobuf(message) => message.push(chunk, target),
             Walker::Grpc(messages) => messages.push(chunk, target),
+            Walker::EventStream(events) => events.push(chunk, target),
             Walker::Failed(error) => return Err(error.clone()),
         };
         match result {
@@ -142,9 +145,12 @@ impl Masker {
             Walker::Json(json) => json.break_off(inner),
             Walker::Sse(sse) => sse.break_off(inner),
             Walker::Protobuf(message) => message.break_off(inner),
-            Walker::Sniff(_) | Walker::Text(_) | Walker::Form(_) | Walker::Grpc(_) | Walker::Failed(_) => {
-                Vec::new()
-            }
+            Walker::Sniff(_)
+            | Walker::Text(_)
+            | Walker::Form(_)
+            | Walker::Grpc(_)
+            | Walker::EventStream(_)
+            | Walker::Failed(_) => Vec::new(),
         };
         let mut text = Box::new(Carried::new(&self.ruleset, &self.options, Carrier::Text));
         text.plain(&pending, offset - pending.len() as u64, &mut target);
@@ -178,6 +184,7 @@ impl Masker {
             Walker::Sse(sse) => sse.finish(target),
             Walker::Protobuf(message) => message.finish(target),
             Walker::Grpc(messages) => messages.finish(),
+            Walker::EventStream(events) => events.finish(target),
             Walker::Failed(error) => Err(error.clone())?,
         };
         if let Err(fail) = result {
@@ -205,6 +212,7 @@ impl Masker {
             Walker::Sse(sse) => sse.held(),
             Walker::Protobuf(message) => message.held(),
             Walker::Grpc(messages) => messages.held(),
+            Walker::EventStream(events) => events.held(),
             Walker::Failed(_) => 0,
         }
     }
@@ -217,6 +225,7 @@ impl Masker {
             Walker::Sse(sse) => sse.take_unscanned(),
             Walker::Protobuf(message) => message.take_unscanned(),
             Walker::Grpc(messages) => messages.take_unscanned(),
+            Walker::EventStream(events) => events.take_unscanned(),
             Walker::Sniff(_) | Walker::Text(_) | Walker::Form(_) | Walker::Failed(_) => 0,
         }
     }
@@ -226,7 +235,7 @@ impl Walker {
     /// Whether a fault ends the body whatever is asked for: where a walker decodes, the rest can't be scanned as text.
     fn always_blocks(&self) -> bool {
         match self {
-            Walker::Grpc(_) => true,
+            Walker::Grpc(_) | Walker::EventStream(_) => true,
             Walker::Sniff(_)
             | Walker::Text(_)
             | Walker::Json(_)
@@ -247,6 +256,7 @@ fn walker(ruleset: &Arc<Ruleset>, format: Format, options: &StreamOptions) -> Wa
         Format::Sse => Walker::Sse(Box::new(SseWalker::new(ruleset, options))),
         Format::Protobuf(schema) => Walker::Protobuf(Box::new(ProtobufWalker::new(ruleset, schema))),
         Format::Grpc { schema, coding } => Walker::Grpc(Box::new(GrpcWalker::new(ruleset, schema, coding))),
+        Format::EventStream => Walker::EventStream(Box::new(EventStreamWalker::new(ruleset, options))),
         Format::Form => Walker::Form(Box::new(FormWalker::new(ruleset, options))),
     }
 }

@@ -2,6 +2,7 @@
 
 mod carried;
 mod coding;
+mod event_stream;
 mod form;
 mod grpc;
 mod joined;
@@ -39,6 +40,9 @@ pub enum Format {
     Ndjson,
     /// Server-sent events (WHATWG HTML, section 9.2), LLM deltas joined to logical texts.
     Sse,
+    /// The AWS event stream, as Bedrock answers with it, deltas joined to logical texts. A fault always blocks, for
+    /// what is in base64 could pass as text.
+    EventStream,
     /// `application/x-www-form-urlencoded` (WHATWG URL, section 5).
     Form,
     /// One protobuf message, with replacements of equal length.

@@ -10,7 +10,13 @@ impl Format {
     pub(super) fn keeps_length(self) -> bool {
         match self {
             Format::Bytes | Format::Protobuf(_) | Format::Grpc { .. } => true,
-            Format::Auto | Format::Text | Format::Json | Format::Ndjson | Format::Sse | Format::Form => false,
+            Format::Auto
+            | Format::Text
+            | Format::Json
+            | Format::Ndjson
+            | Format::Sse
+            | Format::EventStream
+            | Format::Form => false,
         }
     }
 
@@ -37,6 +43,7 @@ impl Format {
             ("", _) => Format::Auto,
             (_, s) if s == "grpc" || s.starts_with("grpc+") || s.starts_with("grpc-web") => return None,
             ("text", "event-stream") => Format::Sse,
+            ("application", "vnd.amazon.eventstream") => Format::EventStream,
             ("application", "x-www-form-urlencoded") => Format::Form,
             ("application", "protobuf" | "x-protobuf" | "vnd.google.protobuf" | "x-google-protobuf") => {
                 Format::Protobuf(Schema::Unknown)
@@ -100,6 +107,7 @@ mod tests {
             ("text/plain; charset=\"utf-7\"", None),
             ("text/html; charset=iso-8859-1", Some(Format::Text)),
             ("text/event-stream", Some(Format::Sse)),
+            ("application/vnd.amazon.eventstream", Some(Format::EventStream)),
             ("application/x-ndjson", Some(Format::Ndjson)),
             ("application/x-www-form-urlencoded", Some(Format::Form)),
             ("multipart/form-data; boundary=x", Some(Format::Text)),

@@ -10,7 +10,8 @@ use zstd::stream::write::Decoder as ZstdDecoder;
 
 use super::{Coding, CodingError, CodingErrorKind, CodingLimits, Codings};
 
-/// Bytes of input that a layer is given at once: with the ratio it bounds what lies between two layers.
+/// Bytes of input that a layer is given at once, and for which it is allowed output: with the ratio it bounds what lies
+/// between two layers. Pieces are counted from the start, so that a limit does not depend on chunks.
 const PIECE_BYTES: usize = 4096;
 
 /// Decodes one body as it streams.
@@ -56,7 +57,7 @@ impl Decoder {
         if let Some(error) = &self.error {
             return Err(error.clone());
         }
-        let done = bytes.chunks(PIECE_BYTES).try_for_each(|piece| push(&mut self.layers, piece, out));
+        let done = push(&mut self.layers, bytes, out);
         done.inspect_err(|error| self.error = Some(error.clone()))
     }
 
@@ -94,12 +95,19 @@ fn push(layers: &mut [Layer], bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Cod
         out.extend_from_slice(bytes);
         return Ok(());
     };
-    if inner.is_empty() {
-        return layer.push(bytes, out);
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(layer.piece_left().min(rest.len()));
+        rest = after;
+        if inner.is_empty() {
+            layer.push(piece, out)?;
+        } else {
+            let mut between = Vec::new();
+            layer.push(piece, &mut between)?;
+            push(inner, &between, out)?;
+        }
     }
-    let mut between = Vec::new();
-    layer.push(bytes, &mut between)?;
-    between.chunks(PIECE_BYTES).try_for_each(|piece| push(inner, piece, out))
+    Ok(())
 }
 
 /// Takes what a library decodes, and no more than is allowed.
@@ -185,10 +193,13 @@ impl Layer {
         Ok(true)
     }
 
+    /// Bytes of input that are left of the piece that has begun.
+    fn piece_left(&self) -> usize {
+        PIECE_BYTES - (self.taken % PIECE_BYTES as u64) as usize
+    }
+
+    /// Takes bytes of one piece.
     fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), CodingError> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
         self.taken += bytes.len() as u64;
         if let Machine::Begin(start) = &mut self.machine {
             start.extend_from_slice(bytes);
@@ -243,9 +254,10 @@ impl Layer {
         }
     }
 
-    /// What may be given for what has been taken.
+    /// What may be given for the pieces that have begun.
     fn allow(&mut self) {
-        let most = self.taken.saturating_mul(u64::from(self.limits.ratio_max));
+        let pieces = self.taken.div_ceil(PIECE_BYTES as u64) * PIECE_BYTES as u64;
+        let most = pieces.saturating_mul(u64::from(self.limits.ratio_max));
         let allowed = most.max(u64::from(self.limits.free_bytes)).saturating_sub(self.given);
         if let Some(room) = self.room() {
             room.allowed = allowed;

@@ -113,8 +113,8 @@ impl Codings {
 /// How much a [`Decoder`] may give for what it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodingLimits {
-    /// Bytes of output a byte of input, at most. A text of one repeated byte reaches 1032 with gzip; real traffic
-    /// seldom passes 50.
+    /// Bytes of output a byte of input, at most; input counts by pieces of 4 KiB, so that the chunks of a body make no
+    /// difference. A text of one repeated byte reaches 1032 with gzip; real traffic seldom passes 50.
     pub ratio_max: u32,
     /// Bytes of output that are allowed whatever the ratio is: short bodies of little content compress best.
     pub free_bytes: u32,

@@ -4,6 +4,9 @@
 //! fields within it. Each text is scanned by a stream of its own over the same bytes, and a byte leaves once every
 //! text over it has decided. It leaves masked when one of them says so: texts only ever add to what is masked.
 //!
+//! A text whose bytes are also a message is scanned by runs of printable bytes. Of such texts within one another, only
+//! the innermost scans a run that lies within all of them, for it is the same run.
+//!
 //! Replacements have the length of what they replace, so nothing moves and no length changes.
 #![deny(clippy::indexing_slicing)]
 
@@ -18,6 +21,8 @@ use crate::mask::{FILL, Strategy};
 use crate::ruleset::Ruleset;
 use crate::stream::{Event, Scratch, Sink, Stream, StreamOptions};
 
+/// Longest run that an outer text leaves to an inner one without having looked at it.
+const LEFT_BYTES_MAX: u64 = 4096;
 /// Findings that are remembered, so that one value found by two texts is told once.
 const RECENT_MAX: usize = 64;
 
@@ -45,6 +50,11 @@ impl Marks {
         self.marks.get_mut(range).unwrap_or_default()
     }
 
+    /// Whether nothing of the range could be masked by a text that yields: always true of an empty one.
+    fn is_structure(&mut self, range: Range<u64>) -> bool {
+        self.of(range).iter().all(|mark| mark & STRUCTURE != 0)
+    }
+
     /// Masks the bytes; `yields`: not those that are structure.
     fn mask(&mut self, range: Range<u64>, yields: bool) {
         for mark in self.of(range.clone()) {
@@ -68,13 +78,27 @@ fn indexes(base: u64, range: Range<u64>, len: usize) -> Range<usize> {
 #[derive(Debug)]
 struct Text {
     stream: Stream,
+    /// Where the text begins.
+    from: u64,
     /// Where what the stream has been given begins, and how far it goes.
     start: u64,
     fed: u64,
+    /// The stream has been given something, if only context.
+    begun: bool,
     /// All before is decided.
     decided: u64,
     /// The bytes are also a message: its structure stays, and control characters end what is scanned at once.
     yields: bool,
+}
+
+impl Text {
+    /// A new run begins at `at`.
+    fn begin(&mut self, at: u64) {
+        self.fed = at;
+        self.start = at;
+        self.decided = at;
+        self.begun = false;
+    }
 }
 
 /// The board.
@@ -165,7 +189,8 @@ impl Board {
     /// A text begins at `at`, behind `context`.
     pub(super) fn open(&mut self, at: u64, yields: bool, context: &[u8], scratch: &mut Scratch) {
         let stream = self.stream(context, scratch);
-        self.texts.push(Text { stream, start: at, fed: at, decided: at, yields });
+        let begun = !context.is_empty();
+        self.texts.push(Text { stream, from: at, start: at, fed: at, begun, decided: at, yields });
     }
 
     fn stream(&mut self, context: &[u8], scratch: &mut Scratch) -> Stream {
@@ -194,9 +219,12 @@ impl Board {
 
     /// The innermost text ends at `to`.
     pub(super) fn close(&mut self, to: u64, target: &mut Target<'_>) {
-        if let Some(index) = self.texts.len().checked_sub(1) {
-            self.feed_one(index, to, true, target);
+        let Some(index) = self.texts.len().checked_sub(1) else { return };
+        if self.texts.last().is_some_and(|t| t.yields) {
+            // While it is there, those around it can leave to it what lies within it.
+            self.feed(to, target);
         }
+        self.feed_one(index, to, true, target);
         if let Some(text) = self.texts.pop() {
             debug_assert_eq!(text.decided, to, "every byte of a text is decided at its end");
             self.spare.push(text.stream);
@@ -204,6 +232,8 @@ impl Board {
     }
 
     fn feed_one(&mut self, index: usize, to: u64, last: bool, target: &mut Target<'_>) {
+        // What lies between two control characters within an inner text is one run of both: the inner one scans it.
+        let inner = self.texts.get(index + 1).filter(|t| t.yields).map_or(u64::MAX, |t| t.from);
         let Some(text) = self.texts.get_mut(index) else { return };
         let base = self.marks.base;
         let bytes =
@@ -211,11 +241,20 @@ impl Board {
         let mut sink = TextSink { marks: &mut self.marks, recent: &mut self.recent };
         while text.yields {
             let rest = bytes(text.fed..to);
+            if !text.begun && text.start > inner {
+                if let Some(control) = rest.iter().rposition(|b| !wire::is_text_byte(*b)) {
+                    text.begin(text.fed + control as u64 + 1);
+                }
+                if to - text.start <= LEFT_BYTES_MAX {
+                    return;
+                }
+                break;
+            }
             let Some(run) = rest.iter().position(|b| !wire::is_text_byte(*b)) else { break };
-            sink.push(text, rest.get(..run).unwrap_or_default(), true, target);
-            text.fed += 1;
-            text.start = text.fed;
-            text.decided = text.fed;
+            if text.begun || !sink.marks.is_structure(text.fed..text.fed + run as u64) {
+                sink.push(text, rest.get(..run).unwrap_or_default(), true, target);
+            }
+            text.begin(text.fed + 1);
         }
         sink.push(text, bytes(text.fed..to), last, target);
     }
@@ -286,6 +325,7 @@ impl TextSink<'_> {
         } else if !bytes.is_empty() {
             text.stream.push(target.scratch, bytes, &mut sink);
         }
+        text.begun |= !bytes.is_empty();
         text.fed += bytes.len() as u64;
     }
 }

@@ -340,6 +340,21 @@ fn a_message_stays_one_around_what_is_masked() {
     }
 }
 
+/// What a message's own reading can't show is left of a value that lies over its fields: tags and lengths.
+#[test]
+fn of_a_value_over_the_fields_of_a_message_only_structure_is_left() {
+    let rest = |n: usize| b"1234 ".iter().copied().chain(vec![b'y'; n - 5]).collect::<Vec<u8>>();
+    // Out of an inner message, and into one.
+    let out = [len(1, [int(1, 1), len(2, "my ghp_Ab")].concat()), len(8, rest(50))].concat();
+    let inner = [tagged(6, 1, b"234 \0\0\0\0"), len(2, [b'y'; 39])].concat();
+    let into = [int(1, 1), len(2, "my ghp_Ab"), len(8, inner)].concat();
+    for (message, left) in [(out, b"******B2****"), (into, b"******B21***")] {
+        let body = len(3, &message);
+        assert!(find(&body, b"ghp_AbB21234 ").is_some());
+        assert_eq!(masked(Schema::Unknown, &body), replaced(&body, b"ghp_AbB21234", left));
+    }
+}
+
 #[test]
 fn long_fields_are_told_by_their_first_bytes() {
     let filler = "lorem ipsum ".repeat(3000);

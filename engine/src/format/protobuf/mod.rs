@@ -27,13 +27,14 @@
 //! [`LOOK_AHEAD_BYTES`] of it are:
 //!
 //! * It can't be a message: it is text, all that is found is masked.
-//! * It can be one, and all of it is printable UTF-8: the same. A message has a control character or a broken UTF-8
-//!   sequence in its tags and lengths, except where all its numbers are over 3 and all its lengths are from 32 to
-//!   126. Should such a message be cut by a value, its receiver can't read it: nothing leaks.
-//! * It can be one, and not all of it is printable: it is a message. Its tags and lengths stay, all else that is found
-//!   is masked; the outer text is scanned by runs of printable bytes, for a value does not go on over a length
-//!   byte. A string in which somebody imitates a whole message with control characters, and in which a value lies
-//!   over the imitated structure, keeps of that value the bytes which are tags and lengths.
+//! * It can be one, and all of it is printable UTF-8: the same, unless it is nothing but length-delimited fields, which
+//!   text is not by accident ([`wire::is_list`]). Any other message has a control character or a broken UTF-8
+//!   sequence in its tags, lengths and numbers almost always. Should one that has none be cut by a value, its receiver
+//!   can't read it: nothing leaks.
+//! * It can be one, and is not all printable, or is such a list: it is a message. Its tags and lengths stay, all else
+//!   that is found is masked; the outer text is scanned by runs of printable bytes, for a value does not go on over a
+//!   length byte. A string in which somebody imitates a whole message, and in which a value lies over the imitated
+//!   structure, keeps of that value the bytes which are tags and lengths.
 //!
 //! # Order of fields
 //! A value whose key comes after it, which no encoder writes, would be scanned without that key: it is held until
@@ -523,7 +524,7 @@ impl ProtobufWalker {
         table: Option<&'static Table>,
         from: u64,
         to: u64,
-        printable: bool,
+        is_text: bool,
     ) -> Result<Progress, Fault> {
         if self.frames.len() >= DEPTH_MAX {
             return Err(Fault { limit: true, what: "the depth of messages", at: from - 1 });
@@ -535,7 +536,7 @@ impl ProtobufWalker {
             end: to,
             group: None,
             is_text: table.is_none(),
-            is_kept: !printable,
+            is_kept: !is_text,
             key: Vec::new(),
             source,
             has_value: false,
@@ -559,6 +560,7 @@ impl ProtobufWalker {
         self.frontier = self.frontier.max(known);
         let bytes = self.board.bytes(from..known);
         let printable = wire::is_printable(bytes, known < to);
+        let is_text = printable && !(known == to && wire::is_list(bytes));
         let is_message = to - from >= 2 && wire::may_be_message(bytes, to - from);
         let short = bytes.len() <= KEY_BYTES_MAX && known == to;
         let key = (number == 1 && printable && short && self.frames.last().is_some_and(|f| f.key.is_empty()))
@@ -573,9 +575,9 @@ impl ProtobufWalker {
         if self.board.texts() >= TEXTS_MAX {
             return Err(Fault { limit: true, what: "the depth of unknown messages", at: from - 1 });
         }
-        self.push_frame(number, None, from, to, printable)?;
+        self.push_frame(number, None, from, to, is_text)?;
         self.prime(source, b"\":\"");
-        self.board.open(from, !printable, &self.context, target.scratch);
+        self.board.open(from, !is_text, &self.context, target.scratch);
         Ok(Progress::Go)
     }
 

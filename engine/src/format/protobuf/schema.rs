@@ -94,7 +94,7 @@ impl Table {
 
 use Field::{Double, Id, Integer, Key, Message, Numbers, Text};
 
-/// `trace_id`, and `span_id` (OTLP: 16 and 8 bytes).
+/// `trace_id`, `profile_id`, and `span_id` (OTLP: 16 and 8 bytes).
 const TRACE_ID: Field = Id(16);
 const SPAN_ID: Field = Id(8);
 
@@ -203,7 +203,7 @@ static PROFILES: Table = Table { fields: &[(1, Message(&RESOURCE_PROFILES)), (2,
 static RESOURCE_PROFILES: Table =
     Table { fields: &[(1, Message(&RESOURCE)), (2, Message(&SCOPE_PROFILES)), (3, Text)] };
 static SCOPE_PROFILES: Table = Table { fields: &[(1, Message(&SCOPE)), (2, Message(&PROFILE)), (3, Text)] };
-static PROFILE: Table = Table { fields: &[(2, Message(&SAMPLE))] };
+static PROFILE: Table = Table { fields: &[(2, Message(&SAMPLE)), (7, TRACE_ID)] };
 /// Values, times and indexes, packed; which is which depends on the version.
 static SAMPLE: Table =
     Table { fields: &[(2, Numbers), (3, Numbers), (4, Numbers), (5, Numbers), (6, Numbers)] };

@@ -123,6 +123,23 @@ pub(super) fn may_be_message(bytes: &[u8], len: u64) -> bool {
     }
 }
 
+/// Whether `bytes` are length-delimited fields and nothing else: what a message of strings or a list of messages is, and
+/// text is not by accident, for each length has to lead to the next tag and the last one to the end. That is little
+/// of one field alone; then its tag must be that of field 1, a line feed, with which no value begins.
+pub(super) fn is_list(bytes: &[u8]) -> bool {
+    let (mut rest, mut fields) = (bytes, 0);
+    while !rest.is_empty() {
+        let Read::Done((_, Wire::Len), head) = tag(rest) else { return false };
+        let value = rest.get(head..).unwrap_or_default();
+        let Read::Done(len, head) = varint(value) else { return false };
+        let after = usize::try_from(len).ok().and_then(|len| value.get(head..)?.get(len..));
+        let Some(after) = after else { return false };
+        rest = after;
+        fields += 1;
+    }
+    fields > 1 || (fields == 1 && bytes.first() == Some(&b'\n'))
+}
+
 /// Whether the byte may stand in printable text: no control character but tab and line ends.
 pub(super) fn is_text_byte(byte: u8) -> bool {
     !matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127)
@@ -193,6 +210,20 @@ mod tests {
         }
         assert!(may_be_message(b"\x0a", 4) && may_be_message(b"\x0a\x02a", 4) && may_be_message(b"", 4));
         assert!(!may_be_message(b"\x0a\x03", 4), "longer than what is there");
+    }
+
+    #[test]
+    fn lists_are_judged() {
+        for (bytes, list) in [
+            (&b"\x0a\x01a\x0a\x00"[..], true),
+            (b"\x12\x01a", false),
+            (b"\x0a\x01a", true),
+            (b"", false),
+            (b"\x12\x01a\x08\x01", false),
+            (b"\x12\x01a\x12\x02a", false),
+        ] {
+            assert_eq!(is_list(bytes), list, "{bytes:?}");
+        }
     }
 
     #[test]

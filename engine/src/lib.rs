@@ -6,8 +6,9 @@
 //!
 //! * [`Rule`] is what a pack says of one kind of value; [`Ruleset::compile`] makes automata of many of them.
 //! * [`Stream`] scans one logical text and tells a [`Sink`] what passes, what is replaced, and what was found.
-//! * [`Masker`] takes a whole body in a [`Format`] (text, JSON, NDJSON, SSE, form, protobuf), finds the logical texts in
-//!   it, and writes the same format back.
+//! * [`Masker`] takes a whole body in a [`Format`] (text, JSON, NDJSON, SSE, form, protobuf, gRPC, AWS event stream), finds
+//!   the logical texts in it, and writes the same format back.
+//! * [`Decoder`] and [`Encoder`] take the content codings off a body, under limits, and put them on again.
 
 mod compile;
 mod format;

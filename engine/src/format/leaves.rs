@@ -88,7 +88,14 @@ impl<'a> Leaves<'a> {
 
     /// The string at `path`, decoded.
     pub(super) fn string(&self, path: &str) -> Option<String> {
-        let leaf = self.find(path).filter(|l| l.is_string())?;
+        self.text(self.find(path)?)
+    }
+
+    /// The string of a leaf, decoded.
+    pub(super) fn text(&self, leaf: &Leaf) -> Option<String> {
+        if !leaf.is_string() {
+            return None;
+        }
         let mut text = Decoded(Vec::new());
         feed_string(self.bytes(leaf.spelling()), &mut text).ok()?;
         String::from_utf8(text.0).ok()

@@ -218,11 +218,11 @@ impl EventStreamWalker {
         };
         let frame = || Frame { headers: headers.to_vec(), is_wrapped: false };
         let mut event = Event { leaves: &leaves, name, at, last: false, given: Vec::new(), frame: &frame };
-        let inner = leaves.string("bytes").and_then(|text| BASE64.decode(text).ok());
-        let index = leaves.iter().position(|l| l.is_string() && leaves.path(l) == b"bytes");
-        if let (Some(index), Some(inner)) = (index, inner) {
+        // Of a member that is there twice, clients differ in which they take.
+        for (n, leaf) in leaves.iter().enumerate().filter(|(_, l)| leaves.path(l) == b"bytes") {
+            let Some(inner) = leaves.text(leaf).and_then(|text| BASE64.decode(text).ok()) else { continue };
             let masked = self.mask_inner(&inner, headers, at, made, target)?;
-            event.given.push((index, masked.map(|masked| wrap(&masked))));
+            event.given.push((n, masked.map(|masked| wrap(&masked))));
         }
         self.joined.mask(event, made, target)
     }

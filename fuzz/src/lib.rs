@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::panic, clippy::expect_used)]
 
+pub mod carriers;
 pub mod masker;
 pub mod pack;
 pub mod random;
@@ -23,5 +24,10 @@ pub const BODIES: &[(&str, Body)] = &[
     ("sse", masker::sse),
     ("form", masker::form),
     ("auto", masker::auto),
+    ("protobuf", carriers::protobuf),
+    ("otlp", carriers::otlp),
+    ("grpc", carriers::grpc),
+    ("event_stream", carriers::event_stream),
+    ("coding", carriers::coding),
     ("pack", pack::pack),
 ];

@@ -40,6 +40,8 @@ pub(crate) struct Target {
 /// The windows of one bucket, told apart by all their bytes.
 struct Gate {
     targets: Vec<Target>,
+    /// Lists of 64 windows.
+    words: usize,
     /// By byte: its class within this bucket.
     class: Box<[u8; 256]>,
     classes: usize,
@@ -143,13 +145,15 @@ impl Gate {
                 }
             }
         }
+        let words = windows.len().div_ceil(64);
         let targets = windows.into_iter().map(|(_, target)| target).collect();
-        Gate { targets, class, classes, allowed }
+        Gate { targets, words, class, classes, allowed }
     }
 
     #[inline]
     fn find(&self, before: u8, bytes: &[u8], found: &mut impl FnMut(Target)) {
-        for (word, rows) in self.allowed.chunks_exact(self.classes).enumerate() {
+        for word in 0..self.words {
+            let rows = self.allowed.get(word * self.classes..).unwrap_or_default();
             let allowed = |position: usize, byte: u8| {
                 rows.get(usize::from(self.class[usize::from(byte)])).map_or(0, |row| row[position])
             };

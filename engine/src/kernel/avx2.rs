@@ -1,18 +1,23 @@
-//! Classes: 32 places at once by `pshufb`, one sixteen of the symbols after another. Words: a place of each half of 64
-//! at once, all 32 buckets of all positions in one look-up of 16 bytes.
+//! All 32 buckets of four positions in one look-up of 16 bytes, two such look-ups at once; a step for each byte.
+//!
+//! ```text
+//!   state:   position 0   1   2   3        the buckets that the positions so far let through
+//!             all ──► │ ──► │ ──► │ ──►    each step moves one on, and keeps what the byte's row has
+//! ```
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m128i, __m256i, _mm_cvtsi64_si128, _mm_load_si128, _mm256_adds_epu8, _mm256_alignr_epi8,
-    _mm256_and_si256, _mm256_castsi128_si256, _mm256_castsi256_ps, _mm256_cmpeq_epi8, _mm256_cmpeq_epi32,
-    _mm256_cmpgt_epi32, _mm256_cvtepu8_epi32, _mm256_inserti128_si256, _mm256_load_si256, _mm256_loadu_si256,
-    _mm256_movemask_epi8, _mm256_movemask_ps, _mm256_or_si256, _mm256_set1_epi8, _mm256_set1_epi32,
-    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64,
-    _mm256_xor_si256,
+    __m128i, __m256i, _mm_and_si128, _mm_castsi128_ps, _mm_cmpeq_epi32, _mm_cvtsi64_si128, _mm_load_si128,
+    _mm_movemask_ps, _mm_setzero_si128, _mm256_adds_epu8, _mm256_alignr_epi8, _mm256_and_si256,
+    _mm256_castsi128_si256, _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cmpeq_epi32,
+    _mm256_cmpgt_epi8, _mm256_cmpgt_epi32, _mm256_cvtepu8_epi32, _mm256_extracti128_si256,
+    _mm256_inserti128_si256, _mm256_load_si256, _mm256_loadu_si256, _mm256_movemask_ps, _mm256_or_si256,
+    _mm256_set1_epi8, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_storeu_si256,
+    _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_xor_si256,
 };
 
-use super::{BUCKETS_BEHIND, Exact, GROUPS, Masks, PADDING, PAIRS, Symbols, WINDOW_LEN};
-use crate::compile::symbol::WORD_SYMBOLS;
+use super::{BUCKETS_BEHIND, Exact, Masks, PADDING, PAIRS, Symbols, WINDOW_LEN};
+use crate::compile::symbol::{CLASSES, FOLD, KINDS, WORD_SYMBOLS, pair_code};
 
 const LANES: usize = 32;
 
@@ -25,29 +30,24 @@ struct Lanes([u8; LANES]);
 #[derive(Clone, Copy)]
 struct Row([u32; PAIRS]);
 
+const NO_ROW: Row = Row([0; PAIRS]);
+
 pub(super) struct Tables {
     /// By pair code.
     pairs: [Row; 256],
-    /// By position, group and sixteen symbols: the group's byte of buckets for each, twice over.
-    classes: [[[Lanes; 4]; GROUPS]; WINDOW_LEN],
+    /// By symbol: of the first four positions, and of the last four.
+    classes: [[Row; 2]; 64],
 }
 
 impl Tables {
     pub(super) fn new(exact: &Exact) -> Box<Tables> {
-        let mut tables = Box::new(Tables {
-            pairs: [Row([0; PAIRS]); 256],
-            classes: [[[Lanes([0; LANES]); 4]; GROUPS]; WINDOW_LEN],
-        });
+        let mut tables = Box::new(Tables { pairs: [NO_ROW; 256], classes: [[NO_ROW; 2]; 64] });
         for (code, row) in tables.pairs.iter_mut().enumerate() {
             row.0 = std::array::from_fn(|position| exact.pairs[position][code]);
         }
-        for (groups, table) in tables.classes.iter_mut().zip(&exact.classes) {
-            for (group, quarters) in groups.iter_mut().enumerate() {
-                for (quarter, symbols) in quarters.iter_mut().zip(table.chunks_exact(16)) {
-                    for (lane, buckets) in quarter.0.iter_mut().zip(symbols.iter().cycle()) {
-                        *lane = buckets.to_le_bytes()[group];
-                    }
-                }
+        for (symbol, rows) in tables.classes.iter_mut().enumerate() {
+            for (half, row) in rows.iter_mut().enumerate() {
+                row.0 = std::array::from_fn(|n| exact.classes[half * WINDOW_LEN / 2 + n][symbol]);
             }
         }
         tables
@@ -73,46 +73,77 @@ pub(super) fn find(tables: &Tables, symbols: &Symbols, windows: usize, masks: &m
 unsafe fn find_vectors(tables: &Tables, symbols: &Symbols, windows: usize, masks: &mut Masks) {
     for from in (0..windows).step_by(2 * LANES) {
         // SAFETY: from < windows.
-        let (words, low, high) = unsafe {
-            let classes = &symbols.classes;
-            (
-                words(tables, symbols, from),
-                places(tables, classes, from),
-                places(tables, classes, from + LANES),
-            )
-        };
-        masks.words.push(words);
-        masks.classes.push(u64::from(high) << LANES | u64::from(low));
+        unsafe {
+            masks.words.push(words(tables, symbols, from));
+            masks.classes.push(classes(tables, &symbols.classes, from));
+        }
     }
 }
 
-/// Of the 32 places from `from` on, a bit for each with some bucket of classes.
+/// Two rows side by side.
 ///
 /// # Safety
-/// The instructions are there, and `symbols` has 32 bytes and [`WINDOW_LEN`] from `from` on.
+/// The instructions are there.
 #[inline]
 #[target_feature(enable = "avx2,bmi2")]
-unsafe fn places(tables: &Tables, symbols: &[u8], from: usize) -> u32 {
-    let mut groups = [_mm256_set1_epi8(-1); GROUPS];
-    for (i, tables) in tables.classes.iter().enumerate() {
-        // SAFETY: from + WINDOW_LEN + 32 <= symbols.len().
-        let symbols: __m256i = unsafe { _mm256_loadu_si256(symbols.as_ptr().add(from + i).cast()) };
-        // A symbol of another sixteen gets its highest bit set, for which a shuffle gives 0.
-        let index: [__m256i; 4] = std::array::from_fn(|quarter| {
-            let other = _mm256_xor_si256(symbols, _mm256_set1_epi8((quarter << 4) as i8));
-            _mm256_adds_epu8(other, _mm256_set1_epi8(0x70))
-        });
-        for (group, quarters) in groups.iter_mut().zip(tables) {
-            // SAFETY: Lanes are 32 bytes, aligned to 32.
-            let part: [__m256i; 4] = std::array::from_fn(|q| unsafe {
-                _mm256_shuffle_epi8(_mm256_load_si256(quarters[q].0.as_ptr().cast()), index[q])
-            });
-            let all = _mm256_or_si256(_mm256_or_si256(part[0], part[1]), _mm256_or_si256(part[2], part[3]));
-            *group = _mm256_and_si256(*group, all);
+unsafe fn rows(low: &Row, high: &Row) -> __m256i {
+    // SAFETY: Rows are 16 bytes, aligned to 16.
+    let (low, high): (__m128i, __m128i) =
+        unsafe { (_mm_load_si128(low.0.as_ptr().cast()), _mm_load_si128(high.0.as_ptr().cast())) };
+    _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), high)
+}
+
+/// The next state, of both halves.
+#[inline]
+#[target_feature(enable = "avx2,bmi2")]
+fn step(state: __m256i, rows: __m256i) -> __m256i {
+    _mm256_and_si256(_mm256_alignr_epi8::<12>(state, _mm256_set1_epi8(-1)), rows)
+}
+
+/// Of four states, what has come to the last position: of the low halves, and of the high ones.
+#[inline]
+#[target_feature(enable = "avx2,bmi2")]
+fn last_positions(s: [__m256i; 4]) -> __m256i {
+    _mm256_unpackhi_epi64(_mm256_unpackhi_epi32(s[0], s[1]), _mm256_unpackhi_epi32(s[2], s[3]))
+}
+
+/// Of the 64 places from `from` on, a bit for each with some bucket of classes.
+///
+/// # Safety
+/// The instructions are there, and `symbols` has [`PADDING`] bytes from `from` on.
+#[inline]
+#[target_feature(enable = "avx2,bmi2")]
+unsafe fn classes(tables: &Tables, symbols: &[u8], from: usize) -> u64 {
+    const HALF: usize = WINDOW_LEN / 2;
+    let symbols = &symbols[from..][..2 * LANES + WINDOW_LEN];
+    // The low half of a state is of a window's first positions, the high half of its last.
+    let row = |at: usize| {
+        let [low, high] = [symbols[at], symbols[at + HALF]].map(|symbol| usize::from(symbol & 63));
+        // SAFETY: the instructions are there.
+        unsafe { rows(&tables.classes[low][0], &tables.classes[high][1]) }
+    };
+    // The two halves of the places are independent of each other.
+    let mut states = [_mm256_set1_epi8(-1); 2];
+    for n in 0..HALF - 1 {
+        states = [step(states[0], row(n)), step(states[1], row(LANES + n))];
+    }
+    let mut found = 0u64;
+    for first in (0..LANES).step_by(4) {
+        let mut steps = [[states[0]; 4]; 2];
+        for n in 0..4 {
+            let at = first + n + HALF - 1;
+            states = [step(states[0], row(at)), step(states[1], row(LANES + at))];
+            (steps[0][n], steps[1][n]) = (states[0], states[1]);
+        }
+        for (half, steps) in steps.into_iter().enumerate() {
+            let whole = last_positions(steps);
+            let both = _mm_and_si128(_mm256_castsi256_si128(whole), _mm256_extracti128_si256::<1>(whole));
+            let none = _mm_cmpeq_epi32(both, _mm_setzero_si128());
+            let some = !_mm_movemask_ps(_mm_castsi128_ps(none)) as u64 & 0xF;
+            found |= some << (first + half * LANES);
         }
     }
-    let any = _mm256_or_si256(_mm256_or_si256(groups[0], groups[1]), _mm256_or_si256(groups[2], groups[3]));
-    !_mm256_movemask_epi8(_mm256_cmpeq_epi8(any, _mm256_setzero_si256())) as u32
+    found
 }
 
 /// Of the 64 places from `from` on, a bit for each with some bucket of words.
@@ -124,15 +155,11 @@ unsafe fn places(tables: &Tables, symbols: &[u8], from: usize) -> u32 {
 unsafe fn words(tables: &Tables, symbols: &Symbols, from: usize) -> u64 {
     let half = |half: usize| &symbols.pairs[from + 1 + half * LANES..][..LANES + PAIRS - 1];
     let (low, high) = (half(0), half(1));
-    let row = |code: u8| -> __m128i {
-        // SAFETY: Rows are 16 bytes, aligned to 16.
-        unsafe { _mm_load_si128(tables.pairs[usize::from(code)].0.as_ptr().cast()) }
-    };
-    // The buckets that the positions so far let through: the last word of 32 bits is of a whole window.
     let mut state = _mm256_set1_epi8(-1);
     let mut step = |n: usize| {
-        let rows = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(row(low[n])), row(high[n]));
-        state = _mm256_and_si256(_mm256_alignr_epi8::<12>(state, _mm256_set1_epi8(-1)), rows);
+        let [low, high] = [low[n], high[n]].map(usize::from);
+        // SAFETY: the instructions are there.
+        state = step(state, unsafe { rows(&tables.pairs[low], &tables.pairs[high]) });
         state
     };
     for n in 0..PAIRS - 1 {
@@ -143,8 +170,7 @@ unsafe fn words(tables: &Tables, symbols: &Symbols, from: usize) -> u64 {
     let mut found = 0u64;
     for first in (0..LANES).step_by(4) {
         let s: [__m256i; 4] = std::array::from_fn(|n| step(first + n + PAIRS - 1));
-        let whole =
-            _mm256_unpackhi_epi64(_mm256_unpackhi_epi32(s[0], s[1]), _mm256_unpackhi_epi32(s[2], s[3]));
+        let whole = last_positions(s);
         let before = |half: usize| -> u32 {
             let bytes: Option<&[u8; 4]> = symbols.words[from + first + half * LANES..].first_chunk();
             bytes.map_or(0, |b| u32::from_le_bytes(*b))
@@ -159,4 +185,108 @@ unsafe fn words(tables: &Tables, symbols: &Symbols, from: usize) -> u64 {
         found |= (some & 0xF) << first | (some >> 4 & 0xF) << (first + LANES);
     }
     found
+}
+
+/// By symbol: its part of a pair code as the first and as the second, and the same of pairs of kinds. Sixteen symbols
+/// twice over in each vector.
+const CODES: [[[Lanes; 4]; 2]; 2] = {
+    let mut codes = [[[Lanes([0; LANES]); 4]; 2]; 2];
+    let mut symbol = 0;
+    while symbol < 64 {
+        let (quarter, lane) = (symbol / 16, symbol % 16);
+        let mut twice = 0;
+        while twice < 2 {
+            let lane = lane + twice * 16;
+            codes[0][0][quarter].0[lane] = pair_code(symbol as u8, 0);
+            codes[0][1][quarter].0[lane] = pair_code(0, symbol as u8);
+            codes[1][0][quarter].0[lane] = KINDS[symbol] << 4;
+            codes[1][1][quarter].0[lane] = KINDS[symbol];
+            twice += 1;
+        }
+        symbol += 1;
+    }
+    codes
+};
+
+/// As the scalar one; the lists have room for a vector past the last byte.
+pub(super) fn fold(before: u8, bytes: &[u8], symbols: &mut Symbols) {
+    let Symbols { words, pairs, classes, kinds, .. } = symbols;
+    let len = words.len().min(pairs.len()).min(classes.len()).min(kinds.len());
+    assert!(len >= bytes.len() + PADDING && is_here(), "checked by the caller");
+    words[0] = FOLD[usize::from(before)];
+    classes[0] = CLASSES[usize::from(before)];
+    let (whole, rest) = bytes.split_at(bytes.len() / LANES * LANES);
+    // SAFETY: the instructions are there.
+    unsafe {
+        fold_vectors(&FOLD, whole, &mut words[1..]);
+        fold_vectors(&CLASSES, whole, &mut classes[1..]);
+    }
+    for (n, byte) in rest.iter().enumerate() {
+        words[1 + whole.len() + n] = FOLD[usize::from(*byte)];
+        classes[1 + whole.len() + n] = CLASSES[usize::from(*byte)];
+    }
+    // SAFETY: the instructions are there; all lists have PADDING bytes after the folded ones.
+    unsafe {
+        pair_vectors(&CODES[0], words, pairs, bytes.len() + 1);
+        pair_vectors(&CODES[1], classes, kinds, bytes.len() + 1);
+    }
+}
+
+/// What the table has for each byte; 0 for those beyond it.
+#[inline]
+#[target_feature(enable = "avx2,bmi2")]
+fn look_up<const SIXTEENS: usize>(table: &[__m256i; SIXTEENS], bytes: __m256i) -> __m256i {
+    let mut all = _mm256_setzero_si256();
+    for (n, sixteen) in table.iter().enumerate() {
+        // A byte of another sixteen gets its highest bit set, for which a shuffle gives 0.
+        let other = _mm256_xor_si256(bytes, _mm256_set1_epi8((n << 4) as i8));
+        let index = _mm256_adds_epu8(other, _mm256_set1_epi8(0x70));
+        all = _mm256_or_si256(all, _mm256_shuffle_epi8(*sixteen, index));
+    }
+    all
+}
+
+/// All bytes from 0x80 on have one symbol.
+///
+/// # Safety
+/// The instructions are there.
+#[target_feature(enable = "avx2,bmi2")]
+unsafe fn fold_vectors(table: &[u8; 256], bytes: &[u8], symbols: &mut [u8]) {
+    let sixteens: [__m256i; 8] = std::array::from_fn(|n| {
+        let lanes = Lanes(std::array::from_fn(|lane| table[n * 16 + lane % 16]));
+        // SAFETY: Lanes are 32 bytes, aligned to 32.
+        unsafe { _mm256_load_si256(lanes.0.as_ptr().cast()) }
+    });
+    let beyond = _mm256_set1_epi8(table[0x80] as i8);
+    for (bytes, symbols) in bytes.chunks_exact(LANES).zip(symbols.chunks_exact_mut(LANES)) {
+        // SAFETY: both are of 32 bytes.
+        unsafe {
+            let bytes = _mm256_loadu_si256(bytes.as_ptr().cast());
+            let is_beyond = _mm256_cmpgt_epi8(_mm256_setzero_si256(), bytes);
+            let folded = _mm256_or_si256(look_up(&sixteens, bytes), _mm256_and_si256(is_beyond, beyond));
+            _mm256_storeu_si256(symbols.as_mut_ptr().cast(), folded);
+        }
+    }
+}
+
+/// Writes the codes of `len` pairs of symbols, and some beyond.
+///
+/// # Safety
+/// The instructions are there, and both lists have 2 * [`LANES`] bytes past `len`.
+#[target_feature(enable = "avx2,bmi2")]
+unsafe fn pair_vectors(codes: &[[Lanes; 4]; 2], symbols: &[u8], pairs: &mut [u8], len: usize) {
+    let codes = [0, 1].map(|which| {
+        // SAFETY: Lanes are 32 bytes, aligned to 32.
+        std::array::from_fn(|n| unsafe { _mm256_load_si256(codes[which][n].0.as_ptr().cast()) })
+    });
+    let codes: [[__m256i; 4]; 2] = codes;
+    for from in (0..len).step_by(LANES) {
+        // SAFETY: from + 1 + 32 <= len + LANES.
+        unsafe {
+            let first = _mm256_loadu_si256(symbols.as_ptr().add(from).cast());
+            let second = _mm256_loadu_si256(symbols.as_ptr().add(from + 1).cast());
+            let code = _mm256_xor_si256(look_up(&codes[0], first), look_up(&codes[1], second));
+            _mm256_storeu_si256(pairs.as_mut_ptr().add(from).cast(), code);
+        }
+    }
 }

@@ -387,6 +387,8 @@ impl Tables {
         match self.set {
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 if bytes.len() >= FEW => avx512::fold(before, bytes, symbols),
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 if bytes.len() >= FEW => avx2::fold(before, bytes, symbols),
             _ => scalar::fold(before, bytes, symbols),
         }
     }
@@ -395,7 +397,7 @@ impl Tables {
 /// The places of the bits that are set, in the last mask only of those that are `there`.
 fn positions<'a>(masks: &[u64], there: u64, places: &'a mut Vec<u32>) -> &'a [u32] {
     /// Written without asking whether there are as many.
-    const AT_ONCE: usize = 4;
+    const AT_ONCE: usize = 8;
     places.resize(places.len().max(masks.len() * 64 + AT_ONCE), 0);
     let (mut len, mut from) = (0, 0);
     for (n, mask) in masks.iter().enumerate() {

@@ -130,10 +130,10 @@ unsafe fn classes(tables: &Tables, symbols: &[u8], from: usize) -> u64 {
     let mut found = 0u64;
     for first in (0..LANES).step_by(4) {
         let mut steps = [[states[0]; 4]; 2];
-        for n in 0..4 {
-            let at = first + n + HALF - 1;
+        let [low, high] = &mut steps;
+        for (at, (low, high)) in (first + HALF - 1..).zip(low.iter_mut().zip(high)) {
             states = [step(states[0], row(at)), step(states[1], row(LANES + at))];
-            (steps[0][n], steps[1][n]) = (states[0], states[1]);
+            (*low, *high) = (states[0], states[1]);
         }
         for (half, steps) in steps.into_iter().enumerate() {
             let whole = last_positions(steps);

@@ -60,6 +60,8 @@ pub(crate) struct Prefilter {
     pub(crate) runs: Runs,
     /// The buckets of inner windows.
     pub(crate) run_buckets: u64,
+    /// By bytes of a window that have come, all of the last: the buckets of windows whose value may have begun by then.
+    pub(crate) begun: [u64; WINDOW_LEN + 1],
     /// The farthest that a start is before its window, in bytes.
     pub(crate) reach: usize,
 }
@@ -103,11 +105,21 @@ impl Prefilter {
             windows.sort_by_key(|(_, target)| (target.rule, target.run, target.offset));
             windows.iter().for_each(|(path, _)| add_window(&mut exact, bucket, path));
         }
+        let begun = std::array::from_fn(|have| {
+            let may = |t: &Target| {
+                have == WINDOW_LEN
+                    || t.run.is_some()
+                    || usize::from(t.value_min) < have + usize::from(t.offset)
+            };
+            let numbered = (0u32..).zip(&buckets);
+            numbered.fold(0, |all, (n, b)| all | u64::from(b.iter().any(|(_, target)| may(target))) << n)
+        });
         let has_run = |bucket: &Vec<(Path, Target)>| bucket.iter().any(|(_, target)| target.run.is_some());
         let run_buckets =
             (0u32..).zip(&buckets).filter(|(_, b)| has_run(b)).fold(0, |all, (n, _)| all | 1u64 << n);
         Prefilter {
             run_buckets,
+            begun,
             tables: Tables::new(exact).with(set),
             gates: buckets.into_iter().map(Gate::new).collect(),
             reach: runs.iter().map(|r: &RuleRun| r.run.max).max().unwrap_or(0).max(offset_max),

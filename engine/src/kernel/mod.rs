@@ -133,14 +133,18 @@ impl Exact {
     }
 
     /// The buckets of words that may be at a place, of which `have` bytes are there.
-    fn words(&self, symbols: &Symbols, at: usize, have: usize) -> u32 {
+    fn words(&self, symbols: &Symbols, at: usize, have: usize, asked: u32) -> u32 {
         let word = symbols.words.get(at..).unwrap_or_default();
         let codes = symbols.pairs.get(at + 1..).unwrap_or_default();
-        let first = Exact::behind(word.first().copied().unwrap_or(BEFORE_TEXT));
-        let known = self.pairs.iter().zip(codes).take(have.saturating_sub(1));
-        let buckets = known.fold(first, |buckets, (table, code)| buckets & table[usize::from(*code)]);
+        let mut buckets = asked & Exact::behind(word.first().copied().unwrap_or(BEFORE_TEXT));
+        for (table, code) in self.pairs.iter().zip(codes).take(have.saturating_sub(1)) {
+            buckets &= table[usize::from(*code)];
+            if buckets == 0 {
+                return 0;
+            }
+        }
         match word.get(1..).and_then(<[u8]>::first_chunk) {
-            Some(gram) if have >= 4 && buckets != 0 => buckets * self.grams.has(*gram),
+            Some(gram) if have >= 4 => buckets * self.grams.has(*gram),
             _ => buckets,
         }
     }
@@ -301,7 +305,7 @@ impl Tables {
     fn find_one_by_one(&self, symbols: &Symbols, windows: usize, hits: &mut Hits) {
         for at in 0..windows {
             let have = symbols.len - at - 1;
-            let words = self.exact.words(symbols, at, have);
+            let words = self.exact.words(symbols, at, have, !0);
             let classes = self.exact.classes(symbols, at, have, !0);
             let at = at as u32;
             if words != 0 {
@@ -370,8 +374,8 @@ impl Tables {
     pub(crate) fn look(&self, symbols: &Symbols, at: usize, buckets: u64) -> Option<Hit> {
         let have = symbols.len.saturating_sub(at + 1);
         let (words, classes) = (buckets as u32, (buckets >> BUCKETS) as u32);
-        let words = if words == 0 { 0 } else { words & self.exact.words(symbols, at, have) };
-        let classes = self.exact.classes(symbols, at, have, classes);
+        let words = if words == 0 { 0 } else { self.exact.words(symbols, at, have, words) };
+        let classes = if classes == 0 { 0 } else { self.exact.classes(symbols, at, have, classes) };
         let buckets = u64::from(classes) << BUCKETS | u64::from(words);
         (buckets != 0).then_some(Hit { at: at as u32, buckets })
     }
@@ -382,7 +386,9 @@ impl Tables {
         let padding = if bytes.len() < FEW { KIND_PAIRS + 1 } else { PADDING };
         let len = symbols.len + padding;
         for list in [&mut symbols.words, &mut symbols.pairs, &mut symbols.classes, &mut symbols.kinds] {
-            list.resize(len, 0);
+            if list.len() < len {
+                list.resize(len, 0);
+            }
         }
         match self.set {
             #[cfg(target_arch = "x86_64")]

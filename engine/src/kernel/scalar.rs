@@ -4,22 +4,18 @@ use super::Symbols;
 use crate::compile::symbol::{CLASSES, FOLD, kind_pair, pair_code};
 
 pub(super) fn fold(before: u8, bytes: &[u8], symbols: &mut Symbols) {
-    let all = || std::iter::once(&before).chain(bytes);
-    for (table, list) in [(&FOLD, &mut symbols.words), (&CLASSES, &mut symbols.classes)] {
-        for (symbol, byte) in list.iter_mut().zip(all()) {
-            *symbol = table[usize::from(*byte)];
-        }
-    }
-    pairs(symbols, 0);
-}
-
-/// The codes of pairs from one on. What is at the end of the text is paired with a zero, and never looked up.
-pub(super) fn pairs(symbols: &mut Symbols, from: usize) {
     let Symbols { words, pairs, classes, kinds, .. } = symbols;
-    for (code, pair) in pairs.iter_mut().zip(words.windows(2)).skip(from) {
-        *code = pair_code(pair[0], pair[1]);
+    let mut last = (FOLD[usize::from(before)], CLASSES[usize::from(before)]);
+    let mut lists = pairs.iter_mut().zip(kinds.iter_mut()).zip(words.iter_mut().zip(classes.iter_mut()));
+    // The bytes are asked first: where they end, no place is taken from the lists.
+    for (byte, ((pair, kind), (word, class))) in bytes.iter().zip(lists.by_ref()) {
+        let next = (FOLD[usize::from(*byte)], CLASSES[usize::from(*byte)]);
+        (*word, *class) = last;
+        (*pair, *kind) = (pair_code(last.0, next.0), kind_pair(last.1, next.1));
+        last = next;
     }
-    for (code, pair) in kinds.iter_mut().zip(classes.windows(2)).skip(from) {
-        *code = kind_pair(pair[0], pair[1]);
+    // The last byte has no next one: its pairs are never looked up.
+    if let Some((_, (word, class))) = lists.next() {
+        (*word, *class) = last;
     }
 }

@@ -10,6 +10,7 @@ use super::scan::{Scan, Watermarks};
 use crate::compile::prefilter::Target;
 use crate::compile::runs::RuleRun;
 use crate::compile::symbol::BEFORE_TEXT;
+use crate::kernel::WINDOW_LEN;
 use crate::ruleset::{CompiledRule, Ruleset};
 
 impl Scan {
@@ -87,18 +88,20 @@ impl Scan {
         if from >= marks.values + reach {
             return;
         }
-        self.fold(ruleset, scratch, from);
+        let first = self.fold(ruleset, scratch, from, end);
         let symbols = std::mem::take(&mut scratch.symbols);
         let mut targets = std::mem::take(&mut scratch.targets);
         let prefilter = &ruleset.prefilter;
         for start in from..end {
             // Beyond what is held already only an inner window matters.
-            let buckets = if start >= marks.values { prefilter.run_buckets } else { u64::MAX };
+            let held = if start >= marks.values { prefilter.run_buckets } else { u64::MAX };
+            let have = ((end - start) as usize).min(WINDOW_LEN);
+            let buckets = held & prefilter.begun[have];
             if buckets == 0 {
-                break;
+                continue;
             }
             let at = (start - from) as u32;
-            let Some(hit) = prefilter.tables.look(&symbols, at as usize, buckets) else {
+            let Some(hit) = prefilter.tables.look(&symbols, first + at as usize, buckets) else {
                 continue;
             };
             let before = self.byte_before(start).unwrap_or(BEFORE_TEXT);

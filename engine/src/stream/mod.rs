@@ -116,6 +116,8 @@ pub struct Scratch {
     /// Room for the text that is scanned; a stream keeps only what it must.
     pub(crate) text: Vec<u8>,
     pub(crate) symbols: Symbols,
+    /// Which bytes of the present piece the symbols are of.
+    folded: Option<Range<u64>>,
     pub(crate) hits: Hits,
     targets: [Targets; 2],
     /// By distance from the end of a piece.
@@ -136,6 +138,12 @@ impl Scratch {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What is noted of a piece means nothing for the next.
+    fn forget_piece(&mut self) {
+        self.walked = None;
+        self.folded = None;
     }
 
     /// What all streams have cost that used it.

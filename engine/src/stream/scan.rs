@@ -163,14 +163,14 @@ impl Scan {
     /// Takes a piece of the text and scans it.
     pub(super) fn take(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, piece: &[u8]) {
         self.text.extend_from_slice(piece);
-        scratch.walked = None;
+        scratch.forget_piece();
         scratch.work.bytes += piece.len() as u64;
         self.scan(ruleset, scratch, false);
     }
 
     /// The text ends here.
     pub(super) fn end(&mut self, ruleset: &Ruleset, scratch: &mut Scratch) {
-        scratch.walked = None;
+        scratch.forget_piece();
         self.scan(ruleset, scratch, true);
     }
 

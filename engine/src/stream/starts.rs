@@ -58,10 +58,19 @@ impl Found {
 }
 
 impl Scan {
-    /// Puts the symbols of `from..` with the byte before into the scratch.
-    pub(super) fn fold(&self, ruleset: &Ruleset, scratch: &mut Scratch, from: u64) {
+    /// Puts the symbols of these bytes, with the byte before, into the scratch, unless they are there already; the
+    /// place of the first among them.
+    pub(super) fn fold(&self, ruleset: &Ruleset, scratch: &mut Scratch, from: u64, end: u64) -> usize {
+        if let Some(folded) = &scratch.folded
+            && folded.start <= from
+            && folded.end == end
+        {
+            return (from - folded.start) as usize;
+        }
         let before = self.byte_before(from).unwrap_or(BEFORE_TEXT);
-        ruleset.prefilter.tables.fold(before, self.bytes(from, self.end_at()), &mut scratch.symbols);
+        ruleset.prefilter.tables.fold(before, self.bytes(from, end), &mut scratch.symbols);
+        scratch.folded = Some(from..end);
+        0
     }
 
     /// Looks at all starts whose windows have come, up to the opening of an enclosed value.
@@ -113,8 +122,8 @@ impl Scan {
     fn find_block(&self, ruleset: &Ruleset, scratch: &mut Scratch, found: &mut Found, from: u64, to: u64) {
         let end = self.end_at().min(to + LOOKED_AT);
         let tables = &ruleset.prefilter.tables;
-        let before = self.byte_before(from).unwrap_or(BEFORE_TEXT);
-        tables.fold(before, self.bytes(from, end), &mut scratch.symbols);
+        scratch.folded = None;
+        self.fold(ruleset, scratch, from, end);
         let (places, whole) = ((to - from) as usize, (end + 1 - from) as usize);
         let whole = places.min(whole.saturating_sub(WINDOW_BYTES as usize));
         let hits = &mut scratch.hits;

@@ -9,6 +9,7 @@
 //! * [`Masker`] takes a whole body in a [`Format`] (text, JSON, NDJSON, SSE, form), finds the logical texts in
 //!   it, and writes the same format back.
 
+pub mod built;
 mod compile;
 mod format;
 mod kernel;
@@ -20,9 +21,10 @@ mod ruleset;
 mod stream;
 mod validate;
 
+pub use built::{Built, BuiltError};
 pub use format::{Finding, Format, FormatError, FormatErrorKind, Masker, MaskerOptions, OnError};
 pub use kernel::InstructionSet;
 pub use mask::{Strategy, StrategyError, TokenKey};
 pub use rule::{Action, Confidence, Field, Pattern, Rule, RuleError, Suppress, Validator};
-pub use ruleset::{CompileError, CompileOptions, Prefilter, RuleId, Ruleset};
+pub use ruleset::{CompileError, CompileOptions, Prefilter, RuleId, Ruleset, Source};
 pub use stream::{Event, Scratch, Sink, Stream, StreamOptions, Work};

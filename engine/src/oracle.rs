@@ -59,9 +59,15 @@ pub fn mask_whole(ruleset: &Ruleset, context: &[u8], text: &[u8]) -> Verdict {
 }
 
 #[allow(clippy::expect_used)]
+fn group_pike(rule: &CompiledRule) -> &PikeVM {
+    &rule.automaton.groups().expect("it compiled before").pike
+}
+
+#[allow(clippy::expect_used)]
 fn pike(text: &str) -> PikeVM {
     let expression = Expression::parse(text).expect("it compiled before");
-    crate::compile::automaton::Automaton::build(&expression).expect("it compiled before").pike
+    let automaton = crate::compile::automaton::Automaton::build(&expression).expect("it compiled before");
+    automaton.groups().expect("it compiled before").pike.clone()
 }
 
 /// End and value of the match at `start`.
@@ -77,14 +83,14 @@ fn search(
     let input = Input::new(all).span(start..end).anchored(Anchored::Yes);
     pike.search_slots(&mut cache, &input, &mut slots)?;
     let slot = |n: usize| slots.get(n).copied().flatten().map(|o| o.get());
-    let group = rule.automaton.secret.map_or(0, |g| g as usize);
+    let group = rule.automaton.groups().and_then(|g| g.secret).map_or(0, |g| g as usize);
     let value = slot(2 * group).zip(slot(2 * group + 1));
     let (from, to) = value.unwrap_or((slot(0)?, slot(1)?));
     Some((slot(1)?, from, to))
 }
 
 fn match_at(rule: &CompiledRule, id: u32, all: &[u8], start: usize, floor: usize) -> Option<Found> {
-    let pike = &rule.automaton.pike;
+    let pike = group_pike(rule);
     let over = goes_over(rule, all, start);
     let (end, from, to) = match over {
         Some((matched, _)) => search(rule, pike, all, start, matched?)?,
@@ -149,7 +155,7 @@ fn enclosed_regions(ruleset: &Ruleset, all: &[u8]) -> Vec<Found> {
     let mut rules = Vec::new();
     for (id, rule) in (0u32..).zip(&ruleset.compiled) {
         if let Pattern::Enclosed { end, .. } = &ruleset.rules()[id as usize].pattern {
-            rules.push((id, rule, &rule.automaton.pike, pike(end)));
+            rules.push((id, rule, group_pike(rule), pike(end)));
         }
     }
     let mut regions: Vec<Found> = Vec::new();

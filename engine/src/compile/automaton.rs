@@ -2,12 +2,14 @@
 //!
 //! A rule is confirmed by a dense DFA anchored at a candidate's start (`regex-automata`), whose state is all that
 //! is carried from chunk to chunk. Where the value lies in a match is told by arithmetic when the expression
-//! fixes it, else by a Pike VM over the finished match, which is rare and short.
+//! fixes it, else by a Pike VM over the finished match, which is rare and short. A rule from a built pack makes it when
+//! it is first asked for, from the expression's text; should that fail, the whole match is the value.
 //!
 //! A DFA state may be neither dead nor able to match again (contradictory look-around); [`Automaton::is_live`]
 //! tells the two apart, for hold-back must not wait for what can't come.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use regex_automata::dfa::Automaton as _;
 use regex_automata::dfa::{StartKind, dense};
@@ -20,6 +22,7 @@ use regex_syntax::hir::Hir;
 use super::expression::{Expression, Place};
 use super::symbol::ByteSet;
 use super::table::{State, Table};
+use crate::built::wire::{Damage, Reader, Writer};
 
 /// The most bytes one expression's DFA may take.
 const DFA_BYTES_MAX: usize = 8 << 20;
@@ -62,15 +65,28 @@ impl Before {
     }
 }
 
-/// An anchored matcher of one expression.
+/// An anchored matcher of one expression; a clone shares what is large.
+#[derive(Clone)]
 pub(crate) struct Automaton {
     table: Table,
+    pub(crate) place: Place,
+    groups: Arc<Deferred>,
+}
+
+/// What tells where the group `secret` lies.
+pub(crate) struct Groups {
     pub(crate) nfa: thompson::NFA,
     pub(crate) pike: PikeVM,
+    /// Index of the group `secret`.
     pub(crate) secret: Option<u32>,
-    pub(crate) place: Place,
     /// By NFA state: a match can come from it that does not enter the group `secret`.
     pub(crate) skips: Vec<bool>,
+}
+
+/// Made of the expression's text when first asked for.
+struct Deferred {
+    text: String,
+    made: OnceLock<Option<Groups>>,
 }
 
 impl fmt::Debug for Automaton {
@@ -90,11 +106,29 @@ pub(crate) enum Step {
 
 impl Automaton {
     pub(crate) fn build(expression: &Expression) -> Result<Automaton, String> {
-        let nfa = build_nfa(expression)?;
-        let table = build_table(&nfa, Anchored::Yes)?;
-        let pike = PikeVM::new_from_nfa(nfa.clone()).map_err(|e| too_large(&e))?;
-        let skips = skipping_states(&nfa, expression.secret);
-        Ok(Automaton { table, nfa, pike, secret: expression.secret, place: expression.place, skips })
+        let groups = Groups::build(expression)?;
+        let table = build_table(&groups.nfa, Anchored::Yes)?;
+        let groups = Arc::new(Deferred { text: String::new(), made: OnceLock::from(Some(groups)) });
+        Ok(Automaton { table, place: expression.place, groups })
+    }
+
+    /// What tells where the value lies; `None` when it can't be made: the value is the match as a whole.
+    pub(crate) fn groups(&self) -> Option<&Groups> {
+        let make = || Groups::build(&Expression::parse(&self.groups.text).ok()?).ok();
+        self.groups.made.get_or_init(make).as_ref()
+    }
+
+    pub(crate) fn write(&self, out: &mut Writer) {
+        self.table.write(out);
+        self.place.write(out);
+    }
+
+    /// `text` is the expression's.
+    pub(crate) fn read(from: &mut Reader<'_>, text: &str) -> Result<Automaton, Damage> {
+        let table = Table::read(from)?;
+        let place = Place::read(from)?;
+        let groups = Arc::new(Deferred { text: text.to_owned(), made: OnceLock::new() });
+        Ok(Automaton { table, place, groups })
     }
 
     /// An automaton of the parts one after another, for what can be told of their bytes.
@@ -141,11 +175,22 @@ impl Automaton {
 
     /// Bytes of memory the automata take.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.table.memory_bytes() + self.nfa.memory_usage() + self.skips.len()
+        let groups = self.groups.made.get().and_then(Option::as_ref);
+        self.table.memory_bytes() + groups.map_or(0, |g| g.nfa.memory_usage() + g.skips.len())
+    }
+}
+
+impl Groups {
+    fn build(expression: &Expression) -> Result<Groups, String> {
+        let nfa = build_nfa(expression)?;
+        let pike = PikeVM::new_from_nfa(nfa.clone()).map_err(|e| too_large(&e))?;
+        let skips = skipping_states(&nfa, expression.secret);
+        Ok(Groups { nfa, pike, secret: expression.secret, skips })
     }
 }
 
 /// An unanchored matcher: finds the close of an enclosed value.
+#[derive(Clone)]
 pub(crate) struct Searcher {
     table: Table,
 }
@@ -160,6 +205,14 @@ impl Searcher {
     pub(crate) fn build(expression: &Expression) -> Result<Searcher, String> {
         let nfa = build_nfa(expression)?;
         Ok(Searcher { table: build_table(&nfa, Anchored::No)? })
+    }
+
+    pub(crate) fn write(&self, out: &mut Writer) {
+        self.table.write(out);
+    }
+
+    pub(crate) fn read(from: &mut Reader<'_>) -> Result<Searcher, Damage> {
+        Ok(Searcher { table: Table::read(from)? })
     }
 
     pub(crate) fn start(&self, before: Before) -> State {

@@ -257,19 +257,25 @@ impl Scan {
 
     /// Where the value lies in the match from `start` to `end`; `None` when it is empty.
     fn value(&self, rule: &CompiledRule, scratch: &mut Scratch, start: u64, end: u64) -> Option<(u64, u64)> {
-        let automaton = &rule.automaton;
-        let (from, to) = match (automaton.place.before, automaton.place.after, automaton.secret) {
-            (Some(before), Some(after), _) => (start + before as u64, end - after as u64),
-            (_, _, None) => (start, end),
-            (_, _, Some(group)) => {
-                let cache = scratch.pike.get_or_insert_with(|| automaton.pike.create_cache());
-                cache.reset(&automaton.pike);
+        let place = rule.automaton.place;
+        if let (Some(before), Some(after)) = (place.before, place.after) {
+            let (from, to) = (start + before as u64, end.saturating_sub(after as u64));
+            return (from < to).then_some((from, to));
+        }
+        let groups = rule.automaton.groups();
+        // No value begins before this, and bytes there may be gone.
+        let least = start + place.before_min as u64;
+        let (from, to) = match groups.and_then(|groups| Some((&groups.pike, groups.secret?))) {
+            None => (start, end),
+            Some((pike, group)) => {
+                let cache = scratch.pike.get_or_insert_with(|| pike.create_cache());
+                cache.reset(pike);
                 let span = (start - self.base) as usize..(end - self.base) as usize;
                 let input = Input::new(&self.text).span(span).anchored(Anchored::Yes);
                 let slots = &mut scratch.slots;
                 slots.clear();
                 slots.resize(2 * (group as usize + 1), None);
-                automaton.pike.search_slots(cache, &input, slots);
+                pike.search_slots(cache, &input, slots);
                 let slot = |n: usize| slots.get(n).copied().flatten().map(|o| self.base + o.get() as u64);
                 match (slot(2 * group as usize), slot(2 * group as usize + 1)) {
                     (Some(from), Some(to)) => (from, to),
@@ -277,6 +283,7 @@ impl Scan {
                 }
             }
         };
+        let from = from.max(least);
         (from < to).then_some((from, to))
     }
 

@@ -1,0 +1,83 @@
+//! Packs as files that come compiled.
+//!
+//! The engine keeps rules and what it makes of them; a pack's names, lines and examples are its notes.
+
+use std::sync::Arc;
+
+use sluice_engine::built::wire::{Damage, Reader, Writer};
+use sluice_engine::{Built, BuiltError};
+
+use crate::fault::{Fault, PackError};
+use crate::pack::{Example, Pack, PackRule, Places};
+
+/// The fewest bytes of an example.
+const EXAMPLE_BYTES_MIN: usize = 16;
+
+impl Pack {
+    /// The pack as a built one: a file that loads in milliseconds, by the same version of Sluice.
+    ///
+    /// ```
+    /// use sluice_engine::CompileOptions;
+    /// use sluice_patterns::{Pack, builtin};
+    ///
+    /// let pack = builtin::find("builtin:pii").ok_or("no such pack")?.load()?;
+    /// let built = Pack::from_built("pii.built", &pack.build()?)?;
+    /// assert_eq!(built.rules.len(), pack.rules.len());
+    /// assert!(built.compile(&CompileOptions::default()).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Every fault of its rules.
+    pub fn build(&self) -> Result<Vec<u8>, PackError> {
+        let notes = self.notes();
+        if let Some(built) = &self.built {
+            return Ok(built.to_bytes(&notes));
+        }
+        let built = Built::compile(self.rules.iter().map(|r| r.rule.clone()).collect());
+        built.map(|built| built.to_bytes(&notes)).map_err(|error| self.place(error.errors()))
+    }
+
+    /// Reads a built pack; `file` names it in faults.
+    ///
+    /// # Errors
+    /// It is damaged, of another version of Sluice, or no built pack.
+    pub fn from_built(file: &str, bytes: &[u8]) -> Result<Pack, PackError> {
+        let fault = |e: BuiltError| {
+            PackError::new(vec![Fault { file: file.to_owned(), line: 0, reason: e.to_string() }])
+        };
+        let (built, notes) = Built::from_bytes(bytes).map_err(fault)?;
+        read_notes(file, built, notes).map_err(|damage| fault(damage.into()))
+    }
+
+    fn notes(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        [&self.name, &self.version, &self.description].into_iter().for_each(|text| out.text(text));
+        for rule in &self.rules {
+            out.size(rule.line);
+            out.count(rule.examples.len());
+            for example in &rule.examples {
+                out.text(&example.text);
+                out.texts(&example.matches);
+                out.size(example.line);
+            }
+        }
+        out.into_bytes()
+    }
+}
+
+fn read_notes(file: &str, built: Built, notes: &[u8]) -> Result<Pack, Damage> {
+    let mut from = Reader::new(notes);
+    let (name, version, description) = (from.text()?, from.text()?, from.text()?);
+    let mut rules = Vec::with_capacity(built.rules().len());
+    for rule in built.rules() {
+        let line = from.size(usize::MAX)?;
+        let examples = from.list(EXAMPLE_BYTES_MIN, |from| {
+            Ok(Example { text: from.text()?, matches: from.texts()?, line: from.size(usize::MAX)? })
+        })?;
+        rules.push(PackRule { rule: rule.clone(), examples, line, places: Places::default() });
+    }
+    from.end()?;
+    let file = file.to_owned();
+    Ok(Pack { file, name, version, description, rules, built: Some(Arc::new(built)) })
+}

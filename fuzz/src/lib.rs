@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::panic, clippy::expect_used)]
 
+pub mod built_pack;
 pub mod masker;
 pub mod pack;
 pub mod random;
@@ -24,4 +25,5 @@ pub const BODIES: &[(&str, Body)] = &[
     ("form", masker::form),
     ("auto", masker::auto),
     ("pack", pack::pack),
+    ("built_pack", built_pack::built_pack),
 ];

@@ -181,6 +181,10 @@ impl Built {
 
     /// What could be compiled, and the faults.
     pub(crate) fn compile_noting(rules: Vec<Rule>) -> (Built, Vec<RuleError>) {
+        if rules.is_empty() {
+            // Not even the statistics are looked at.
+            return (Built { rules, parts: Vec::new(), families: Families::default() }, Vec::new());
+        }
         let models = Models::new();
         let (parts, faults): (Vec<_>, Vec<_>) = compile_all(&rules, &models).into_iter().unzip();
         let faults: Vec<RuleError> = faults.into_iter().flatten().collect();

@@ -6,8 +6,9 @@
 //!
 //! * [`Rule`] is what a pack says of one kind of value; [`Ruleset::compile`] makes automata of many of them.
 //! * [`Stream`] scans one logical text and tells a [`Sink`] what passes, what is replaced, and what was found.
-//! * [`Masker`] takes a whole body in a [`Format`] (text, JSON, NDJSON, SSE, form), finds the logical texts in
-//!   it, and writes the same format back.
+//! * [`Masker`] takes a whole body in a [`Format`] (text, JSON, NDJSON, SSE, form, protobuf, gRPC, AWS event stream), finds
+//!   the logical texts in it, and writes the same format back.
+//! * [`Decoder`] and [`Encoder`] take the content codings off a body, under limits, and put them on again.
 
 pub mod built;
 mod compile;
@@ -22,7 +23,10 @@ mod stream;
 mod validate;
 
 pub use built::{Built, BuiltError};
-pub use format::{Finding, Format, FormatError, FormatErrorKind, Masker, MaskerOptions, OnError};
+pub use format::{
+    CODINGS_MAX, Coding, CodingError, CodingErrorKind, CodingLimits, Codings, Decoder, Encoder,
+};
+pub use format::{Finding, Format, FormatError, FormatErrorKind, Masker, MaskerOptions, OnError, Schema};
 pub use kernel::InstructionSet;
 pub use mask::{Strategy, StrategyError, TokenKey};
 pub use rule::{Action, Confidence, Field, Pattern, Rule, RuleError, Suppress, Validator};

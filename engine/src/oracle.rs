@@ -8,7 +8,7 @@
 use regex_automata::nfa::thompson::pikevm::PikeVM;
 use regex_automata::{Anchored, Input};
 
-use crate::compile::automaton::{Before, Step};
+use crate::compile::automaton::{Automaton, Before, Step};
 use crate::compile::expression::Expression;
 use crate::mask;
 use crate::rule::Pattern;
@@ -47,27 +47,29 @@ pub fn mask_whole(ruleset: &Ruleset, context: &[u8], text: &[u8]) -> Verdict {
     let regions = enclosed_regions(ruleset, &all);
     let mut found = regions.clone();
     for (id, rule) in (0u32..).zip(&ruleset.compiled).filter(|(_, r)| r.end.is_none()) {
+        let pike = pike_of(&rule.automaton);
         for start in 0..all.len() {
             if regions.iter().any(|r| (r.start..r.end).contains(&start)) {
                 continue;
             }
             let floor = regions.iter().map(|r| r.end).filter(|e| *e <= start).max().unwrap_or(0);
-            found.extend(match_at(rule, id, &all, start, floor));
+            found.extend(match_at(rule, &pike, id, &all, start, floor));
         }
     }
     resolve(ruleset, context.len(), &all, found)
 }
 
 #[allow(clippy::expect_used)]
-fn group_pike(rule: &CompiledRule) -> &PikeVM {
-    &rule.automaton.groups().expect("it compiled before").pike
-}
-
-#[allow(clippy::expect_used)]
 fn pike(text: &str) -> PikeVM {
     let expression = Expression::parse(text).expect("it compiled before");
-    let automaton = crate::compile::automaton::Automaton::build(&expression).expect("it compiled before");
-    automaton.groups().expect("it compiled before").pike.clone()
+    pike_of(&Automaton::build(&expression).expect("it compiled before"))
+}
+
+/// The reference for places of groups, whatever way the automaton has.
+#[allow(clippy::expect_used)]
+fn pike_of(automaton: &Automaton) -> PikeVM {
+    PikeVM::new_from_nfa(automaton.groups().expect("it compiled before").nfa.clone())
+        .expect("it compiled before")
 }
 
 /// End and value of the match at `start`.
@@ -89,8 +91,14 @@ fn search(
     Some((slot(1)?, from, to))
 }
 
-fn match_at(rule: &CompiledRule, id: u32, all: &[u8], start: usize, floor: usize) -> Option<Found> {
-    let pike = group_pike(rule);
+fn match_at(
+    rule: &CompiledRule,
+    pike: &PikeVM,
+    id: u32,
+    all: &[u8],
+    start: usize,
+    floor: usize,
+) -> Option<Found> {
     let over = goes_over(rule, all, start);
     let (end, from, to) = match over {
         Some((matched, _)) => search(rule, pike, all, start, matched?)?,
@@ -155,7 +163,7 @@ fn enclosed_regions(ruleset: &Ruleset, all: &[u8]) -> Vec<Found> {
     let mut rules = Vec::new();
     for (id, rule) in (0u32..).zip(&ruleset.compiled) {
         if let Pattern::Enclosed { end, .. } = &ruleset.rules()[id as usize].pattern {
-            rules.push((id, rule, group_pike(rule), pike(end)));
+            rules.push((id, rule, pike_of(&rule.automaton), pike(end)));
         }
     }
     let mut regions: Vec<Found> = Vec::new();

@@ -7,6 +7,7 @@
 #![allow(clippy::panic, clippy::expect_used)]
 
 pub mod built_pack;
+pub mod carriers;
 pub mod masker;
 pub mod pack;
 pub mod random;
@@ -24,6 +25,11 @@ pub const BODIES: &[(&str, Body)] = &[
     ("sse", masker::sse),
     ("form", masker::form),
     ("auto", masker::auto),
+    ("protobuf", carriers::protobuf),
+    ("otlp", carriers::otlp),
+    ("grpc", carriers::grpc),
+    ("event_stream", carriers::event_stream),
+    ("coding", carriers::coding),
     ("pack", pack::pack),
     ("built_pack", built_pack::built_pack),
 ];

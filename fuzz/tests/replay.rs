@@ -87,6 +87,31 @@ fn auto() {
 }
 
 #[test]
+fn protobuf() {
+    replay("protobuf");
+}
+
+#[test]
+fn otlp() {
+    replay("otlp");
+}
+
+#[test]
+fn grpc() {
+    replay("grpc");
+}
+
+#[test]
+fn event_stream() {
+    replay("event_stream");
+}
+
+#[test]
+fn coding() {
+    replay("coding");
+}
+
+#[test]
 fn pack() {
     replay("pack");
 }

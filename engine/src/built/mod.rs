@@ -75,6 +75,7 @@ const ENGINE: u64 = fingerprint(&[
     include_bytes!("../compile/automaton.rs"),
     include_bytes!("../compile/expression.rs"),
     include_bytes!("../compile/family.rs"),
+    include_bytes!("../compile/group.rs"),
     include_bytes!("../compile/parts.rs"),
     include_bytes!("../compile/path.rs"),
     include_bytes!("../compile/prefilter.rs"),

@@ -2,8 +2,8 @@
 //!
 //! A rule is confirmed by a dense DFA anchored at a candidate's start (`regex-automata`), whose state is all that
 //! is carried from chunk to chunk. Where the value lies in a match is told by arithmetic when the expression
-//! fixes it, else by a Pike VM over the finished match, which is rare and short. A rule from a built pack makes it when
-//! it is first asked for, from the expression's text; should that fail, the whole match is the value.
+//! fixes it, else by a second look at the finished match ([`group`](super::group)). A rule from a built pack makes what
+//! that takes when it is first asked for, from the expression's text; should that fail, the whole match is the value.
 //!
 //! A DFA state may be neither dead nor able to match again (contradictory look-around); [`Automaton::is_live`]
 //! tells the two apart, for hold-back must not wait for what can't come.
@@ -13,13 +13,14 @@ use std::sync::{Arc, OnceLock};
 
 use regex_automata::dfa::Automaton as _;
 use regex_automata::dfa::{StartKind, dense};
-use regex_automata::nfa::thompson::{self, WhichCaptures, pikevm::PikeVM};
+use regex_automata::nfa::thompson::{self, WhichCaptures};
 use regex_automata::util::primitives::StateID;
 use regex_automata::util::start;
 use regex_automata::{Anchored, MatchKind};
 use regex_syntax::hir::Hir;
 
 use super::expression::{Expression, Place};
+use super::group::GroupFinder;
 use super::symbol::ByteSet;
 use super::table::{State, Table};
 use crate::built::wire::{Damage, Reader, Writer};
@@ -76,7 +77,8 @@ pub(crate) struct Automaton {
 /// What tells where the group `secret` lies.
 pub(crate) struct Groups {
     pub(crate) nfa: thompson::NFA,
-    pub(crate) pike: PikeVM,
+    /// Where the expression does not fix the place of the value.
+    pub(crate) group: Option<GroupFinder>,
     /// Index of the group `secret`.
     pub(crate) secret: Option<u32>,
     /// By NFA state: a match can come from it that does not enter the group `secret`.
@@ -176,16 +178,25 @@ impl Automaton {
     /// Bytes of memory the automata take.
     pub(crate) fn memory_bytes(&self) -> usize {
         let groups = self.groups.made.get().and_then(Option::as_ref);
-        self.table.memory_bytes() + groups.map_or(0, |g| g.nfa.memory_usage() + g.skips.len())
+        self.table.memory_bytes() + groups.map_or(0, Groups::memory_bytes)
     }
 }
 
 impl Groups {
     fn build(expression: &Expression) -> Result<Groups, String> {
         let nfa = build_nfa(expression)?;
-        let pike = PikeVM::new_from_nfa(nfa.clone()).map_err(|e| too_large(&e))?;
+        let fixed = expression.place.before.is_some() && expression.place.after.is_some();
+        let group = match expression.secret {
+            Some(_) if !fixed => Some(GroupFinder::build(&nfa).map_err(|e| too_large(&e))?),
+            _ => None,
+        };
         let skips = skipping_states(&nfa, expression.secret);
-        Ok(Groups { nfa, pike, secret: expression.secret, skips })
+        Ok(Groups { nfa, group, secret: expression.secret, skips })
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let group = self.group.as_ref().map_or(0, GroupFinder::memory_bytes);
+        self.nfa.memory_usage() + self.skips.len() + group
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod automaton;
 mod buckets;
 pub(crate) mod expression;
 pub(crate) mod family;
+pub(crate) mod group;
 pub(crate) mod parts;
 pub(crate) mod path;
 pub(crate) mod prefilter;

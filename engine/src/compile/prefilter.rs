@@ -277,8 +277,8 @@ fn add_window(exact: &mut Exact, bucket: usize, path: &Path) {
         bits(symbols(path, position, Fold::Classes).0).for_each(|symbol| table[symbol] |= bit);
     }
     for (n, table) in exact.kinds.iter_mut().enumerate().take(KIND_PAIRS) {
-        for first in bits(symbols(path, 2 * n, Fold::Classes).0) {
-            for second in bits(symbols(path, 2 * n + 1, Fold::Classes).0) {
+        for first in bits(symbols(path, n, Fold::Classes).0) {
+            for second in bits(symbols(path, n + 1, Fold::Classes).0) {
                 table[usize::from(kind_pair(first as u8, second as u8))] |= bit;
             }
         }

@@ -131,10 +131,9 @@ impl Trigger {
 
 /// True when a path may be in the bucket: its windows are found there, and there are not too many of them.
 fn fits(path: &Path, bucket: usize) -> bool {
-    bucket >= BUCKETS && bucket < 2 * BUCKETS
-        || grams_count(path) <= RARER_GRAMS_MAX
-            && bucket < if is_behind_no_word(path) { BUCKETS_BEHIND } else { BUCKETS }
-            && (is_behind_no_word(path) || bucket >= BUCKETS_BEHIND)
+    let words = || if is_behind_no_word(path) { 0..BUCKETS_BEHIND } else { BUCKETS_BEHIND..BUCKETS };
+    (BUCKETS..2 * BUCKETS).contains(&bucket)
+        || words().contains(&bucket) && grams_count(path) <= RARER_GRAMS_MAX
 }
 
 fn write_paths(paths: &[Path], out: &mut Writer, sets: &mut SetsWriter) {

@@ -115,6 +115,9 @@ pub(super) struct Carried {
     mark: Option<u64>,
     /// Where the next byte of the text lies at the earliest.
     end: u64,
+    /// Where the text began, and its decoded bytes that are decided.
+    start: Option<u64>,
+    decided: u64,
 }
 
 /// Where the output of a text goes.
@@ -127,7 +130,7 @@ pub(super) struct Target<'a> {
 impl Carried {
     pub(super) fn new(ruleset: &Arc<Ruleset>, options: &StreamOptions, carrier: Carrier) -> Carried {
         let stream = Stream::new(ruleset, options.clone());
-        Carried { stream, runs: Runs::default(), carrier, mark: None, end: 0 }
+        Carried { stream, runs: Runs::default(), carrier, mark: None, end: 0, start: None, decided: 0 }
     }
 
     /// Context before the text; only at its start.
@@ -137,6 +140,7 @@ impl Carried {
 
     /// Bytes spelled as they are, the first of which lies at `at`.
     pub(super) fn plain(&mut self, bytes: &[u8], at: u64, target: &mut Target<'_>) {
+        self.start.get_or_insert(at);
         self.runs.plain(bytes.len(), at);
         self.end = at + bytes.len() as u64;
         self.push(bytes, target);
@@ -144,6 +148,7 @@ impl Carried {
 
     /// `decoded`, spelled as `raw`, which lies at `at`.
     pub(super) fn spelled(&mut self, decoded: &[u8], raw: &[u8], at: u64, target: &mut Target<'_>) {
+        self.start.get_or_insert(at);
         self.runs.spelled(decoded.len(), at, raw);
         self.end = at + raw.len() as u64;
         self.push(decoded, target);
@@ -151,6 +156,7 @@ impl Carried {
 
     /// As [`Carried::plain`] and [`Carried::finish`]: the text ends with these bytes.
     pub(super) fn last(&mut self, bytes: &[u8], at: u64, target: &mut Target<'_>) {
+        self.start.get_or_insert(at);
         self.runs.plain(bytes.len(), at);
         self.end = at + bytes.len() as u64;
         let (stream, scratch, mut sink) = self.sink(target);
@@ -179,6 +185,8 @@ impl Carried {
             carrier: self.carrier,
             mark: &mut self.mark,
             end: self.end,
+            start: self.start.unwrap_or(self.end),
+            decided: &mut self.decided,
             out: target.out,
             findings: target.findings,
         };
@@ -189,6 +197,8 @@ impl Carried {
         debug_assert!(self.runs.0.is_empty(), "every byte of a text is passed or skipped");
         self.runs.0.clear();
         self.mark = None;
+        self.start = None;
+        self.decided = 0;
     }
 
     pub(super) fn held(&self) -> usize {
@@ -201,6 +211,8 @@ struct CarriedSink<'a> {
     carrier: Carrier,
     mark: &'a mut Option<u64>,
     end: u64,
+    start: u64,
+    decided: &'a mut u64,
     out: &'a mut Vec<u8>,
     findings: &'a mut Vec<Finding>,
 }
@@ -208,6 +220,7 @@ struct CarriedSink<'a> {
 impl Sink for CarriedSink<'_> {
     fn pass(&mut self, bytes: &[u8]) {
         *self.mark = None;
+        *self.decided += bytes.len() as u64;
         match self.carrier {
             Carrier::Decoded => {
                 self.runs.take(bytes.len(), Some(bytes), &mut Vec::new());
@@ -230,13 +243,19 @@ impl Sink for CarriedSink<'_> {
     fn skip(&mut self, len: usize) {
         self.mark.get_or_insert(self.runs.front_at(self.end));
         self.runs.take(len, None, self.out);
+        *self.decided += len as u64;
     }
 
     fn event(&mut self, event: &Event) {
-        let end = self.runs.front_at(self.end);
-        // A label's bytes have no place of their own in what was skipped: they are told by their length.
-        let len = event.input.end - event.input.start;
-        let start = self.mark.take().unwrap_or(end.saturating_sub(len));
+        // A masked value is told where it ends. A label is told whenever it is settled, its bytes may have left, and
+        // where each lay is not kept: behind escapes its place is that in the decoded text.
+        let (start, end) = match *self.mark {
+            Some(start) if event.input.end == *self.decided => {
+                *self.mark = None;
+                (start, self.runs.front_at(self.end))
+            }
+            _ => (self.start + event.input.start, self.start + event.input.end),
+        };
         self.findings.push(Finding { rule: event.rule, start, end });
     }
 }

@@ -3,7 +3,7 @@
 //! Sources: openai-python `types/chat/chat_completion_chunk.py`, anthropic-sdk-python
 //! `types/raw_content_block_delta_event.py`, python-genai `types.py`, the AWS Bedrock API reference.
 
-use super::sse::leaves::{Leaf, Leaves};
+use super::leaves::{Leaf, Leaves};
 
 /// Signed or encrypted by the upstream: an edit would break the conversation, and nothing can be read in them.
 ///
@@ -57,7 +57,32 @@ pub(super) enum Field {
     BlockText,
     BlockJson,
     BlockThinking,
+    /// Of a block of Bedrock's Converse.
+    Converse(Member),
+    /// Of a completion that is one string a member: which of [`COMPLETIONS`].
+    Completion(&'static str),
 }
+
+/// Members of a `contentBlockDelta.delta` of Bedrock's Converse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Member {
+    /// Place in [`CONVERSE`].
+    index: usize,
+    /// The event is within a member of its own name, as the native events of Nova are.
+    is_nested: bool,
+}
+
+/// Path of a delta's text, and what stands around it in an event made for it.
+const CONVERSE: &[(&str, &str, &str)] = &[
+    ("delta.text", r#"{"text":""#, "\"}"),
+    ("delta.toolUse.input", r#"{"toolUse":{"input":""#, "\"}}"),
+    ("delta.reasoningContent.text", r#"{"reasoningContent":{"text":""#, "\"}}"),
+];
+
+/// Outermost members that carry a completion, piece by piece: of Titan, Llama, and the older completions of Anthropic.
+const COMPLETIONS: &[&str] = &["outputText", "generation", "completion"];
+/// Members that say, as a string, that such a completion has ended.
+const COMPLETION_ENDS: &[&str] = &["completionReason", "stop_reason"];
 
 /// What an event is to the texts of its stream.
 #[derive(Debug, Default)]
@@ -78,8 +103,11 @@ pub(super) enum Ends {
     All,
 }
 
-/// Reads an event's leaves.
-pub(super) fn read(leaves: &Leaves<'_>) -> Reading {
+/// Reads an event's leaves. `name`: what its carrier says it is, as the header `:event-type` of an event stream does.
+pub(super) fn read(leaves: &Leaves<'_>, name: Option<&str>) -> Reading {
+    if let Some(reading) = read_converse(leaves, name, false).or_else(|| read_converse(leaves, None, true)) {
+        return reading;
+    }
     let kind = leaves.string("type");
     match kind.as_deref() {
         Some("content_block_delta") => return read_block_delta(leaves),
@@ -95,7 +123,49 @@ pub(super) fn read(leaves: &Leaves<'_>) -> Reading {
     if leaves.string("error.message").is_some() {
         return Reading { ends: Ends::All, ..Reading::default() };
     }
-    read_choices(leaves)
+    let reading = read_choices(leaves);
+    let is_other = reading.deltas.is_empty() && reading.ends == Ends::Nothing;
+    if is_other { read_completion(leaves) } else { reading }
+}
+
+/// An event of Bedrock's ConverseStream (`contentBlockDelta`, `contentBlockStop`, `messageStop`), bare or `nested`.
+fn read_converse(leaves: &Leaves<'_>, name: Option<&str>, is_nested: bool) -> Option<Reading> {
+    let prefix = |of: &str| if is_nested { format!("{of}.") } else { String::new() };
+    let delta = prefix("contentBlockDelta");
+    let mut reading = Reading::default();
+    if let Some(index) = leaves.integer(&format!("{delta}contentBlockIndex")) {
+        for (n, leaf) in leaves.iter().enumerate().filter(|(_, l)| l.is_string()) {
+            let path = leaves.path(leaf).strip_prefix(delta.as_bytes()).unwrap_or_default();
+            if let Some(member) = CONVERSE.iter().position(|(p, _, _)| p.as_bytes() == path) {
+                let field = Field::Converse(Member { index: member, is_nested });
+                reading.deltas.push((n, Key { index, field }));
+            }
+        }
+    }
+    let stop = leaves.integer(&format!("{}contentBlockIndex", prefix("contentBlockStop")));
+    let ended = name == Some("contentBlockStop") || is_nested;
+    match (stop, name) {
+        (Some(index), _) if ended => reading.ends = Ends::Of(vec![index]),
+        (_, Some("messageStop" | "metadata")) => reading.ends = Ends::All,
+        _ if is_nested && leaves.find("messageStop.stopReason").is_some() => reading.ends = Ends::All,
+        _ => {}
+    }
+    (!reading.deltas.is_empty() || reading.ends != Ends::Nothing).then_some(reading)
+}
+
+/// A completion whose text is an outermost member.
+fn read_completion(leaves: &Leaves<'_>) -> Reading {
+    let mut reading = Reading::default();
+    for (n, leaf) in leaves.iter().enumerate().filter(|(_, l)| l.is_string()) {
+        let path = leaves.path(leaf);
+        if let Some(member) = COMPLETIONS.iter().find(|m| m.as_bytes() == path) {
+            reading.deltas.push((n, Key { index: 0, field: Field::Completion(member) }));
+        }
+        if COMPLETION_ENDS.iter().any(|m| m.as_bytes() == path) {
+            reading.ends = Ends::All;
+        }
+    }
+    if reading.deltas.is_empty() { Reading { ends: Ends::Nothing, ..reading } } else { reading }
 }
 
 fn read_block_delta(leaves: &Leaves<'_>) -> Reading {
@@ -177,6 +247,11 @@ impl Envelope {
             Field::BlockText => return block("text_delta", "text"),
             Field::BlockJson => return block("input_json_delta", "partial_json"),
             Field::BlockThinking => return block("thinking_delta", "thinking"),
+            Field::Converse(member) => return Envelope::of_converse(index, member),
+            Field::Completion(member) => {
+                let before = format!("{{\"{member}\":\"").into_bytes();
+                return Envelope { before, after: b"\"}".to_vec() };
+            }
             Field::Text => ("\"text\":\"".to_owned(), "\""),
             Field::Content => (r#""delta":{"content":""#.to_owned(), "\"}"),
             Field::Refusal => (r#""delta":{"refusal":""#.to_owned(), "\"}"),
@@ -199,5 +274,14 @@ impl Envelope {
         before.extend_from_slice(format!("\"choices\":[{{\"index\":{index},{open}").as_bytes());
         let after = format!("{close},\"logprobs\":null,\"finish_reason\":null}}]}}").into_bytes();
         Envelope { before, after }
+    }
+
+    fn of_converse(index: u64, member: Member) -> Envelope {
+        let (_, open, close) = CONVERSE.get(member.index).copied().unwrap_or_default();
+        let (outer, end) = if member.is_nested { ("{\"contentBlockDelta\":", "}") } else { ("", "") };
+        Envelope {
+            before: format!("{outer}{{\"contentBlockIndex\":{index},\"delta\":{open}").into_bytes(),
+            after: format!("{close}}}{end}").into_bytes(),
+        }
     }
 }

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use super::carried::{Carried, Carrier, Target};
+use super::event_stream::EventStreamWalker;
 use super::form::FormWalker;
+use super::grpc::GrpcWalker;
 use super::json::{Fail, JsonWalker};
+use super::protobuf::ProtobufWalker;
 use super::sniff::sniff;
 use super::sse::SseWalker;
 use super::{Finding, Format, FormatError, FormatErrorKind, MaskerOptions, OnError};
@@ -25,8 +28,8 @@ pub struct Masker {
 }
 
 /// ```text
-///   Sniff ──► Text, Json, Form, Sse ──fault──► Text (`OnError::Text`)
-///                        └─────────────fault──► Failed (`OnError::Block`)
+///   Sniff ──► a walker ──fault──► Text (`OnError::Text`)
+///                 └──────fault──► Failed (`OnError::Block`)
 /// ```
 #[derive(Debug)]
 enum Walker {
@@ -35,6 +38,9 @@ enum Walker {
     Json(Box<JsonWalker>),
     Form(Box<FormWalker>),
     Sse(Box<SseWalker>),
+    Protobuf(Box<ProtobufWalker>),
+    Grpc(Box<GrpcWalker>),
+    EventStream(Box<EventStreamWalker>),
     Failed(FormatError),
 }
 
@@ -42,7 +48,7 @@ impl Masker {
     /// A masker at the start of a body.
     #[must_use]
     pub fn new(ruleset: &Arc<Ruleset>, format: Format, options: MaskerOptions) -> Self {
-        let strategy = if format == Format::Bytes { Some(Strategy::Fill) } else { options.strategy };
+        let strategy = if format.keeps_length() { Some(Strategy::Fill) } else { options.strategy };
         let stream = StreamOptions { strategy };
         // What is only guessed is never a reason to refuse.
         let on_error = if format == Format::Auto { OnError::Text } else { options.on_error };
@@ -89,6 +95,9 @@ impl Masker {
             }
             Walker::Json(json) => json.push(chunk, target),
             Walker::Sse(sse) => sse.push(chunk, target),
+            Walker::Protobuf(message) => message.push(chunk, target),
+            Walker::Grpc(messages) => messages.push(chunk, target),
+            Walker::EventStream(events) => events.push(chunk, target),
             Walker::Failed(error) => return Err(error.clone()),
         };
         match result {
@@ -120,7 +129,7 @@ impl Masker {
         out: &mut Vec<u8>,
     ) -> Result<(), FormatError> {
         let offset = at + fail.taken as u64;
-        if self.on_error == OnError::Block {
+        if self.on_error == OnError::Block || self.walker.always_blocks() {
             let kind = if fail.limit {
                 FormatErrorKind::Limit(fail.what)
             } else {
@@ -135,7 +144,13 @@ impl Masker {
         let pending = match &mut self.walker {
             Walker::Json(json) => json.break_off(inner),
             Walker::Sse(sse) => sse.break_off(inner),
-            Walker::Sniff(_) | Walker::Text(_) | Walker::Form(_) | Walker::Failed(_) => Vec::new(),
+            Walker::Protobuf(message) => message.break_off(inner),
+            Walker::Sniff(_)
+            | Walker::Text(_)
+            | Walker::Form(_)
+            | Walker::Grpc(_)
+            | Walker::EventStream(_)
+            | Walker::Failed(_) => Vec::new(),
         };
         let mut text = Box::new(Carried::new(&self.ruleset, &self.options, Carrier::Text));
         text.plain(&pending, offset - pending.len() as u64, &mut target);
@@ -167,6 +182,9 @@ impl Masker {
             }
             Walker::Json(json) => json.finish(target),
             Walker::Sse(sse) => sse.finish(target),
+            Walker::Protobuf(message) => message.finish(target),
+            Walker::Grpc(messages) => messages.finish(),
+            Walker::EventStream(events) => events.finish(target),
             Walker::Failed(error) => Err(error.clone())?,
         };
         if let Err(fail) = result {
@@ -192,6 +210,9 @@ impl Masker {
             Walker::Json(json) => json.held(),
             Walker::Form(form) => form.held(),
             Walker::Sse(sse) => sse.held(),
+            Walker::Protobuf(message) => message.held(),
+            Walker::Grpc(messages) => messages.held(),
+            Walker::EventStream(events) => events.held(),
             Walker::Failed(_) => 0,
         }
     }
@@ -202,7 +223,26 @@ impl Masker {
         match &mut self.walker {
             Walker::Json(json) => json.take_unscanned(),
             Walker::Sse(sse) => sse.take_unscanned(),
+            Walker::Protobuf(message) => message.take_unscanned(),
+            Walker::Grpc(messages) => messages.take_unscanned(),
+            Walker::EventStream(events) => events.take_unscanned(),
             Walker::Sniff(_) | Walker::Text(_) | Walker::Form(_) | Walker::Failed(_) => 0,
+        }
+    }
+}
+
+impl Walker {
+    /// Whether a fault ends the body whatever is asked for: where a walker decodes, the rest can't be scanned as text.
+    fn always_blocks(&self) -> bool {
+        match self {
+            Walker::Grpc(_) | Walker::EventStream(_) => true,
+            Walker::Sniff(_)
+            | Walker::Text(_)
+            | Walker::Json(_)
+            | Walker::Form(_)
+            | Walker::Sse(_)
+            | Walker::Protobuf(_)
+            | Walker::Failed(_) => false,
         }
     }
 }
@@ -214,6 +254,9 @@ fn walker(ruleset: &Arc<Ruleset>, format: Format, options: &StreamOptions) -> Wa
         Format::Json => Walker::Json(Box::new(JsonWalker::new(ruleset, options, false))),
         Format::Ndjson => Walker::Json(Box::new(JsonWalker::new(ruleset, options, true))),
         Format::Sse => Walker::Sse(Box::new(SseWalker::new(ruleset, options))),
+        Format::Protobuf(schema) => Walker::Protobuf(Box::new(ProtobufWalker::new(ruleset, schema))),
+        Format::Grpc { schema, coding } => Walker::Grpc(Box::new(GrpcWalker::new(ruleset, schema, coding))),
+        Format::EventStream => Walker::EventStream(Box::new(EventStreamWalker::new(ruleset, options))),
         Format::Form => Walker::Form(Box::new(FormWalker::new(ruleset, options))),
     }
 }

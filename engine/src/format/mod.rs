@@ -1,16 +1,26 @@
 //! Bodies in a format: the logical texts in them are found, masked, and written back in the same format.
 
 mod carried;
+mod coding;
+mod event_stream;
 mod form;
+mod grpc;
+mod joined;
 mod json;
+mod leaves;
 mod llm;
 mod masker;
+mod protobuf;
 mod sniff;
 mod sse;
 
 use std::fmt;
 
+pub use coding::{
+    CODINGS_MAX, Coding, CodingError, CodingErrorKind, CodingLimits, Codings, Decoder, Encoder,
+};
 pub use masker::Masker;
+pub use protobuf::schema::Schema;
 
 use crate::mask::Strategy;
 use crate::ruleset::RuleId;
@@ -30,8 +40,21 @@ pub enum Format {
     Ndjson,
     /// Server-sent events (WHATWG HTML, section 9.2), LLM deltas joined to logical texts.
     Sse,
+    /// The AWS event stream, as Bedrock answers with it, deltas joined to logical texts. A fault always blocks, for
+    /// what is in base64 could pass as text.
+    EventStream,
     /// `application/x-www-form-urlencoded` (WHATWG URL, section 5).
     Form,
+    /// One protobuf message, with replacements of equal length.
+    Protobuf(Schema),
+    /// gRPC messages (also of gRPC-Web in binary), each behind its prefix, with replacements of equal length. A fault
+    /// always blocks, for what is compressed could pass as text.
+    Grpc {
+        /// What the messages are.
+        schema: Schema,
+        /// What `grpc-encoding` says; without it a compressed message is a fault.
+        coding: Option<Coding>,
+    },
 }
 
 /// What happens to a body that is not valid in its format.

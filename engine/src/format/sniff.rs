@@ -1,15 +1,30 @@
 //! Which format a body has: by its content type, or by its first bytes.
 
-use super::Format;
+use super::{Format, Schema};
 
 /// First bytes that are held at most before the format is chosen.
 pub(super) const SNIFF_BYTES_MAX: usize = 256;
 
 impl Format {
+    /// Whether replacements are as long as what they replace.
+    pub(super) fn keeps_length(self) -> bool {
+        match self {
+            Format::Bytes | Format::Protobuf(_) | Format::Grpc { .. } => true,
+            Format::Auto
+            | Format::Text
+            | Format::Json
+            | Format::Ndjson
+            | Format::Sse
+            | Format::EventStream
+            | Format::Form => false,
+        }
+    }
+
     /// The format of a content type (RFC 9110, section 8.3); `None` when bodies of it can't be scanned.
     ///
-    /// Unscannable are gRPC, whose messages may be compressed and have lengths around every text, and any charset
-    /// in which ASCII does not stand for itself. A type that is not known is scanned as bytes, with replacements
+    /// Unscannable are gRPC, for which [`Format::Grpc`] needs to know what `grpc-encoding` says, and any charset in
+    /// which ASCII does not stand for itself. Messages of protobuf have no known schema by their type alone: see
+    /// [`Schema::of_path`]. A type that is not known is scanned as bytes, with replacements
     /// of equal length; no type at all is told by the first bytes.
     #[must_use]
     pub fn from_content_type(value: &str) -> Option<Format> {
@@ -28,7 +43,11 @@ impl Format {
             ("", _) => Format::Auto,
             (_, s) if s == "grpc" || s.starts_with("grpc+") || s.starts_with("grpc-web") => return None,
             ("text", "event-stream") => Format::Sse,
+            ("application", "vnd.amazon.eventstream") => Format::EventStream,
             ("application", "x-www-form-urlencoded") => Format::Form,
+            ("application", "protobuf" | "x-protobuf" | "vnd.google.protobuf" | "x-google-protobuf") => {
+                Format::Protobuf(Schema::Unknown)
+            }
             (_, "json") => Format::Json,
             (_, s) if s.ends_with("+json") => Format::Json,
             (_, "x-ndjson" | "ndjson" | "jsonl" | "x-jsonl" | "jsonlines" | "x-jsonlines" | "json-lines") => {
@@ -88,6 +107,7 @@ mod tests {
             ("text/plain; charset=\"utf-7\"", None),
             ("text/html; charset=iso-8859-1", Some(Format::Text)),
             ("text/event-stream", Some(Format::Sse)),
+            ("application/vnd.amazon.eventstream", Some(Format::EventStream)),
             ("application/x-ndjson", Some(Format::Ndjson)),
             ("application/x-www-form-urlencoded", Some(Format::Form)),
             ("multipart/form-data; boundary=x", Some(Format::Text)),
@@ -95,6 +115,7 @@ mod tests {
             ("application/grpc", None),
             ("application/grpc+proto", None),
             ("application/grpc-web-text", None),
+            ("application/x-protobuf", Some(Format::Protobuf(Schema::Unknown))),
             ("application/octet-stream", Some(Format::Bytes)),
             ("", Some(Format::Auto)),
         ] {

@@ -24,7 +24,7 @@ fn rule(id: &str, pattern: Pattern) -> Rule {
     }
 }
 
-fn rules() -> Arc<Ruleset> {
+pub(super) fn rules() -> Arc<Ruleset> {
     static RULES: OnceLock<Arc<Ruleset>> = OnceLock::new();
     Arc::clone(RULES.get_or_init(compile))
 }
@@ -51,13 +51,13 @@ fn compile() -> Arc<Ruleset> {
 }
 
 #[derive(Debug, PartialEq, Eq, Clone)]
-struct Done {
-    output: Vec<u8>,
-    findings: Vec<(u32, u64, u64)>,
-    error: Option<FormatError>,
+pub(super) struct Done {
+    pub(super) output: Vec<u8>,
+    pub(super) findings: Vec<(u32, u64, u64)>,
+    pub(super) error: Option<FormatError>,
 }
 
-fn mask<'a>(
+pub(super) fn mask<'a>(
     rules: &Arc<Ruleset>,
     format: Format,
     on_error: OnError,
@@ -77,7 +77,11 @@ fn mask<'a>(
     if error.is_none() {
         assert_eq!(masker.held(), 0, "nothing is held after the end");
     }
-    let findings = masker.take_findings().iter().map(|f| (f.rule.0, f.start, f.end)).collect();
+    let mut findings: Vec<_> = masker.take_findings().iter().map(|f| (f.rule.0, f.start, f.end)).collect();
+    if matches!(format, Format::Protobuf(_) | Format::Grpc { .. }) {
+        // Texts that lie within one another are told as they come.
+        findings.sort_unstable();
+    }
     Done { output, findings, error }
 }
 
@@ -87,17 +91,18 @@ fn text(bytes: &[u8]) -> String {
 
 /// Whole, byte by byte and at every cut; events may be made elsewhere only in SSE, whose unit is the event.
 fn check(format: Format, body: &str) -> Done {
+    check_bytes(format, body.as_bytes())
+}
+
+pub(super) fn check_bytes(format: Format, body: &[u8]) -> Done {
     let rules = rules();
-    let whole = mask(&rules, format, OnError::Block, [body.as_bytes()]);
-    assert_eq!(
-        mask(&rules, format, OnError::Block, body.as_bytes().chunks(1)),
-        whole,
-        "byte by byte: {body}"
-    );
+    let whole = mask(&rules, format, OnError::Block, [body]);
+    let shown = text(body);
+    assert_eq!(mask(&rules, format, OnError::Block, body.chunks(1)), whole, "byte by byte: {shown}");
     // Of long bodies a part of the cuts, at a step that meets every place of an event in turn.
     for cut in (1..body.len()).step_by(1 + body.len() / 400) {
-        let (a, b) = body.as_bytes().split_at(cut);
-        assert_eq!(mask(&rules, format, OnError::Block, [a, b]), whole, "cut at {cut}: {body}");
+        let (a, b) = body.split_at(cut);
+        assert_eq!(mask(&rules, format, OnError::Block, [a, b]), whole, "cut at {cut}: {shown}");
     }
     whole
 }
@@ -294,7 +299,7 @@ fn joined(stream: &str, path: &str) -> String {
         if data == "[DONE]" {
             continue;
         }
-        let leaves = sse::leaves::Leaves::of(data.as_bytes()).unwrap_or_else(|| panic!("not JSON: {data}"));
+        let leaves = leaves::Leaves::of(data.as_bytes()).unwrap_or_else(|| panic!("not JSON: {data}"));
         all += &leaves.string(path).unwrap_or_default();
     }
     all
@@ -442,8 +447,8 @@ fn sse_limits() {
     assert_eq!(error(&event(sse::EVENT_BYTES_MAX)), None);
     assert_eq!(error(&event(sse::EVENT_BYTES_MAX + 1)), Some(FormatErrorKind::Limit("the size of an event")));
     let texts = |n: usize| (0..n).map(|i| chat(i, "ghp_")).collect::<String>();
-    assert_eq!(error(&texts(sse::TEXTS_MAX)), None);
-    assert_eq!(error(&texts(sse::TEXTS_MAX + 1)), Some(FormatErrorKind::Limit("the number of texts")));
+    assert_eq!(error(&texts(joined::TEXTS_MAX)), None);
+    assert_eq!(error(&texts(joined::TEXTS_MAX + 1)), Some(FormatErrorKind::Limit("the number of texts")));
 }
 
 #[test]

@@ -52,8 +52,8 @@ pub(crate) const BUCKETS_BEHIND: usize = BUCKETS / 2;
 pub(crate) const PAIRS: usize = 4;
 /// Pair codes of a word that are looked up at places that those let through.
 pub(crate) const PAIRS_MORE: usize = WINDOW_LEN - 2;
-/// Pairs of kinds that are looked up, from the byte before the window on; they don't overlap.
-pub(crate) const KIND_PAIRS: usize = 8;
+/// Pairs of kinds that are looked up, from the byte before the window on.
+pub(crate) const KIND_PAIRS: usize = 12;
 /// Bits of a gram's hash.
 const GRAM_BITS: u32 = 18;
 
@@ -111,7 +111,7 @@ pub(crate) struct Exact {
     pub(crate) pairs: [[u32; 256]; PAIRS_MORE],
     /// By position and symbol.
     pub(crate) classes: [[u32; 64]; WINDOW_LEN],
-    /// By pair of positions and pair of kinds.
+    /// By position and pair of kinds.
     pub(crate) kinds: [[u32; 256]; KIND_PAIRS],
     pub(crate) grams: Grams,
 }
@@ -155,8 +155,8 @@ impl Exact {
                 return 0;
             }
         }
-        let kinds = symbols.kinds.get(at..).unwrap_or_default().iter().step_by(2);
-        let known = self.kinds.iter().zip(kinds).take(have.div_ceil(2));
+        let kinds = symbols.kinds.get(at..).unwrap_or_default().iter();
+        let known = self.kinds.iter().zip(kinds).take(have);
         known.fold(buckets, |buckets, (table, kinds)| buckets & table[usize::from(*kinds)])
     }
 }
@@ -342,20 +342,19 @@ impl Tables {
             let from = at as usize;
             let classes: Option<&[u8; WINDOW_LEN]> =
                 symbols.classes.get(from..).and_then(<[u8]>::first_chunk);
-            let kinds: Option<&[u8; 2 * KIND_PAIRS]> =
-                symbols.kinds.get(from..).and_then(<[u8]>::first_chunk);
+            let kinds: Option<&[u8; KIND_PAIRS]> = symbols.kinds.get(from..).and_then(<[u8]>::first_chunk);
             let (Some(classes), Some(kinds)) = (classes, kinds) else { break };
             let mut buckets = !0;
             for (table, symbol) in self.exact.classes.iter().zip(classes) {
                 buckets &= table[usize::from(symbol & 63)];
             }
-            if from + 2 * KIND_PAIRS <= symbols.len {
+            if from + KIND_PAIRS < symbols.len {
                 for (n, table) in self.exact.kinds.iter().enumerate() {
-                    buckets &= table[usize::from(kinds[2 * n])];
+                    buckets &= table[usize::from(kinds[n])];
                 }
             } else {
                 // The last few pairs of a text are not there.
-                let known = kinds.iter().step_by(2).take((symbols.len - from) / 2);
+                let known = kinds.iter().take(symbols.len - from - 1);
                 for (table, kinds) in self.exact.kinds.iter().zip(known) {
                     buckets &= table[usize::from(*kinds)];
                 }
@@ -380,7 +379,7 @@ impl Tables {
     /// Makes symbols of `before` and `bytes`.
     pub(crate) fn fold(&self, before: u8, bytes: &[u8], symbols: &mut Symbols) {
         symbols.len = bytes.len() + 1;
-        let padding = if bytes.len() < FEW { 2 * KIND_PAIRS } else { PADDING };
+        let padding = if bytes.len() < FEW { KIND_PAIRS + 1 } else { PADDING };
         let len = symbols.len + padding;
         for list in [&mut symbols.words, &mut symbols.pairs, &mut symbols.classes, &mut symbols.kinds] {
             list.resize(len, 0);

@@ -44,10 +44,8 @@ mod tests;
 use std::ops::Range;
 use std::sync::Arc;
 
-use regex_automata::nfa::thompson::pikevm;
-use regex_automata::util::primitives::NonMaxUsize;
-
 use crate::compile::family::Walked;
+use crate::compile::group::GroupScratch;
 use crate::compile::tracker::TrackerScratch;
 use crate::kernel::{Hits, Symbols};
 use crate::mask::Strategy;
@@ -114,8 +112,7 @@ pub struct Work {
 #[derive(Default)]
 pub struct Scratch {
     pub(crate) tracker: TrackerScratch,
-    pub(crate) pike: Option<pikevm::Cache>,
-    pub(crate) slots: Vec<Option<NonMaxUsize>>,
+    pub(crate) group: GroupScratch,
     /// Room for the text that is scanned; a stream keeps only what it must.
     pub(crate) text: Vec<u8>,
     pub(crate) symbols: Symbols,

@@ -1,7 +1,5 @@
 //! Candidates: where they start, how they end, which spans they become.
 
-use regex_automata::{Anchored, Input};
-
 use super::candidate::{Candidate, Progress};
 use super::resolve::Release;
 use super::starts::Found;
@@ -263,27 +261,18 @@ impl Scan {
             return (from < to).then_some((from, to));
         }
         let groups = rule.automaton.groups();
-        // No value begins before this, and bytes there may be gone.
-        let least = start + place.before_min as u64;
-        let (from, to) = match groups.and_then(|groups| Some((&groups.pike, groups.secret?))) {
-            None => (start, end),
-            Some((pike, group)) => {
-                let cache = scratch.pike.get_or_insert_with(|| pike.create_cache());
-                cache.reset(pike);
+        let (from, to) = match groups.and_then(|groups| Some((groups.secret?, groups.group.as_ref()?))) {
+            Some((group, finder)) => {
                 let span = (start - self.base) as usize..(end - self.base) as usize;
-                let input = Input::new(&self.text).span(span).anchored(Anchored::Yes);
-                let slots = &mut scratch.slots;
-                slots.clear();
-                slots.resize(2 * (group as usize + 1), None);
-                pike.search_slots(cache, &input, slots);
-                let slot = |n: usize| slots.get(n).copied().flatten().map(|o| self.base + o.get() as u64);
-                match (slot(2 * group as usize), slot(2 * group as usize + 1)) {
-                    (Some(from), Some(to)) => (from, to),
-                    _ => (start, end),
+                match finder.find(&mut scratch.group, &self.text, span, group) {
+                    Some(value) => (self.base + value.start as u64, self.base + value.end as u64),
+                    None => (start, end),
                 }
             }
+            None => (start, end),
         };
-        let from = from.max(least);
+        // No value begins before this, and bytes there may be gone.
+        let from = from.max(start + place.before_min as u64);
         (from < to).then_some((from, to))
     }
 

@@ -13,7 +13,7 @@ use crate::ruleset::{CompiledRule, Ruleset};
 /// Bytes that a window has from its start on; one stands before.
 const WINDOW_BYTES: u64 = WINDOW_LEN as u64 - 1;
 /// Bytes from a place on that the kernel looks at, at most.
-const LOOKED_AT: u64 = 2 * KIND_PAIRS as u64;
+const LOOKED_AT: u64 = KIND_PAIRS as u64 + 1;
 /// Places that are looked at in one go: all that is known of them fits the first-level cache.
 const BLOCK_BYTES: u64 = 4096;
 

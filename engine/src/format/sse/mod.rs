@@ -1,38 +1,33 @@
 //! Server-sent events (WHATWG HTML, section 9.2.6) as a stream.
 //!
-//! One event is the unit: it leaves when its blank line is in, with what can leave of its texts by then. A text
-//! that goes on over events (an LLM's deltas) is one [`super::carried::Carried`] for all of them; what it holds
-//! moves to its next event, or to an event made for it before the one that ends it. An event in which nothing
-//! changed leaves exactly as it came.
+//! One event is the unit: it leaves when its blank line is in, with what can leave of its texts by then; texts that go
+//! on over events are [`super::joined`]. An event in which nothing changed leaves exactly as it came. What comes last
+//! without a blank line is masked as an event: the standard's parser drops it, others do not.
 //!
 //! What is not JSON is scanned as text, event by event; so are comments and the other fields.
 //!
 //! Memory: one event of at most [`EVENT_BYTES_MAX`] (and its rewritten copy), and for each of at most
-//! [`TEXTS_MAX`] texts its stream and the frame of the event that may have to be made.
+//! [`super::joined::TEXTS_MAX`] texts its stream and the frame of the event that may have to be made.
 #![deny(clippy::indexing_slicing)]
 
 mod event;
-pub(super) mod leaves;
+#[cfg(test)]
+mod tests;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::carried::{Carried, Carrier, Target};
+use super::carried::Target;
+use super::joined::Joined;
 use super::json::Fail;
-use super::llm::{Envelope, Key};
 use crate::ruleset::Ruleset;
 use crate::stream::StreamOptions;
 
 /// Most bytes of one event, its blank line included.
 pub(super) const EVENT_BYTES_MAX: usize = 1 << 20;
-/// Most texts that go on over events at once.
-pub(super) const TEXTS_MAX: usize = 256;
 
 /// The walker of one body.
 #[derive(Debug)]
 pub(super) struct SseWalker {
-    ruleset: Arc<Ruleset>,
-    options: StreamOptions,
     /// The event that is coming in; its first byte lies at `at`.
     event: Vec<u8>,
     at: u64,
@@ -40,27 +35,13 @@ pub(super) struct SseWalker {
     line: usize,
     /// The last byte was a CR: an LF belongs to it.
     after_cr: bool,
-    texts: HashMap<Key, Text>,
-    /// For texts that end where they begin.
-    whole: Carried,
-    json: Carried,
-    unscanned: u64,
+    joined: Joined<Frame>,
 }
 
-/// A text that goes on over events.
-#[derive(Debug)]
-struct Text {
-    carried: Carried,
-    /// Of the event that would carry what is held.
-    frame: Option<Frame>,
-    /// Order of the first event.
-    number: u64,
-}
-
+/// What an event needs that is made for a text.
 #[derive(Debug)]
 struct Frame {
-    envelope: Envelope,
-    /// The line with the event's name, with its line end.
+    /// The event's name, as it came.
     name: Vec<u8>,
     newline: &'static [u8],
 }
@@ -68,16 +49,11 @@ struct Frame {
 impl SseWalker {
     pub(super) fn new(ruleset: &Arc<Ruleset>, options: &StreamOptions) -> SseWalker {
         SseWalker {
-            ruleset: Arc::clone(ruleset),
-            options: options.clone(),
             event: Vec::new(),
             at: 0,
             line: 0,
             after_cr: false,
-            texts: HashMap::new(),
-            whole: Carried::new(ruleset, options, Carrier::Decoded),
-            json: Carried::new(ruleset, options, Carrier::Json),
-            unscanned: 0,
+            joined: Joined::new(ruleset, options),
         }
     }
 
@@ -145,11 +121,11 @@ impl SseWalker {
     }
 
     pub(super) fn held(&self) -> usize {
-        self.event.len() + self.texts.values().map(|t| t.carried.held()).sum::<usize>()
+        self.event.len() + self.joined.held()
     }
 
     /// Bytes that passed unscanned since this was last asked: opaque fields.
     pub(super) fn take_unscanned(&mut self) -> u64 {
-        std::mem::take(&mut self.unscanned)
+        self.joined.take_unscanned()
     }
 }

@@ -3,20 +3,20 @@
 
 use std::ops::Range;
 
-use crate::format::json::{Fail, Handler, Kind, Tokens};
-use crate::format::llm;
+use super::json::{Fail, Handler, Kind, Tokens};
+use super::llm;
 
 /// A scalar or key of the document.
 #[derive(Clone, Debug)]
-pub(in crate::format) struct Leaf {
+pub(super) struct Leaf {
     path: Range<usize>,
     /// Its bytes in the document, without quotes.
-    pub(in crate::format) content: Range<usize>,
-    pub(in crate::format) kind: LeafKind,
+    pub(super) content: Range<usize>,
+    pub(super) kind: LeafKind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::format) enum LeafKind {
+pub(super) enum LeafKind {
     Key,
     String,
     Number,
@@ -25,12 +25,12 @@ pub(in crate::format) enum LeafKind {
 }
 
 impl Leaf {
-    pub(in crate::format) fn is_string(&self) -> bool {
+    pub(super) fn is_string(&self) -> bool {
         self.kind == LeafKind::String
     }
 
     /// Its bytes in the document, with quotes.
-    pub(in crate::format) fn spelling(&self) -> Range<usize> {
+    pub(super) fn spelling(&self) -> Range<usize> {
         match self.kind {
             LeafKind::Key | LeafKind::String => self.content.start - 1..self.content.end + 1,
             LeafKind::Number | LeafKind::Literal => self.content.clone(),
@@ -40,7 +40,7 @@ impl Leaf {
 
 /// All leaves of a document, in order.
 #[derive(Debug)]
-pub(in crate::format) struct Leaves<'a> {
+pub(super) struct Leaves<'a> {
     data: &'a [u8],
     /// Paths, one after another: keys and indexes joined by dots.
     paths: Vec<u8>,
@@ -51,7 +51,7 @@ pub(in crate::format) struct Leaves<'a> {
 
 impl<'a> Leaves<'a> {
     /// The leaves of `data`; `None` when it is not one JSON value.
-    pub(in crate::format) fn of(data: &'a [u8]) -> Option<Leaves<'a>> {
+    pub(super) fn of(data: &'a [u8]) -> Option<Leaves<'a>> {
         let mut collector = Collector::default();
         let mut tokens = Tokens::new(false);
         tokens.feed(data, &mut collector).ok()?;
@@ -60,47 +60,54 @@ impl<'a> Leaves<'a> {
         Some(Leaves { data, paths, leaves, restating })
     }
 
-    pub(in crate::format) fn iter(&self) -> impl Iterator<Item = &Leaf> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Leaf> {
         self.leaves.iter()
     }
 
-    pub(in crate::format) fn restating(&self) -> &[(Range<usize>, u64)] {
+    pub(super) fn restating(&self) -> &[(Range<usize>, u64)] {
         &self.restating
     }
 
-    pub(in crate::format) fn path(&self, leaf: &Leaf) -> &[u8] {
+    pub(super) fn path(&self, leaf: &Leaf) -> &[u8] {
         self.paths.get(leaf.path.clone()).unwrap_or_default()
     }
 
-    pub(in crate::format) fn bytes(&self, range: Range<usize>) -> &'a [u8] {
+    pub(super) fn bytes(&self, range: Range<usize>) -> &'a [u8] {
         self.data.get(range).unwrap_or_default()
     }
 
     /// Bytes of the document.
-    pub(in crate::format) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.data.len()
     }
 
     /// The scalar at `path`.
-    pub(in crate::format) fn find(&self, path: &str) -> Option<&Leaf> {
+    pub(super) fn find(&self, path: &str) -> Option<&Leaf> {
         self.leaves.iter().find(|l| l.kind != LeafKind::Key && self.path(l) == path.as_bytes())
     }
 
     /// The string at `path`, decoded.
-    pub(in crate::format) fn string(&self, path: &str) -> Option<String> {
-        let leaf = self.find(path).filter(|l| l.is_string())?;
+    pub(super) fn string(&self, path: &str) -> Option<String> {
+        self.text(self.find(path)?)
+    }
+
+    /// The string of a leaf, decoded.
+    pub(super) fn text(&self, leaf: &Leaf) -> Option<String> {
+        if !leaf.is_string() {
+            return None;
+        }
         let mut text = Decoded(Vec::new());
         feed_string(self.bytes(leaf.spelling()), &mut text).ok()?;
         String::from_utf8(text.0).ok()
     }
 
-    pub(in crate::format) fn integer(&self, path: &str) -> Option<u64> {
+    pub(super) fn integer(&self, path: &str) -> Option<u64> {
         let leaf = self.find(path).filter(|l| l.kind == LeafKind::Number)?;
         std::str::from_utf8(self.bytes(leaf.content.clone())).ok()?.parse().ok()
     }
 
     /// Keys from the outermost object to the leaf, without indexes.
-    pub(in crate::format) fn keys(&self, leaf: &Leaf) -> Vec<&[u8]> {
+    pub(super) fn keys(&self, leaf: &Leaf) -> Vec<&[u8]> {
         keys_of(self.path(leaf))
     }
 }
@@ -111,7 +118,7 @@ fn keys_of(path: &[u8]) -> Vec<&[u8]> {
 }
 
 /// Feeds a string with its quotes to a handler of its text.
-pub(in crate::format) fn feed_string(spelling: &[u8], handler: &mut dyn Handler) -> Result<(), Fail> {
+pub(super) fn feed_string(spelling: &[u8], handler: &mut dyn Handler) -> Result<(), Fail> {
     let mut tokens = Tokens::new(false);
     tokens.feed(spelling, handler)?;
     tokens.end(handler)

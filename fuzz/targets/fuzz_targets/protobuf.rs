@@ -1,0 +1,4 @@
+//! The body `protobuf` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sluice_fuzz::carriers::protobuf(data));

@@ -8,7 +8,7 @@ use sluice_engine::built::wire::{Damage, Reader, Writer};
 use sluice_engine::{Built, BuiltError};
 
 use crate::fault::{Fault, PackError};
-use crate::pack::{Example, Pack, PackRule, Places};
+use crate::pack::{Example, LIMITS, Pack, PackRule, Places};
 
 /// The fewest bytes of an example.
 const EXAMPLE_BYTES_MIN: usize = 16;
@@ -43,11 +43,13 @@ impl Pack {
     /// # Errors
     /// It is damaged, of another version of Sluice, or no built pack.
     pub fn from_built(file: &str, bytes: &[u8]) -> Result<Pack, PackError> {
-        let fault = |e: BuiltError| {
-            PackError::new(vec![Fault { file: file.to_owned(), line: 0, reason: e.to_string() }])
-        };
-        let (built, notes) = Built::from_bytes(bytes).map_err(fault)?;
-        read_notes(file, built, notes).map_err(|damage| fault(damage.into()))
+        let fault = |reason: String| PackError::new(vec![Fault { file: file.to_owned(), line: 0, reason }]);
+        if bytes.len() > LIMITS.built_bytes_max {
+            return Err(fault(format!("a built pack has at most {} bytes", LIMITS.built_bytes_max)));
+        }
+        let failed = |error: BuiltError| fault(error.to_string());
+        let (built, notes) = Built::from_bytes(bytes).map_err(failed)?;
+        read_notes(file, built, notes).map_err(|damage| failed(damage.into()))
     }
 
     fn notes(&self) -> Vec<u8> {

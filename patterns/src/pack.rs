@@ -1,5 +1,6 @@
 //! One pack: a TOML file parsed and checked, or a built pack.
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ use crate::read::Reader;
 pub struct Limits {
     /// Bytes of the file.
     pub file_bytes_max: usize,
+    /// Bytes of a built pack: what a rule's tables take is a few KiB, seldom more than a hundred.
+    pub built_bytes_max: usize,
     /// Rules of one pack.
     pub rules_max: usize,
     /// Bytes of one expression.
@@ -33,6 +36,7 @@ pub struct Limits {
 /// The limits in force: generous for people, small enough that a hostile file can't exhaust memory.
 pub const LIMITS: Limits = Limits {
     file_bytes_max: 8 << 20,
+    built_bytes_max: 256 << 20,
     rules_max: 10_000,
     regex_bytes_max: 16 << 10,
     examples_max: 1_000,
@@ -129,7 +133,14 @@ impl Pack {
     pub(crate) fn read_unchecked(path: &Path) -> Result<Pack, PackError> {
         let file = path.display().to_string();
         let fault = |line, reason: String| PackError::new(vec![Fault { file: file.clone(), line, reason }]);
-        let bytes = std::fs::read(path).map_err(|e| fault(1, format!("can't read the pack: {e}")))?;
+        let mut bytes = Vec::new();
+        let read = std::fs::File::open(path).and_then(|mut file| {
+            // Room for all of it at once, and a byte that tells that there is more than may be.
+            let len = file.metadata().map_or(0, |m| m.len()).min(LIMITS.built_bytes_max as u64) as usize;
+            bytes.reserve_exact(len + 1);
+            file.by_ref().take(LIMITS.built_bytes_max as u64 + 1).read_to_end(&mut bytes)
+        });
+        read.map_err(|e| fault(1, format!("can't read the pack: {e}")))?;
         if Built::is_built(&bytes) {
             return Pack::from_built(&file, &bytes);
         }

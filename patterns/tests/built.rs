@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sluice_engine::{
     CompileOptions, Event, InstructionSet, Ruleset, Scratch, Sink, Strategy, Stream, StreamOptions, TokenKey,
 };
-use sluice_patterns::{Pack, PackSet, builtin, examples, explain, load};
+use sluice_patterns::{LIMITS, Pack, PackSet, builtin, examples, explain, load};
 
 const OFF: &str = r#"
 [pack]
@@ -165,6 +165,12 @@ fn what_is_wrong_with_a_file_is_told() {
         assert!(error.starts_with(&format!("{name}: ")) && error.contains(reason), "{error}");
         assert!(PackSet::load(&[name, "builtin:pii".into()]).is_err());
     }
+    let mut large = bytes.clone();
+    large.resize(LIMITS.built_bytes_max, 0);
+    let told = |bytes: &[u8]| Pack::from_built("x", bytes).unwrap_err().to_string();
+    assert!(told(&large).contains("too long"), "at the limit it is looked at");
+    large.push(0);
+    assert_eq!(told(&large), format!("x: a built pack has at most {} bytes", LIMITS.built_bytes_max));
     std::fs::write(&path, &bytes).unwrap();
     let name = path.display().to_string();
     let twice = PackSet::load(&[&name, &name]).unwrap_err().to_string();

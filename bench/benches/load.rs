@@ -59,10 +59,15 @@ fn builtin_packs(folder: &Path) {
         std::fs::write(&path, pack.load().unwrap().build().unwrap()).unwrap();
         path
     };
+    let both = folder.join("both");
+    std::fs::write(&both, PackSet::load::<&str>(&[]).unwrap().build().unwrap()).unwrap();
+    let name = both.display().to_string();
+    let loaded = times(LOADS, || PackSet::load(&[&name]).unwrap().compile(&options).unwrap());
+    report("both built-in packs in one file", &[both], &compiled, &loaded);
     let paths: Vec<PathBuf> = builtin::ALL.iter().map(build).collect();
     let names: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
     let loaded = times(LOADS, || PackSet::load(&names).unwrap().compile(&options).unwrap());
-    report("both built-in packs", &paths, &compiled, &loaded);
+    report("both built-in packs, a file each", &paths, &compiled, &loaded);
 }
 
 /// How long each of so many runs takes, in ascending order; what they make is dropped outside of the time.

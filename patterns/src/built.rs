@@ -7,8 +7,9 @@ use std::sync::Arc;
 use sluice_engine::built::wire::{Damage, Reader, Writer};
 use sluice_engine::{Built, BuiltError};
 
+use crate::PackSet;
 use crate::fault::{Fault, PackError};
-use crate::pack::{Example, LIMITS, Pack, PackRule, Places};
+use crate::pack::{Example, LIMITS, Pack, PackRule, Places, place_together};
 
 /// The fewest bytes of an example.
 const EXAMPLE_BYTES_MIN: usize = 16;
@@ -30,12 +31,10 @@ impl Pack {
     /// # Errors
     /// Every fault of its rules.
     pub fn build(&self) -> Result<Vec<u8>, PackError> {
-        let notes = self.notes();
-        if let Some(built) = &self.built {
-            return Ok(built.to_bytes(&notes));
+        match &self.built {
+            Some(built) => Ok(built.to_bytes(&self.notes())),
+            None => compile(&[self]).map(|built| built.to_bytes(&self.notes())),
         }
-        let built = Built::compile(self.rules.iter().map(|r| r.rule.clone()).collect());
-        built.map(|built| built.to_bytes(&notes)).map_err(|error| self.place(error.errors()))
     }
 
     /// Reads a built pack; `file` names it in faults.
@@ -66,6 +65,34 @@ impl Pack {
         }
         out.into_bytes()
     }
+}
+
+impl PackSet {
+    /// All packs as a single built one, whose rules are laid out together: faster to scan with than one file each.
+    ///
+    /// # Errors
+    /// Every fault of their rules.
+    pub fn build(&self) -> Result<Vec<u8>, PackError> {
+        let packs: Vec<&Pack> = self.packs().iter().collect();
+        if let [pack] = packs.as_slice() {
+            return pack.build();
+        }
+        let joined = |text: fn(&Pack) -> &str| packs.iter().map(|p| text(p)).collect::<Vec<_>>().join(" + ");
+        let together = Pack {
+            file: String::new(),
+            name: joined(|pack| &pack.name),
+            version: joined(|pack| &pack.version),
+            description: joined(|pack| &pack.description),
+            rules: packs.iter().flat_map(|pack| pack.rules.iter().cloned()).collect(),
+            built: None,
+        };
+        compile(&packs).map(|built| built.to_bytes(&together.notes()))
+    }
+}
+
+fn compile(packs: &[&Pack]) -> Result<Built, PackError> {
+    let rules = packs.iter().flat_map(|pack| pack.rules.iter().map(|r| r.rule.clone()));
+    Built::compile(rules.collect()).map_err(|error| place_together(packs, error.errors()))
 }
 
 fn read_notes(file: &str, built: Built, notes: &[u8]) -> Result<Pack, Damage> {

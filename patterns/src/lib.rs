@@ -16,4 +16,4 @@ mod set;
 
 pub use fault::{Fault, PackError};
 pub use pack::{Example, LIMITS, Limits, Pack, PackRule};
-pub use set::{PackSet, SetError, load, load_unchecked};
+pub use set::{PackSet, SetError, load};

@@ -201,11 +201,6 @@ impl Pack {
         compile_together(&[self], options)
     }
 
-    /// The engine's faults with their places in the file.
-    pub(crate) fn place(&self, errors: &[RuleError]) -> PackError {
-        place_together(&[self], errors)
-    }
-
     /// A fault of one of its rules.
     pub(crate) fn fault(&self, rule: &PackRule, field: Field, reason: String) -> Fault {
         let line = if self.built.is_some() { 0 } else { rule.line_of(field) };
@@ -228,7 +223,8 @@ pub(crate) fn compile_together(packs: &[&Pack], options: &CompileOptions) -> Res
     Ruleset::link(&sources, options).map_err(|error| place_together(packs, error.errors()))
 }
 
-fn place_together(packs: &[&Pack], errors: &[RuleError]) -> PackError {
+/// The engine's faults with their places in the files.
+pub(crate) fn place_together(packs: &[&Pack], errors: &[RuleError]) -> PackError {
     let rules: Vec<_> = packs.iter().flat_map(|p| p.rules.iter().map(move |r| (p, r))).collect();
     let place = |e: &RuleError| {
         let (pack, rule) = rules.get(e.rule)?;

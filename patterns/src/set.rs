@@ -58,11 +58,7 @@ pub fn load(name: &str) -> Result<Pack, SetError> {
     Ok(pack)
 }
 
-/// As [`load`] for a pack that is compiled next, which tells what is wrong with its rules.
-///
-/// # Errors
-/// There is no such built-in pack, or the file's faults.
-pub fn load_unchecked(name: &str) -> Result<Pack, SetError> {
+fn load_unchecked(name: &str) -> Result<Pack, SetError> {
     if name.starts_with("builtin:") {
         let builtin = builtin::find(name).ok_or_else(|| SetError::Unknown(name.to_owned()))?;
         return Pack::parse_unchecked(builtin.name, builtin.text).map_err(SetError::Packs);

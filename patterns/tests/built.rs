@@ -107,6 +107,10 @@ fn every_option_means_the_same() {
     let written = PackSet::load::<&str>(&[]).unwrap();
     let built = PackSet::load(&names).unwrap();
     let mixed = PackSet::load(&["builtin:secrets", &names[1]]).unwrap();
+    let path = folder.join("together.built");
+    std::fs::write(&path, mixed.build().unwrap()).unwrap();
+    let together = PackSet::load(&[path.display().to_string()]).unwrap();
+    assert_eq!(together.packs()[0].name, "secrets + pii");
     let token_key = TokenKey::new(vec![7; 32]);
     let mut options: Vec<CompileOptions> = InstructionSet::available()
         .iter()
@@ -118,6 +122,7 @@ fn every_option_means_the_same() {
         let one = written.compile(&options).unwrap();
         compare(&one, &built.compile(&options).unwrap(), &packs);
         compare(&one, &mixed.compile(&options).unwrap(), &packs);
+        compare(&one, &together.compile(&options).unwrap(), &packs);
     }
     let error =
         built.compile(&CompileOptions { strategy: Some(Strategy::Token), ..CompileOptions::default() });

@@ -20,7 +20,7 @@ use super::buckets::{Codes, Traffic, byte_at, share_out};
 use super::path::{PATH_LEN, Path};
 use super::runs::{RuleRun, Runs};
 use super::symbol::{
-    ByteSet, CLASSES, FOLD, Fold, Models, SymbolSet, WORD_SYMBOLS, bits, kind_pair, pair_code,
+    ByteSet, CLASSES, FOLD, Fold, KINDS, Models, SymbolSet, WORD_SYMBOLS, bits, kind_pair, pair_code,
 };
 use super::window::{Trigger, WINDOW_LEN};
 use super::words::{add_grams, is_rarer_as_word};
@@ -135,10 +135,16 @@ impl Gate {
         for (n, (path, _)) in windows.iter().enumerate() {
             let rows = &mut allowed[n / 64 * classes..][..classes];
             let bit = 1 << (n % 64);
-            for (row, example) in rows.iter_mut().zip(&examples) {
-                for (position, cell) in row.iter_mut().enumerate() {
-                    let has = path.sets.get(position).is_none_or(|set| set.has(*example));
-                    *cell |= if has { bit } else { 0 };
+            for position in 0..PATH_LEN {
+                match path.sets.get(position) {
+                    Some(set) if set.len() < classes => {
+                        set.bytes().for_each(|b| rows[usize::from(class[usize::from(b)])][position] |= bit);
+                    }
+                    Some(set) => {
+                        let has = rows.iter_mut().zip(&examples).filter(|(_, example)| set.has(**example));
+                        has.for_each(|(row, _)| row[position] |= bit);
+                    }
+                    None => rows.iter_mut().for_each(|row| row[position] |= bit),
                 }
             }
         }
@@ -267,19 +273,31 @@ fn add_window(exact: &mut Exact, bucket: usize, path: &Path) {
     let Some(class_bucket) = bucket.checked_sub(BUCKETS) else {
         for (position, table) in exact.pairs.iter_mut().enumerate() {
             let codes = pair_codes(path, position);
-            (0..=255u8).filter(|c| codes.has(*c)).for_each(|c| table[usize::from(c)] |= 1 << bucket);
+            if codes == Codes::ALL {
+                table.iter_mut().for_each(|buckets| *buckets |= 1 << bucket);
+            } else {
+                (0..=255u8).filter(|c| codes.has(*c)).for_each(|c| table[usize::from(c)] |= 1 << bucket);
+            }
         }
         add_grams(path, |gram| exact.grams.add(gram));
         return;
     };
     let bit = 1 << class_bucket;
-    for (position, table) in exact.classes.iter_mut().enumerate() {
-        bits(symbols(path, position, Fold::Classes).0).for_each(|symbol| table[symbol] |= bit);
+    let symbols: [SymbolSet; KIND_PAIRS + 1] = std::array::from_fn(|p| symbols(path, p, Fold::Classes));
+    for (table, symbols) in exact.classes.iter_mut().zip(&symbols) {
+        bits(symbols.0).for_each(|symbol| table[symbol] |= bit);
     }
-    for (n, table) in exact.kinds.iter_mut().enumerate().take(KIND_PAIRS) {
-        for first in bits(symbols(path, n, Fold::Classes).0) {
-            for second in bits(symbols(path, n + 1, Fold::Classes).0) {
-                table[usize::from(kind_pair(first as u8, second as u8))] |= bit;
+    // A symbol of each kind: there are fewer kinds than symbols.
+    let kinds = symbols.map(|set| {
+        let mut of_kind = [None; 16];
+        bits(set.0).for_each(|symbol| of_kind[usize::from(KINDS[symbol & 63])] = Some(symbol as u8));
+        of_kind
+    });
+    for (table, pair) in exact.kinds.iter_mut().zip(kinds.windows(2)) {
+        let [first, second] = pair else { continue };
+        for first in first.iter().flatten() {
+            for second in second.iter().flatten() {
+                table[usize::from(kind_pair(*first, *second))] |= bit;
             }
         }
     }

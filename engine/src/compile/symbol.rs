@@ -163,6 +163,10 @@ impl ByteSet {
         ByteSet(std::array::from_fn(|i| self.0[i] & !other.0[i]))
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
     /// Its bytes, in order.
     pub(crate) fn bytes(&self) -> impl Iterator<Item = u8> + use<> {
         let words = (0u16..).step_by(64).zip(self.0);

@@ -112,11 +112,11 @@ pub(crate) enum PackCommand {
         #[arg(required = true, value_name = "P")]
         packs: Vec<String>,
     },
-    /// Compile a pack to one file that loads in milliseconds; it is for the sluice that built it
+    /// Compile packs to one file that loads in milliseconds; it is for the sluice that built it
     Build {
         /// A TOML file, a built pack, or builtin:NAME
-        #[arg(value_name = "P")]
-        pack: String,
+        #[arg(required = true, value_name = "P")]
+        packs: Vec<String>,
         /// The file to write
         #[arg(long, short, value_name = "OUT")]
         out: PathBuf,

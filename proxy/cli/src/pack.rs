@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use sluice_engine::{CompileOptions, RuleId};
-use sluice_patterns::{Pack, PackSet, builtin, examples, explain, load, load_unchecked};
+use sluice_patterns::{Pack, PackSet, builtin, examples, explain, load};
 
 use crate::args::PackCommand;
 use crate::failure::Failure;
@@ -20,7 +20,7 @@ pub(crate) fn run(command: &PackCommand, terminal: &Terminal) -> Result<u8, Fail
         PackCommand::List => list(),
         PackCommand::Check { packs } => check(packs, terminal),
         PackCommand::Test { packs } => test(packs, terminal),
-        PackCommand::Build { pack, out } => build(pack, out, terminal),
+        PackCommand::Build { packs, out } => build(packs, out, terminal),
         PackCommand::Explain { pack, rule, text } => explain_text(pack, rule, text, terminal),
     }
 }
@@ -98,11 +98,12 @@ fn test(names: &[String], terminal: &Terminal) -> Result<u8, Failure> {
     Ok(u8::from(failed > 0))
 }
 
-fn build(name: &str, out: &Path, terminal: &Terminal) -> Result<u8, Failure> {
-    let pack = load_unchecked(name).map_err(Failure::faults)?;
-    let bytes = pack.build().map_err(Failure::faults)?;
+fn build(names: &[String], out: &Path, terminal: &Terminal) -> Result<u8, Failure> {
+    let set = PackSet::load(names).map_err(Failure::faults)?;
+    let bytes = set.build().map_err(Failure::faults)?;
     write_whole(out, &bytes).map_err(|e| Failure::work(format!("{}: {e}", out.display())))?;
-    let (rules, kib) = (pack.rules.len(), bytes.len().div_ceil(1024));
+    let rules: usize = set.packs().iter().map(|pack| pack.rules.len()).sum();
+    let kib = bytes.len().div_ceil(1024);
     terminal.note(format_args!("sluice: {}: {rules} rules, {kib} KiB", out.display()));
     Ok(0)
 }

@@ -10,6 +10,7 @@
 //!   the logical texts in it, and writes the same format back.
 //! * [`Decoder`] and [`Encoder`] take the content codings off a body, under limits, and put them on again.
 
+pub mod built;
 mod compile;
 mod format;
 mod kernel;
@@ -21,6 +22,7 @@ mod ruleset;
 mod stream;
 mod validate;
 
+pub use built::{Built, BuiltError};
 pub use format::{
     CODINGS_MAX, Coding, CodingError, CodingErrorKind, CodingLimits, Codings, Decoder, Encoder,
 };
@@ -28,5 +30,5 @@ pub use format::{Finding, Format, FormatError, FormatErrorKind, Masker, MaskerOp
 pub use kernel::InstructionSet;
 pub use mask::{Strategy, StrategyError, TokenKey};
 pub use rule::{Action, Confidence, Field, Pattern, Rule, RuleError, Suppress, Validator};
-pub use ruleset::{CompileError, CompileOptions, Prefilter, RuleId, Ruleset};
+pub use ruleset::{CompileError, CompileOptions, Prefilter, RuleId, Ruleset, Source};
 pub use stream::{Event, Scratch, Sink, Stream, StreamOptions, Work};

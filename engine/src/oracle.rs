@@ -68,7 +68,8 @@ fn pike(text: &str) -> PikeVM {
 /// The reference for places of groups, whatever way the automaton has.
 #[allow(clippy::expect_used)]
 fn pike_of(automaton: &Automaton) -> PikeVM {
-    PikeVM::new_from_nfa(automaton.nfa.clone()).expect("it compiled before")
+    PikeVM::new_from_nfa(automaton.groups().expect("it compiled before").nfa.clone())
+        .expect("it compiled before")
 }
 
 /// End and value of the match at `start`.
@@ -84,7 +85,7 @@ fn search(
     let input = Input::new(all).span(start..end).anchored(Anchored::Yes);
     pike.search_slots(&mut cache, &input, &mut slots)?;
     let slot = |n: usize| slots.get(n).copied().flatten().map(|o| o.get());
-    let group = rule.automaton.secret.map_or(0, |g| g as usize);
+    let group = rule.automaton.groups().and_then(|g| g.secret).map_or(0, |g| g as usize);
     let value = slot(2 * group).zip(slot(2 * group + 1));
     let (from, to) = value.unwrap_or((slot(0)?, slot(1)?));
     Some((slot(1)?, from, to))

@@ -177,7 +177,7 @@ pub enum Field {
 }
 
 /// Why a rule can't be compiled.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleError {
     /// Index of the rule in the list given.
     pub rule: usize,

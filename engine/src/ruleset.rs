@@ -3,30 +3,15 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::built::Built;
 use crate::compile::automaton::{Automaton, Searcher};
-use crate::compile::expression::{Expression, RULE_LEN_MAX};
 use crate::compile::family::Families;
+use crate::compile::parts::Parts;
 use crate::compile::prefilter::Prefilter as Starts;
-use crate::compile::symbol::Models;
-use crate::compile::window::Trigger;
 use crate::kernel::InstructionSet;
 use crate::mask::{Strategy, TokenKey};
-use crate::rule::{Action, Confidence, Field, Pattern, Rule, RuleError, Validator};
-
-/// Longest keyword, in bytes.
-const KEYWORD_LEN_MAX: usize = 64;
-/// The farthest a keyword may stand before a match, in bytes.
-const NEAR_MAX: usize = 1024;
-/// Longest `begin` or `end` of an enclosed rule, in bytes.
-const ENCLOSURE_LEN_MAX: usize = 1024;
-/// Fewer rules are not worth another thread.
-const RULES_A_THREAD_MIN: usize = 16;
-/// The most openings of an enclosed rule that usual traffic may be expected to have a mebibyte.
-const ENCLOSED_PER_MIB_MAX: f64 = 20_000.0;
-/// Longest entity, in bytes.
-const ENTITY_LEN_MAX: usize = 64;
+use crate::rule::{Action, Confidence, Field, Rule, RuleError, Validator};
 
 /// Index of a rule in its [`Ruleset`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,11 +65,46 @@ pub(crate) struct CompiledRule {
 }
 
 impl CompiledRule {
+    fn new(rule: &Rule, parts: &Parts, options: &CompileOptions) -> CompiledRule {
+        let bytes = |list: &[String]| list.iter().map(|s| s.as_bytes().to_vec()).collect();
+        CompiledRule {
+            automaton: parts.automaton.clone(),
+            starts: parts.starts,
+            len_max: parts.len_max,
+            end: parts.end.clone(),
+            priority: rule.priority.unwrap_or(match (&parts.end, rule.confidence) {
+                (Some(_), _) => 40,
+                (None, Confidence::High) => 30,
+                (None, Confidence::Medium) => 20,
+                (None, Confidence::Low) => 10,
+            }),
+            masks: rule.action == Action::Mask,
+            strategy: options.strategy.as_ref().unwrap_or(&rule.strategy).clone(),
+            entity: rule.entity.clone(),
+            keywords: rule.keywords.iter().map(|k| k.to_ascii_lowercase().into_bytes()).collect(),
+            near: rule.near,
+            validators: rule.validators.clone(),
+            exact: rule.suppress.exact.iter().map(|s| s.as_bytes().to_vec()).collect(),
+            suppress: parts.suppress.clone(),
+            starts_with: bytes(&rule.suppress.starts_with),
+            ends_with: bytes(&rule.suppress.ends_with),
+        }
+    }
+
     fn memory_bytes(&self) -> usize {
         self.automaton.memory_bytes()
             + self.end.as_ref().map_or(0, Searcher::memory_bytes)
             + self.suppress.iter().map(Searcher::memory_bytes).sum::<usize>()
     }
+}
+
+/// Rules for a [`Ruleset`]: as they are written, or compiled before.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// Rules that are compiled now.
+    Rules(&'a [Rule]),
+    /// Rules that come compiled.
+    Built(&'a Built),
 }
 
 /// How the starts of a rule's matches are found: what it costs on text without a match.
@@ -107,6 +127,10 @@ pub struct CompileError {
 }
 
 impl CompileError {
+    pub(crate) fn new(errors: Vec<RuleError>) -> CompileError {
+        CompileError { errors }
+    }
+
     /// All faults, in the order of the rules.
     #[must_use]
     pub fn errors(&self) -> &[RuleError] {
@@ -138,39 +162,73 @@ impl Ruleset {
     /// # Errors
     /// Every fault of every rule.
     pub fn compile(rules: Vec<Rule>, options: &CompileOptions) -> Result<Arc<Ruleset>, CompileError> {
-        let mut errors = Vec::new();
-        let (mut kept, mut compiled, mut triggers) = (Vec::new(), Vec::new(), Vec::new());
-        let mut ids = HashSet::new();
-        let models = Models::new();
-        let built = compile_all(&rules, options, &models);
-        for (index, (rule, (built, faults))) in rules.into_iter().zip(built).enumerate() {
-            if rule.action != Action::Off && !ids.insert(rule.id.clone()) {
-                let reason = format!("the id `{}` is taken by another rule", rule.id);
-                errors.push(RuleError { rule: index, field: Field::Id, reason });
-            }
-            errors.extend(faults);
-            if let Some((rule_compiled, trigger)) = built {
-                compiled.push(rule_compiled);
-                triggers.push(trigger);
-                kept.push(rule);
+        Ruleset::link(&[Source::Rules(&rules)], options)
+    }
+
+    /// As [`Ruleset::compile`], of rules from several sources: their order is that of the rules.
+    ///
+    /// # Errors
+    /// Every fault of every rule; a rule's index is that in all sources together.
+    pub fn link(sources: &[Source<'_>], options: &CompileOptions) -> Result<Arc<Ruleset>, CompileError> {
+        let written = sources.iter().map(|s| match s {
+            Source::Rules(rules) => *rules,
+            Source::Built(_) => &[],
+        });
+        let (fresh, faults) = Built::compile_noting(written.flatten().cloned().collect());
+        let mut linked = Vec::new();
+        let mut next_fresh = 0..fresh.rules().len();
+        for source in sources {
+            match source {
+                Source::Rules(rules) => {
+                    linked.extend(next_fresh.by_ref().take(rules.len()).map(|n| (&fresh, n)))
+                }
+                Source::Built(built) => linked.extend((0..built.rules().len()).map(|n| (*built, n))),
             }
         }
-        if !errors.is_empty() {
-            return Err(CompileError { errors });
+        let is_fresh = |(_, (built, _)): &(usize, (&Built, usize))| std::ptr::eq(*built, &fresh);
+        let index_of: Vec<usize> =
+            linked.iter().copied().enumerate().filter(is_fresh).map(|(index, _)| index).collect();
+        let moved = |e: RuleError| RuleError { rule: index_of.get(e.rule).copied().unwrap_or(e.rule), ..e };
+        let mut errors: Vec<RuleError> = faults.into_iter().map(moved).collect();
+        check_together(&linked, options, &mut errors);
+        if errors.is_empty() {
+            return Ok(Arc::new(Ruleset::of(&linked, options)));
         }
+        errors.sort_by_key(|e| e.rule);
+        Err(CompileError { errors })
+    }
+
+    /// Of rules without faults, each by what it is compiled in and its place there.
+    fn of(linked: &[(&Built, usize)], options: &CompileOptions) -> Ruleset {
+        let (mut rules, mut compiled, mut triggers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut families = Families::default();
+        // The number of a rule by where it comes from.
+        let mut numbers: Vec<(&Built, Vec<Option<u32>>)> = Vec::new();
+        for &(built, index) in linked {
+            let (Some(rule), Some((parts, buckets))) = (built.rules().get(index), built.parts(index)) else {
+                continue;
+            };
+            let at = numbers.iter().position(|(other, _)| std::ptr::eq(*other, built)).unwrap_or_else(|| {
+                numbers.push((built, vec![None; built.rules().len()]));
+                numbers.len() - 1
+            });
+            numbers[at].1[index] = Some(compiled.len() as u32);
+            compiled.push(CompiledRule::new(rule, parts, options));
+            triggers.push((&*parts.trigger, buckets));
+            rules.push(rule.clone());
+        }
+        numbers.iter().for_each(|(built, numbers)| families.add(built.families(), numbers));
         let set = options.instruction_set.unwrap_or_else(InstructionSet::best);
-        let automata: Vec<&Automaton> = compiled.iter().map(|c: &CompiledRule| &c.automaton).collect();
-        let families = Families::build(&automata, &triggers);
-        let prefilter = Starts::build(triggers, &models, set);
+        let prefilter = Starts::build(&triggers, set);
         let near_max = compiled.iter().map(|c: &CompiledRule| c.near).max().unwrap_or(0);
-        Ok(Arc::new(Ruleset {
+        Ruleset {
             history: near_max + prefilter.reach + 2,
-            rules: kept,
+            rules,
             compiled,
             prefilter,
             families,
             token_key: options.token_key.clone(),
-        }))
+        }
     }
 
     /// Bytes of memory that the automata take.
@@ -213,208 +271,20 @@ impl Ruleset {
     }
 }
 
-type Built = (Option<(CompiledRule, Trigger)>, Vec<RuleError>);
-
-/// Compiles each rule that is not off, on as many threads as there are cores: automata take most of a start.
-fn compile_all(rules: &[Rule], options: &CompileOptions, models: &Models) -> Vec<Built> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        while let Some((index, rule)) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, rules.get(i)?)))
-        {
-            let mut errors = Vec::new();
-            let mut faults = Faults { rule: index, errors: &mut errors };
-            let built = match rule.action {
-                Action::Off => None,
-                Action::Mask | Action::Label => compile_rule(rule, options, models, &mut faults),
-            };
-            done.push((index, (built, errors)));
+/// Notes what only the rules together, or the options, make a fault.
+fn check_together(linked: &[(&Built, usize)], options: &CompileOptions, errors: &mut Vec<RuleError>) {
+    let mut ids = HashSet::new();
+    let rules =
+        linked.iter().enumerate().filter_map(|(n, (built, index))| Some((n, built.rules().get(*index)?)));
+    for (index, rule) in rules.filter(|(_, rule)| rule.action != Action::Off) {
+        if !ids.insert(rule.id.as_str()) {
+            let reason = format!("the id `{}` is taken by another rule", rule.id);
+            errors.push(RuleError { rule: index, field: Field::Id, reason });
         }
-        done
-    };
-    let threads =
-        std::thread::available_parallelism().map_or(1, usize::from).min(rules.len() / RULES_A_THREAD_MIN);
-    let mut all = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mut all = work();
-        for other in others {
-            // A thread that panicked loses its rules: the panic goes on here.
-            all.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        all
-    });
-    all.sort_by_key(|(index, _)| *index);
-    all.into_iter().map(|(_, built)| built).collect()
-}
-
-struct Faults<'a> {
-    rule: usize,
-    errors: &'a mut Vec<RuleError>,
-}
-
-impl Faults<'_> {
-    fn add(&mut self, field: Field, reason: String) {
-        self.errors.push(RuleError { rule: self.rule, field, reason });
-    }
-
-    /// The value, or `None` with the fault noted.
-    fn take<T>(&mut self, field: Field, result: Result<T, String>) -> Option<T> {
-        result.map_err(|reason| self.add(field, reason)).ok()
-    }
-}
-
-fn compile_rule(
-    rule: &Rule,
-    options: &CompileOptions,
-    models: &Models,
-    faults: &mut Faults<'_>,
-) -> Option<(CompiledRule, Trigger)> {
-    check_names(rule, faults);
-    let keywords = check_keywords(rule, faults);
-    let strategy = options.strategy.clone().unwrap_or_else(|| rule.strategy.clone());
-    if strategy == Strategy::Token && options.token_key.is_none() {
-        faults.add(Field::Strategy, "the strategy `token` needs a token key".into());
-    }
-    let mut suppress = Vec::new();
-    for (n, text) in rule.suppress.regex.iter().enumerate() {
-        let built = Expression::parse(text).and_then(|e| Searcher::build(&e));
-        suppress.extend(faults.take(Field::SuppressRegex(n), built));
-    }
-    let (field, text) = match &rule.pattern {
-        Pattern::Regex(text) => (Field::Regex, text),
-        Pattern::Enclosed { begin, .. } => (Field::Begin, begin),
-    };
-    let expression = faults.take(field, Expression::parse(text));
-    let end = match &rule.pattern {
-        Pattern::Regex(_) => None,
-        Pattern::Enclosed { end, .. } => Some(faults.take(Field::End, compile_end(end))?),
-    };
-    let expression = expression?;
-    let len_max = match_len_max(rule, &expression, end.is_some(), faults)?;
-    let automaton = faults.take(field, Automaton::build(&expression))?;
-    if end.is_some() && rule.action == Action::Label {
-        faults.add(Field::Begin, "an enclosed value can only be masked: use `regex` for a label".into());
-    }
-    let trigger = Trigger::of(&expression, &automaton, models);
-    let starts = Prefilter {
-        windows: trigger.paths().count(),
-        at_start: trigger.inside.is_empty(),
-        candidates_per_mib: trigger.paths().map(|p| f64::from(p.chance)).sum::<f64>() * f64::from(1 << 20),
-    };
-    if end.is_some() && (!starts.at_start || starts.candidates_per_mib > ENCLOSED_PER_MIB_MAX) {
-        faults.add(
-            Field::Begin,
-            "an enclosed rule must begin with something rare: a literal of two bytes or more".into(),
-        );
-    }
-    let bytes = |list: &[String]| list.iter().map(|s| s.as_bytes().to_vec()).collect();
-    let compiled = CompiledRule {
-        automaton,
-        starts,
-        len_max,
-        priority: rule.priority.unwrap_or(match (&end, rule.confidence) {
-            (Some(_), _) => 40,
-            (None, Confidence::High) => 30,
-            (None, Confidence::Medium) => 20,
-            (None, Confidence::Low) => 10,
-        }),
-        end,
-        masks: rule.action == Action::Mask,
-        strategy,
-        entity: rule.entity.clone(),
-        keywords,
-        near: rule.near,
-        validators: rule.validators.clone(),
-        exact: rule.suppress.exact.iter().map(|s| s.as_bytes().to_vec()).collect(),
-        suppress,
-        starts_with: bytes(&rule.suppress.starts_with),
-        ends_with: bytes(&rule.suppress.ends_with),
-    };
-    Some((compiled, trigger))
-}
-
-fn check_names(rule: &Rule, faults: &mut Faults<'_>) {
-    let word = |s: &str, more: &[u8]| {
-        !s.is_empty()
-            && s.len() <= ENTITY_LEN_MAX
-            && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || more.contains(&b))
-    };
-    if !word(&rule.id, b"-_.") {
-        faults.add(Field::Id, format!("`{}` is no id: a-z, 0-9, `-`, `_` and `.`, 1 to 64 bytes", rule.id));
-    }
-    if !word(&rule.entity, b"_") {
-        faults.add(Field::Entity, format!("`{}` is no entity: a-z, 0-9 and `_`, 1 to 64 bytes", rule.entity));
-    }
-    for (n, validator) in rule.validators.iter().enumerate() {
-        if let Validator::Entropy { min } = validator
-            && !(0.0..=8.0).contains(min)
-        {
-            faults.add(Field::Validator(n), format!("entropy is 0 to 8 bits a byte, not {min}"));
+        let strategy = options.strategy.as_ref().unwrap_or(&rule.strategy);
+        if *strategy == Strategy::Token && options.token_key.is_none() {
+            let reason = "the strategy `token` needs a token key".into();
+            errors.push(RuleError { rule: index, field: Field::Strategy, reason });
         }
     }
-}
-
-/// The keywords in lower case.
-fn check_keywords(rule: &Rule, faults: &mut Faults<'_>) -> Vec<Vec<u8>> {
-    if rule.near > NEAR_MAX {
-        faults.add(Field::Near, format!("{} is too far: at most {NEAR_MAX} bytes", rule.near));
-    }
-    if rule.near > 0 && rule.keywords.is_empty() {
-        faults.add(Field::Near, "`near` needs `keywords`".into());
-    }
-    for (n, keyword) in rule.keywords.iter().enumerate() {
-        if !(2..=KEYWORD_LEN_MAX).contains(&keyword.len()) {
-            faults.add(Field::Keyword(n), format!("a keyword has 2 to {KEYWORD_LEN_MAX} bytes"));
-        } else if rule.near > 0 && keyword.len() > rule.near {
-            faults.add(Field::Keyword(n), format!("it can't stand within `near` = {} bytes", rule.near));
-        }
-    }
-    rule.keywords.iter().map(|k| k.to_ascii_lowercase().into_bytes()).collect()
-}
-
-fn compile_end(text: &str) -> Result<Searcher, String> {
-    let expression = Expression::parse(text)?;
-    match expression.len_max {
-        Some(len) if len <= ENCLOSURE_LEN_MAX => Searcher::build(&expression),
-        _ => Err(format!(
-            "it has no finite length of at most {ENCLOSURE_LEN_MAX} bytes: bound its repetitions"
-        )),
-    }
-}
-
-fn match_len_max(
-    rule: &Rule,
-    expression: &Expression,
-    enclosed: bool,
-    faults: &mut Faults<'_>,
-) -> Option<usize> {
-    if enclosed {
-        let len = expression.len_max.filter(|l| *l <= ENCLOSURE_LEN_MAX);
-        let reason =
-            format!("it has no finite length of at most {ENCLOSURE_LEN_MAX} bytes: bound its repetitions");
-        if rule.max_len.is_some() {
-            faults.add(Field::MaxLen, "an enclosed rule has no maximum: leave `max_len` out".into());
-        }
-        return faults.take(Field::Begin, len.ok_or(reason));
-    }
-    if rule.max_len.is_some_and(|m| m > RULE_LEN_MAX) {
-        faults.add(Field::MaxLen, format!("at most {RULE_LEN_MAX} bytes"));
-        return None;
-    }
-    if rule.max_len.is_some_and(|m| m < expression.len_min) {
-        let reason = format!("the shortest match has {} bytes: nothing can match", expression.len_min);
-        faults.add(Field::MaxLen, reason);
-        return None;
-    }
-    let len = match (rule.max_len, expression.len_max) {
-        (Some(max), Some(own)) => Some(max.min(own)),
-        (Some(max), None) => Some(max),
-        (None, own) => own.filter(|l| *l <= RULE_LEN_MAX),
-    };
-    let reason = match expression.len_max {
-        None => "its matches can be of any length: give `max_len`, or bound its repetitions".to_owned(),
-        Some(len) => format!("its matches can have {len} bytes: give a `max_len` of at most {RULE_LEN_MAX}"),
-    };
-    faults.take(Field::Regex, len.ok_or(reason))
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::panic, clippy::expect_used)]
 
+pub mod built_pack;
 pub mod carriers;
 pub mod masker;
 pub mod pack;
@@ -30,4 +31,5 @@ pub const BODIES: &[(&str, Body)] = &[
     ("event_stream", carriers::event_stream),
     ("coding", carriers::coding),
     ("pack", pack::pack),
+    ("built_pack", built_pack::built_pack),
 ];

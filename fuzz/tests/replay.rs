@@ -117,6 +117,11 @@ fn pack() {
 }
 
 #[test]
+fn built_pack() {
+    replay("built_pack");
+}
+
+#[test]
 fn every_body_has_a_test_and_a_corpus() {
     let tests = include_str!("replay.rs");
     for (name, _) in BODIES {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sluice_engine::{
-    Action, CompileOptions, Event, Rule, Ruleset, Scratch, Sink, Strategy, Stream, StreamOptions,
+    Action, CompileOptions, Event, Rule, Ruleset, Scratch, Sink, Source, Strategy, Stream, StreamOptions,
 };
 
 use crate::Pack;
@@ -61,6 +61,16 @@ pub fn values(ruleset: &Arc<Ruleset>, scratch: &mut Scratch, text: &str) -> Vec<
     sink.found
 }
 
+/// A ruleset of the `index`th rule of a pack alone, switched on; of a built pack, what was compiled then.
+#[must_use]
+pub fn alone_in(pack: &Pack, index: usize) -> Option<Arc<Ruleset>> {
+    let Some(built) = pack.built.as_ref().and_then(|built| built.only(index)) else {
+        return alone(&pack.rules.get(index)?.rule);
+    };
+    let options = CompileOptions { strategy: Some(Strategy::Label), ..CompileOptions::default() };
+    Ruleset::link(&[Source::Built(&built)], &options).ok()
+}
+
 /// A ruleset of one rule alone, switched on.
 #[must_use]
 pub fn alone(rule: &Rule) -> Option<Arc<Ruleset>> {
@@ -74,12 +84,12 @@ pub fn alone(rule: &Rule) -> Option<Arc<Ruleset>> {
 pub fn run(pack: &Pack) -> Report {
     let mut report = Report::default();
     let mut scratch = Scratch::new();
-    for rule in &pack.rules {
+    for (index, rule) in pack.rules.iter().enumerate() {
         report.rules += 1;
         if rule.examples.is_empty() {
             report.without.push((rule.rule.id.clone(), rule.line));
         }
-        let Some(ruleset) = alone(&rule.rule) else { continue };
+        let Some(ruleset) = alone_in(pack, index) else { continue };
         for example in &rule.examples {
             report.examples += 1;
             let found = values(&ruleset, &mut scratch, &example.text);

@@ -8,11 +8,12 @@ use regex_automata::dfa::{Automaton, dense};
 use regex_automata::util::{start, syntax};
 use regex_automata::{Anchored, Input, meta};
 use sluice_engine::{
-    Action, CompileOptions, Event, Pattern, Rule, RuleId, Ruleset, Scratch, Sink, Stream, StreamOptions,
+    Action, CompileOptions, Event, Pattern, Rule, RuleId, Ruleset, Scratch, Sink, Strategy, Stream,
+    StreamOptions,
 };
 
 use crate::Pack;
-use crate::examples::alone;
+use crate::examples::alone_in;
 
 /// One step of an explanation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +33,8 @@ fn step(name: &str, passed: bool, detail: impl Into<String>) -> Step {
 /// Explains the rule `id` of `pack` on `text`; `None` when the pack has no such rule.
 #[must_use]
 pub fn explain(pack: &Pack, id: &str, text: &str) -> Option<Vec<Step>> {
-    let rule = &pack.rules.iter().find(|r| r.rule.id == id)?.rule;
+    let index = pack.rules.iter().position(|r| r.rule.id == id)?;
+    let rule = &pack.rules.get(index)?.rule;
     let mut steps = Vec::new();
     if rule.action == Action::Off {
         steps.push(step("action", false, "the rule is off; the steps below are as if it were on"));
@@ -41,7 +43,7 @@ pub fn explain(pack: &Pack, id: &str, text: &str) -> Option<Vec<Step>> {
         Pattern::Regex(regex) => explain_regex(rule, regex, text, &mut steps),
         Pattern::Enclosed { begin, end } => explain_enclosed(begin, end, text, &mut steps),
     }
-    let found = alone(rule).map(|r| spans(&r, text)).unwrap_or_default();
+    let found = alone_in(pack, index).map(|r| spans(&r, text)).unwrap_or_default();
     steps.push(match found.len() {
         0 => step("alone", false, "the rule finds nothing"),
         n => {
@@ -215,9 +217,8 @@ fn explain_in_pack(
     found: &[(RuleId, std::ops::Range<u64>)],
     steps: &mut Vec<Step>,
 ) {
-    let rules =
-        pack.rules.iter().map(|r| Rule { strategy: sluice_engine::Strategy::Label, ..r.rule.clone() });
-    let Ok(ruleset) = Ruleset::compile(rules.collect(), &CompileOptions::default()) else { return };
+    let options = CompileOptions { strategy: Some(Strategy::Label), ..CompileOptions::default() };
+    let Ok(ruleset) = pack.compile(&options) else { return };
     let all = spans(&ruleset, text);
     let id_of = |id: &RuleId| ruleset.rule(*id).map_or("", |r| r.id.as_str());
     for (_, range) in found {

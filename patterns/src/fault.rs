@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Fault {
     /// The file, as it was named.
     pub file: String,
-    /// Line, from 1.
+    /// Line, from 1; 0: the file as a whole (a built pack has no lines).
     pub line: usize,
     /// What is wrong and what to do.
     pub reason: String,
@@ -15,7 +15,10 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.reason)
+        match self.line {
+            0 => write!(f, "{}: {}", self.file, self.reason),
+            line => write!(f, "{}:{line}: {}", self.file, self.reason),
+        }
     }
 }
 

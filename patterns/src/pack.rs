@@ -1,10 +1,12 @@
-//! One pack: a TOML file parsed and checked.
+//! One pack: a TOML file parsed and checked, or a built pack.
 
+use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use sluice_engine::{
-    Action, CompileOptions, Confidence, Field, Pattern, Rule, Ruleset, Strategy, Suppress, TokenKey,
-    Validator,
+    Action, Built, CompileOptions, Confidence, Field, Pattern, Rule, RuleError, Ruleset, Source, Strategy,
+    Suppress, TokenKey, Validator,
 };
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -17,6 +19,8 @@ use crate::read::Reader;
 pub struct Limits {
     /// Bytes of the file.
     pub file_bytes_max: usize,
+    /// Bytes of a built pack: what a rule's tables take is a few KiB, seldom more than a hundred.
+    pub built_bytes_max: usize,
     /// Rules of one pack.
     pub rules_max: usize,
     /// Bytes of one expression.
@@ -32,6 +36,7 @@ pub struct Limits {
 /// The limits in force: generous for people, small enough that a hostile file can't exhaust memory.
 pub const LIMITS: Limits = Limits {
     file_bytes_max: 8 << 20,
+    built_bytes_max: 256 << 20,
     rules_max: 10_000,
     regex_bytes_max: 16 << 10,
     examples_max: 1_000,
@@ -52,6 +57,8 @@ pub struct Pack {
     pub description: String,
     /// In the order of the file.
     pub rules: Vec<PackRule>,
+    /// Of a built pack.
+    pub(crate) built: Option<Arc<Built>>,
 }
 
 /// A rule with its examples and its place in the file.
@@ -61,9 +68,9 @@ pub struct PackRule {
     pub rule: Rule,
     /// Texts and what the rule finds in them.
     pub examples: Vec<Example>,
-    /// Line of its `[[rule]]`.
+    /// Line of its `[[rule]]`; in a built pack, that of the TOML file.
     pub line: usize,
-    places: Places,
+    pub(crate) places: Places,
 }
 
 /// A text and the values that the rule finds in it, in order.
@@ -79,7 +86,7 @@ pub struct Example {
 
 /// Lines of a rule's fields.
 #[derive(Clone, Debug, Default)]
-struct Places {
+pub(crate) struct Places {
     fields: Vec<(Field, usize)>,
 }
 
@@ -117,8 +124,28 @@ impl Pack {
     /// # Errors
     /// The file can't be read, or every fault in it.
     pub fn read(path: &Path) -> Result<Pack, PackError> {
-        let (file, text) = read_text(path)?;
-        Pack::parse(&file, &text)
+        let pack = Pack::read_unchecked(path)?;
+        pack.check()?;
+        Ok(pack)
+    }
+
+    /// As [`Pack::read`] for packs that are compiled next.
+    pub(crate) fn read_unchecked(path: &Path) -> Result<Pack, PackError> {
+        let file = path.display().to_string();
+        let fault = |line, reason: String| PackError::new(vec![Fault { file: file.clone(), line, reason }]);
+        let mut bytes = Vec::new();
+        let read = std::fs::File::open(path).and_then(|mut file| {
+            // Room for all of it at once, and a byte that tells that there is more than may be.
+            let len = file.metadata().map_or(0, |m| m.len()).min(LIMITS.built_bytes_max as u64) as usize;
+            bytes.reserve_exact(len + 1);
+            file.by_ref().take(LIMITS.built_bytes_max as u64 + 1).read_to_end(&mut bytes)
+        });
+        read.map_err(|e| fault(1, format!("can't read the pack: {e}")))?;
+        if Built::is_built(&bytes) {
+            return Pack::from_built(&file, &bytes);
+        }
+        let text = String::from_utf8(bytes).map_err(|_| fault(1, "a pack is UTF-8 text".into()))?;
+        Pack::parse_unchecked(&file, &text)
     }
 
     /// Parses and checks the text of a pack; `file` names it in faults.
@@ -158,29 +185,52 @@ impl Pack {
 
     /// Compiles the rules and throws the result away; the engine's faults get the lines of the fields they are in.
     pub(crate) fn check(&self) -> Result<(), PackError> {
-        let rules = self.rules.iter().map(|r| r.rule.clone()).collect();
         // Whether a key is at hand is known only where the pack is used.
         let options = CompileOptions {
             token_key: TokenKey::new(vec![0; TokenKey::BYTES_MIN]),
             ..CompileOptions::default()
         };
-        let Err(error) = Ruleset::compile(rules, &options) else { return Ok(()) };
-        let place = |e: &sluice_engine::RuleError| {
-            let rule = self.rules.get(e.rule)?;
-            let reason = format!("rule `{}`: {}", rule.rule.id, e.reason);
-            Some(Fault { file: self.file.clone(), line: rule.line_of(e.field), reason })
-        };
-        Err(PackError::new(error.errors().iter().filter_map(place).collect()))
+        self.compile(&options).map(drop)
+    }
+
+    /// Compiles the rules of this pack alone.
+    ///
+    /// # Errors
+    /// The faults of rules, and what only the options make one.
+    pub fn compile(&self, options: &CompileOptions) -> Result<Arc<Ruleset>, PackError> {
+        compile_together(&[self], options)
+    }
+
+    /// A fault of one of its rules.
+    pub(crate) fn fault(&self, rule: &PackRule, field: Field, reason: String) -> Fault {
+        let line = if self.built.is_some() { 0 } else { rule.line_of(field) };
+        Fault { file: self.file.clone(), line, reason }
     }
 }
 
-/// The name and text of a pack's file.
-pub(crate) fn read_text(path: &Path) -> Result<(String, String), PackError> {
-    let file = path.display().to_string();
-    let fault = |reason: String| PackError::new(vec![Fault { file: file.clone(), line: 1, reason }]);
-    let bytes = std::fs::read(path).map_err(|e| fault(format!("can't read the pack: {e}")))?;
-    let text = String::from_utf8(bytes).map_err(|_| fault("a pack is UTF-8 text".into()))?;
-    Ok((file, text))
+/// Compiles packs to one ruleset; rules of built packs come compiled.
+pub(crate) fn compile_together(packs: &[&Pack], options: &CompileOptions) -> Result<Arc<Ruleset>, PackError> {
+    let written = packs.iter().map(|pack| match &pack.built {
+        Some(_) => Vec::new(),
+        None => pack.rules.iter().map(|r| r.rule.clone()).collect(),
+    });
+    let written: Vec<Vec<Rule>> = written.collect();
+    let sources = packs.iter().zip(&written).map(|(pack, rules)| match &pack.built {
+        Some(built) => Source::Built(built),
+        None => Source::Rules(rules),
+    });
+    let sources: Vec<Source<'_>> = sources.collect();
+    Ruleset::link(&sources, options).map_err(|error| place_together(packs, error.errors()))
+}
+
+/// The engine's faults with their places in the files.
+pub(crate) fn place_together(packs: &[&Pack], errors: &[RuleError]) -> PackError {
+    let rules: Vec<_> = packs.iter().flat_map(|p| p.rules.iter().map(move |r| (p, r))).collect();
+    let place = |e: &RuleError| {
+        let (pack, rule) = rules.get(e.rule)?;
+        Some(pack.fault(rule, e.field, format!("rule `{}`: {}", rule.rule.id, e.reason)))
+    };
+    PackError::new(errors.iter().filter_map(place).collect())
 }
 
 fn read_pack(reader: &mut Reader, file: &str, document: &DeTable<'_>) -> Pack {
@@ -191,6 +241,7 @@ fn read_pack(reader: &mut Reader, file: &str, document: &DeTable<'_>) -> Pack {
         version: String::new(),
         description: String::new(),
         rules: Vec::new(),
+        built: None,
     };
     match document.get("pack") {
         Some(value) => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sluice_engine::{CompileOptions, Field, Ruleset};
 
 use crate::fault::{Fault, PackError};
-use crate::pack::read_text;
+use crate::pack::compile_together;
 use crate::{Pack, builtin};
 
 /// One or more packs, in the order in which overlaps of equal rules are settled.
@@ -63,8 +63,7 @@ fn load_unchecked(name: &str) -> Result<Pack, SetError> {
         let builtin = builtin::find(name).ok_or_else(|| SetError::Unknown(name.to_owned()))?;
         return Pack::parse_unchecked(builtin.name, builtin.text).map_err(SetError::Packs);
     }
-    let (file, text) = read_text(Path::new(name)).map_err(SetError::Packs)?;
-    Pack::parse_unchecked(&file, &text).map_err(SetError::Packs)
+    Pack::read_unchecked(Path::new(name)).map_err(SetError::Packs)
 }
 
 impl PackSet {
@@ -105,31 +104,24 @@ impl PackSet {
     /// # Errors
     /// What only the options make a fault: a rule with the strategy `token` and no key.
     pub fn compile(&self, options: &CompileOptions) -> Result<Arc<Ruleset>, PackError> {
-        let rules: Vec<_> = self.packs.iter().flat_map(|p| p.rules.iter().map(move |r| (p, r))).collect();
-        Ruleset::compile(rules.iter().map(|(_, r)| r.rule.clone()).collect(), options).map_err(|error| {
-            let place = |e: &sluice_engine::RuleError| {
-                let (pack, rule) = rules.get(e.rule)?;
-                let reason = format!("rule `{}`: {}", rule.rule.id, e.reason);
-                Some(Fault { file: pack.file.clone(), line: rule.line_of(e.field), reason })
-            };
-            PackError::new(error.errors().iter().filter_map(place).collect())
-        })
+        compile_together(&self.packs.iter().collect::<Vec<_>>(), options)
     }
 
     fn duplicates(&self) -> Vec<Fault> {
-        let mut seen: std::collections::HashMap<&str, (&Pack, usize)> = std::collections::HashMap::new();
+        let mut seen: std::collections::HashMap<&str, Fault> = std::collections::HashMap::new();
         let mut faults = Vec::new();
         for pack in &self.packs {
             for rule in &pack.rules {
-                let line = rule.line_of(Field::Id);
+                let here = |reason| pack.fault(rule, Field::Id, reason);
                 match seen.get(rule.rule.id.as_str()) {
-                    Some((other, at)) => faults.push(Fault {
-                        file: pack.file.clone(),
-                        line,
-                        reason: format!("the id `{}` is taken at {}:{at}", rule.rule.id, other.file),
-                    }),
+                    Some(Fault { file, line: 0, .. }) => {
+                        faults.push(here(format!("the id `{}` is taken in {file}", rule.rule.id)));
+                    }
+                    Some(Fault { file, line, .. }) => {
+                        faults.push(here(format!("the id `{}` is taken at {file}:{line}", rule.rule.id)));
+                    }
                     None => {
-                        seen.insert(&rule.rule.id, (pack, line));
+                        seen.insert(&rule.rule.id, here(String::new()));
                     }
                 }
             }

@@ -2,12 +2,14 @@
 //!
 //! A rule is confirmed by a dense DFA anchored at a candidate's start (`regex-automata`), whose state is all that
 //! is carried from chunk to chunk. Where the value lies in a match is told by arithmetic when the expression
-//! fixes it, else by a second look at the finished match ([`group`](super::group)).
+//! fixes it, else by a second look at the finished match ([`group`](super::group)). A rule from a built pack makes what
+//! that takes when it is first asked for, from the expression's text; should that fail, the whole match is the value.
 //!
 //! A DFA state may be neither dead nor able to match again (contradictory look-around); [`Automaton::is_live`]
 //! tells the two apart, for hold-back must not wait for what can't come.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use regex_automata::dfa::Automaton as _;
 use regex_automata::dfa::{StartKind, dense};
@@ -21,6 +23,7 @@ use super::expression::{Expression, Place};
 use super::group::GroupFinder;
 use super::symbol::ByteSet;
 use super::table::{State, Table};
+use crate::built::wire::{Damage, Reader, Writer};
 
 /// The most bytes one expression's DFA may take.
 const DFA_BYTES_MAX: usize = 8 << 20;
@@ -63,16 +66,29 @@ impl Before {
     }
 }
 
-/// An anchored matcher of one expression.
+/// An anchored matcher of one expression; a clone shares what is large.
+#[derive(Clone)]
 pub(crate) struct Automaton {
     table: Table,
+    pub(crate) place: Place,
+    groups: Arc<Deferred>,
+}
+
+/// What tells where the group `secret` lies.
+pub(crate) struct Groups {
     pub(crate) nfa: thompson::NFA,
     /// Where the expression does not fix the place of the value.
     pub(crate) group: Option<GroupFinder>,
+    /// Index of the group `secret`.
     pub(crate) secret: Option<u32>,
-    pub(crate) place: Place,
     /// By NFA state: a match can come from it that does not enter the group `secret`.
     pub(crate) skips: Vec<bool>,
+}
+
+/// Made of the expression's text when first asked for.
+struct Deferred {
+    text: String,
+    made: OnceLock<Option<Groups>>,
 }
 
 impl fmt::Debug for Automaton {
@@ -92,15 +108,29 @@ pub(crate) enum Step {
 
 impl Automaton {
     pub(crate) fn build(expression: &Expression) -> Result<Automaton, String> {
-        let nfa = build_nfa(expression)?;
-        let table = build_table(&nfa, Anchored::Yes)?;
-        let fixed = expression.place.before.is_some() && expression.place.after.is_some();
-        let group = match expression.secret {
-            Some(_) if !fixed => Some(GroupFinder::build(&nfa).map_err(|e| too_large(&e))?),
-            _ => None,
-        };
-        let skips = skipping_states(&nfa, expression.secret);
-        Ok(Automaton { table, nfa, group, secret: expression.secret, place: expression.place, skips })
+        let groups = Groups::build(expression)?;
+        let table = build_table(&groups.nfa, Anchored::Yes)?;
+        let groups = Arc::new(Deferred { text: String::new(), made: OnceLock::from(Some(groups)) });
+        Ok(Automaton { table, place: expression.place, groups })
+    }
+
+    /// What tells where the value lies; `None` when it can't be made: the value is the match as a whole.
+    pub(crate) fn groups(&self) -> Option<&Groups> {
+        let make = || Groups::build(&Expression::parse(&self.groups.text).ok()?).ok();
+        self.groups.made.get_or_init(make).as_ref()
+    }
+
+    pub(crate) fn write(&self, out: &mut Writer) {
+        self.table.write(out);
+        self.place.write(out);
+    }
+
+    /// `text` is the expression's.
+    pub(crate) fn read(from: &mut Reader<'_>, text: &str) -> Result<Automaton, Damage> {
+        let table = Table::read(from)?;
+        let place = Place::read(from)?;
+        let groups = Arc::new(Deferred { text: text.to_owned(), made: OnceLock::new() });
+        Ok(Automaton { table, place, groups })
     }
 
     /// An automaton of the parts one after another, for what can be told of their bytes.
@@ -147,12 +177,31 @@ impl Automaton {
 
     /// Bytes of memory the automata take.
     pub(crate) fn memory_bytes(&self) -> usize {
+        let groups = self.groups.made.get().and_then(Option::as_ref);
+        self.table.memory_bytes() + groups.map_or(0, Groups::memory_bytes)
+    }
+}
+
+impl Groups {
+    fn build(expression: &Expression) -> Result<Groups, String> {
+        let nfa = build_nfa(expression)?;
+        let fixed = expression.place.before.is_some() && expression.place.after.is_some();
+        let group = match expression.secret {
+            Some(_) if !fixed => Some(GroupFinder::build(&nfa).map_err(|e| too_large(&e))?),
+            _ => None,
+        };
+        let skips = skipping_states(&nfa, expression.secret);
+        Ok(Groups { nfa, group, secret: expression.secret, skips })
+    }
+
+    fn memory_bytes(&self) -> usize {
         let group = self.group.as_ref().map_or(0, GroupFinder::memory_bytes);
-        self.table.memory_bytes() + self.nfa.memory_usage() + self.skips.len() + group
+        self.nfa.memory_usage() + self.skips.len() + group
     }
 }
 
 /// An unanchored matcher: finds the close of an enclosed value.
+#[derive(Clone)]
 pub(crate) struct Searcher {
     table: Table,
 }
@@ -167,6 +216,14 @@ impl Searcher {
     pub(crate) fn build(expression: &Expression) -> Result<Searcher, String> {
         let nfa = build_nfa(expression)?;
         Ok(Searcher { table: build_table(&nfa, Anchored::No)? })
+    }
+
+    pub(crate) fn write(&self, out: &mut Writer) {
+        self.table.write(out);
+    }
+
+    pub(crate) fn read(from: &mut Reader<'_>) -> Result<Searcher, Damage> {
+        Ok(Searcher { table: Table::read(from)? })
     }
 
     pub(crate) fn start(&self, before: Before) -> State {

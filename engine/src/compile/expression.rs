@@ -6,6 +6,8 @@
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Hir, HirKind};
 
+use crate::built::wire::{Damage, Reader, Writer};
+
 /// The most bytes a match may have before it is decided; also the bound of what a stream may hold for a rule.
 pub(crate) const RULE_LEN_MAX: usize = 16 * 1024;
 /// Deepest nesting of an expression.
@@ -40,6 +42,22 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) const WHOLE: Place = Place { before_min: 0, before: Some(0), after: Some(0) };
     const ANYWHERE: Place = Place { before_min: 0, before: None, after: None };
+
+    pub(crate) fn write(&self, out: &mut Writer) {
+        out.size(self.before_min);
+        out.option(self.before, Writer::size);
+        out.option(self.after, Writer::size);
+    }
+
+    pub(crate) fn read(from: &mut Reader<'_>) -> Result<Place, Damage> {
+        let before_min = from.size(RULE_LEN_MAX)?;
+        let before = from.option(|f| f.size(RULE_LEN_MAX))?;
+        let after = from.option(|f| f.size(RULE_LEN_MAX))?;
+        if before.is_some_and(|before| before < before_min) {
+            return Err(Damage("where a value lies"));
+        }
+        Ok(Place { before_min, before, after })
+    }
 }
 
 impl Expression {

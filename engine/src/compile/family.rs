@@ -5,12 +5,14 @@
 //! a number of states. It only tells which rules have not failed by then; those are tried on their own.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::automaton::{Automaton, Before, Step};
 use super::symbol::ByteSet;
 use super::table::State;
 use super::window::Trigger;
 use super::words::{add_grams, is_word};
+use crate::built::wire::{Damage, Reader, Writer};
 use crate::kernel::Gram;
 
 /// The most rules of a family: a bit each.
@@ -21,9 +23,11 @@ const DEPTH_MAX: u32 = 24;
 const STATES_MAX: usize = 2000;
 /// A start is given up to the rules' own automata after as many bytes.
 const STEPS_MAX: usize = 64;
+/// The fewest bytes of a family in a built pack.
+const FAMILY_BYTES_MIN: usize = 256;
 
 /// All families of a ruleset.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Families {
     families: Vec<Family>,
     /// By rule: its family and its bit in it.
@@ -38,13 +42,14 @@ pub(crate) struct Walked {
     alive: u64,
 }
 
+#[derive(Clone)]
 struct Family {
-    class: Box<[u8; 256]>,
+    class: Arc<[u8; 256]>,
     /// Log2 of the columns.
     shift: u32,
-    next: Vec<u16>,
+    next: Arc<[u16]>,
     /// By state: the rules that have not failed.
-    alive: Vec<u64>,
+    alive: Arc<[u64]>,
     /// From here on, states are not walked any further.
     walked: u16,
     starts: [u16; 5],
@@ -57,21 +62,61 @@ impl std::fmt::Debug for Family {
 }
 
 impl Families {
-    /// Puts rules together whose words are mostly the same.
-    pub(crate) fn build(automata: &[&Automaton], triggers: &[Trigger]) -> Families {
-        let mut of_rule = vec![None; automata.len()];
+    /// Puts rules together whose words are mostly the same; a rule that is left out has no parts.
+    pub(crate) fn build(rules: &[Option<(&Automaton, &Trigger)>]) -> Families {
+        let mut of_rule = vec![None; rules.len()];
         let mut families = Vec::new();
-        for rules in related(triggers) {
-            let members: Vec<&Automaton> = rules.iter().filter_map(|r| automata.get(*r).copied()).collect();
+        for members in related(rules) {
+            let automata: Vec<&Automaton> =
+                members.iter().filter_map(|r| rules.get(*r).copied().flatten()).map(|(a, _)| a).collect();
             let index = families.len() as u32;
-            families.push(Family::build(&members));
-            for (bit, rule) in rules.into_iter().enumerate() {
+            families.push(Family::build(&automata));
+            for (bit, rule) in members.into_iter().enumerate() {
                 if let Some(slot) = of_rule.get_mut(rule) {
                     *slot = Some((index, 1 << bit));
                 }
             }
         }
         Families { families, of_rule }
+    }
+
+    /// Adds families whose rules have other `numbers` here.
+    pub(crate) fn add(&mut self, other: &Families, numbers: &[Option<u32>]) {
+        let first = self.families.len() as u32;
+        self.families.extend(other.families.iter().cloned());
+        for (number, of_rule) in numbers.iter().zip(&other.of_rule) {
+            let (Some(number), Some((family, bit))) = (number, of_rule) else { continue };
+            if self.of_rule.len() <= *number as usize {
+                self.of_rule.resize(*number as usize + 1, None);
+            }
+            self.of_rule[*number as usize] = Some((first + family, *bit));
+        }
+    }
+
+    pub(crate) fn write(&self, out: &mut Writer) {
+        out.count(self.families.len());
+        self.families.iter().for_each(|family| family.write(out));
+        for of_rule in &self.of_rule {
+            out.option(*of_rule, |out, (family, bit)| {
+                out.u32(family);
+                out.u64(bit);
+            });
+        }
+    }
+
+    /// Families of so many rules.
+    pub(crate) fn read(from: &mut Reader<'_>, rules: usize) -> Result<Families, Damage> {
+        let families =
+            (0..from.count(FAMILY_BYTES_MIN)?).map(|_| Family::read(from)).collect::<Result<Vec<_>, _>>()?;
+        let mut of_rule = Vec::new();
+        for _ in 0..rules {
+            let family = from.option(|from| Ok((from.u32()?, from.u64()?)))?;
+            if family.is_some_and(|(family, _)| family as usize >= families.len()) {
+                return Err(Damage("the family of a rule"));
+            }
+            of_rule.push(family);
+        }
+        Ok(Families { families, of_rule })
     }
 
     /// False when a match of the rule can't begin at `start`, whose first byte is the first of `bytes`.
@@ -108,10 +153,11 @@ impl Families {
 }
 
 /// Rules that share two thirds of their words' grams, by their index; each list has two or more.
-fn related(triggers: &[Trigger]) -> Vec<Vec<usize>> {
+fn related(rules: &[Option<(&Automaton, &Trigger)>]) -> Vec<Vec<usize>> {
     let mut rules_of: HashMap<Gram, Vec<usize>> = HashMap::new();
-    let mut grams = vec![0usize; triggers.len()];
-    for (rule, trigger) in triggers.iter().enumerate() {
+    let mut grams = vec![0usize; rules.len()];
+    let triggers = rules.iter().enumerate().filter_map(|(n, rule)| Some((n, rule.as_ref()?.1)));
+    for (rule, trigger) in triggers {
         for path in trigger.at_start.iter().filter(|path| is_word(path)) {
             add_grams(path, |gram| {
                 let rules = rules_of.entry(gram).or_default();
@@ -135,7 +181,7 @@ fn related(triggers: &[Trigger]) -> Vec<Vec<usize>> {
     let mut pairs: Vec<((usize, usize), usize)> =
         shared.into_iter().filter(|(pair, both)| alike(*pair, *both)).collect();
     pairs.sort_unstable_by_key(|(pair, both)| (std::cmp::Reverse(*both), *pair));
-    let mut family_of: Vec<usize> = (0..triggers.len()).collect();
+    let mut family_of: Vec<usize> = (0..rules.len()).collect();
     let mut members: Vec<Vec<usize>> = family_of.iter().map(|rule| vec![*rule]).collect();
     for ((a, b), _) in pairs {
         let (a, b) = (family_of[a], family_of[b]);
@@ -232,13 +278,46 @@ impl Family {
             cells.iter_mut().zip(&rows[*old]).for_each(|(cell, to)| *cell = number[*to as usize]);
         }
         Family {
-            class,
+            class: class.into(),
             shift,
-            next,
+            next: next.into(),
             alive: order.iter().map(|old| stands[*old].0.alive()).collect(),
             walked: walked as u16,
             starts: starts.map(|start| number[start as usize]),
         }
+    }
+
+    fn write(&self, out: &mut Writer) {
+        out.raw(&*self.class);
+        out.u8(self.shift as u8);
+        out.count(self.alive.len());
+        out.words64(&self.alive);
+        out.u16(self.walked);
+        out.words16(&self.next);
+        self.starts.iter().for_each(|start| out.u16(*start));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Family, Damage> {
+        let class: [u8; 256] = *from.array()?;
+        let shift = u32::from(from.u8()?);
+        let states = from.count(8)?;
+        let alive = from.words64(states)?;
+        let walked = from.u16()?;
+        if shift > 8 || states > usize::from(u16::MAX) || usize::from(walked) > states {
+            return Err(Damage("the size of a family"));
+        }
+        let next = from.words16(usize::from(walked) << shift)?;
+        let mut starts = [0; 5];
+        for start in &mut starts {
+            *start = from.u16()?;
+        }
+        let known = |state: u16| usize::from(state) < states;
+        let columns = class.iter().all(|column| u32::from(*column) >> shift == 0);
+        let last = next.iter().copied().max().unwrap_or(0);
+        if !columns || !known(last) || !starts.iter().all(|start| known(*start)) {
+            return Err(Damage("a state of a family"));
+        }
+        Ok(Family { class: class.into(), shift, next, alive, walked, starts })
     }
 
     /// The rules that have not failed over the bytes, and how many of them it took.

@@ -41,7 +41,7 @@ pub(crate) struct Path {
     /// Bytes of the match that are not of the value, at least.
     pub(crate) value_min: u8,
     /// Sets from the first on whose bytes all lead to the same state.
-    exact: usize,
+    pub(crate) exact: usize,
     /// The chance that a place of usual traffic has it.
     pub(crate) chance: f32,
 }
@@ -54,6 +54,7 @@ impl Path {
 
     /// How many bytes into the match its value can begin at the earliest, as far as the path tells.
     fn value_start_min(&self, automaton: &Automaton) -> usize {
+        let Some(groups) = automaton.groups() else { return 0 };
         let mut scratch = TrackerScratch::default();
         let first = |set: &ByteSet| (0..=255u8).find(|b| set.has(*b));
         let Some((before, sets)) = self.sets.get(..self.exact).and_then(<[ByteSet]>::split_first) else {
@@ -64,10 +65,10 @@ impl Path {
         let start_of_text = before.has(BEFORE_TEXT).then_some(None);
         let befores = start_of_text.into_iter().chain(std::iter::once(first(before)));
         let begins = befores.map(|before| {
-            let mut tracker = Tracker::new(automaton, 0, before);
+            let mut tracker = Tracker::new(groups, 0, before);
             let not_begun = |len: &usize| {
-                tracker.advance(automaton, &mut scratch, bytes.get(len - 1..*len).unwrap_or_default());
-                tracker.value_start_min(automaton, &mut scratch) == *len as u64
+                tracker.advance(groups, &mut scratch, bytes.get(len - 1..*len).unwrap_or_default());
+                tracker.value_start_min(groups, &mut scratch) == *len as u64
             };
             (1..=bytes.len()).take_while(not_begun).count()
         });

@@ -13,13 +13,14 @@
 //! At the end of what has come, stages that would need more bytes say yes: what remains there are the candidates that
 //! a continuation could still make ([`Prefilter::targets`] with the bytes there are).
 
+use std::collections::HashSet;
 use std::fmt;
 
 use super::buckets::{Codes, Traffic, byte_at, share_out};
 use super::path::{PATH_LEN, Path};
 use super::runs::{RuleRun, Runs};
 use super::symbol::{
-    ByteSet, CLASSES, FOLD, Fold, Models, SymbolSet, WORD_SYMBOLS, bits, kind_pair, pair_code,
+    ByteSet, CLASSES, FOLD, Fold, KINDS, Models, SymbolSet, WORD_SYMBOLS, bits, kind_pair, pair_code,
 };
 use super::window::{Trigger, WINDOW_LEN};
 use super::words::{add_grams, is_rarer_as_word};
@@ -74,32 +75,28 @@ impl fmt::Debug for Prefilter {
 }
 
 impl Prefilter {
-    pub(crate) fn build(triggers: Vec<Trigger>, models: &Models, set: InstructionSet) -> Prefilter {
-        let mut windows: Vec<(Path, Target)> = Vec::new();
+    /// Of rules by their triggers, with the bucket of each path.
+    pub(crate) fn build(rules: &[(&Trigger, &[u8])], set: InstructionSet) -> Prefilter {
+        let mut buckets: Vec<Vec<(&Path, Target)>> = (0..2 * BUCKETS).map(|_| Vec::new()).collect();
         let mut runs = Vec::new();
-        for (rule, trigger) in (0u32..).zip(triggers) {
-            windows.extend(trigger.at_start.into_iter().map(|path| {
-                let (offset, value_min) = (path.offset, path.value_min);
-                (path, Target { rule, run: None, offset, value_min })
-            }));
-            for (run, paths) in trigger.inside {
+        for (rule, (trigger, chosen)) in (0u32..).zip(rules) {
+            let mut chosen = chosen.iter();
+            let mut add = |path, target| {
+                if let Some(bucket) = chosen.next().and_then(|b| buckets.get_mut(usize::from(*b))) {
+                    bucket.push((path, target));
+                }
+            };
+            for path in &trigger.at_start {
+                add(path, Target { rule, run: None, offset: path.offset, value_min: path.value_min });
+            }
+            for (run, paths) in &trigger.inside {
                 let target = Target { rule, run: Some(runs.len() as u32), offset: 0, value_min: 0 };
-                runs.push(RuleRun { rule, run, first: trigger.first.clone() });
-                windows.extend(paths.into_iter().map(|path| (path, target)));
+                runs.push(RuleRun { rule, run: run.clone(), first: trigger.first.clone() });
+                paths.iter().for_each(|path| add(path, target));
             }
         }
-        let offset_max = windows.iter().map(|(_, t)| usize::from(t.offset)).max().unwrap_or(0);
+        let offset_max = buckets.iter().flatten().map(|(_, t)| usize::from(t.offset)).max().unwrap_or(0);
         let mut exact = Exact::new();
-        let (words, classes): (Vec<_>, Vec<_>) =
-            windows.into_iter().partition(|(path, _)| is_rarer_as_word(path, models));
-        words.iter().for_each(|(path, _)| add_grams(path, |gram| exact.grams.add(gram)));
-        let mut buckets = std::thread::scope(|scope| {
-            let words = scope.spawn(|| word_buckets(words));
-            let classes = class_buckets(classes);
-            let mut all = words.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            all.extend(classes);
-            all
-        });
         for (bucket, windows) in buckets.iter_mut().enumerate() {
             // Targets of one rule stand together, so that they are seen as one.
             windows.sort_by_key(|(_, target)| (target.rule, target.run, target.offset));
@@ -114,14 +111,14 @@ impl Prefilter {
             let numbered = (0u32..).zip(&buckets);
             numbered.fold(0, |all, (n, b)| all | u64::from(b.iter().any(|(_, target)| may(target))) << n)
         });
-        let has_run = |bucket: &Vec<(Path, Target)>| bucket.iter().any(|(_, target)| target.run.is_some());
+        let has_run = |bucket: &Vec<(&Path, Target)>| bucket.iter().any(|(_, target)| target.run.is_some());
         let run_buckets =
             (0u32..).zip(&buckets).filter(|(_, b)| has_run(b)).fold(0, |all, (n, _)| all | 1u64 << n);
         Prefilter {
             run_buckets,
             begun,
             tables: Tables::new(exact).with(set),
-            gates: buckets.into_iter().map(Gate::new).collect(),
+            gates: buckets.iter().map(|windows| Gate::new(windows)).collect(),
             reach: runs.iter().map(|r: &RuleRun| r.run.max).max().unwrap_or(0).max(offset_max),
             runs: Runs::new(runs),
         }
@@ -145,20 +142,28 @@ impl Prefilter {
 }
 
 impl Gate {
-    fn new(windows: Vec<(Path, Target)>) -> Gate {
-        let (class, classes) = byte_classes(&windows);
+    fn new(windows: &[(&Path, Target)]) -> Gate {
+        let (class, examples) = byte_classes(windows);
+        let classes = examples.len();
         let mut allowed = vec![[0; PATH_LEN]; windows.len().div_ceil(64) * classes];
         for (n, (path, _)) in windows.iter().enumerate() {
             let rows = &mut allowed[n / 64 * classes..][..classes];
-            let sets = path.sets.iter().copied().chain(std::iter::repeat(ByteSet::ALL));
-            for (position, set) in sets.take(PATH_LEN).enumerate() {
-                for byte in (0..=255u8).filter(|b| set.has(*b)) {
-                    rows[usize::from(class[usize::from(byte)])][position] |= 1 << (n % 64);
+            let bit = 1 << (n % 64);
+            for position in 0..PATH_LEN {
+                match path.sets.get(position) {
+                    Some(set) if set.len() < classes => {
+                        set.bytes().for_each(|b| rows[usize::from(class[usize::from(b)])][position] |= bit);
+                    }
+                    Some(set) => {
+                        let has = rows.iter_mut().zip(&examples).filter(|(_, example)| set.has(**example));
+                        has.for_each(|(row, _)| row[position] |= bit);
+                    }
+                    None => rows.iter_mut().for_each(|row| row[position] |= bit),
                 }
             }
         }
         let words = windows.len().div_ceil(64);
-        let targets = windows.into_iter().map(|(_, target)| target).collect();
+        let targets = windows.iter().map(|(_, target)| *target).collect();
         Gate { targets, words, class, classes, allowed }
     }
 
@@ -196,39 +201,56 @@ impl Gate {
     }
 }
 
-/// Bytes that no window of the bucket tells apart share a class.
-fn byte_classes(windows: &[(Path, Target)]) -> (Box<[u8; 256]>, usize) {
+/// By byte its class, and a byte of each: bytes that no window of the bucket tells apart share one.
+fn byte_classes(windows: &[(&Path, Target)]) -> (Box<[u8; 256]>, Vec<u8>) {
     let mut class = Box::new([0u8; 256]);
-    let mut count = 1usize;
-    let mut split = vec![0u8; 512];
-    let sets: std::collections::HashSet<ByteSet> =
-        windows.iter().flat_map(|(path, _)| path.sets.iter().copied()).collect();
+    // By class: its bytes.
+    let mut members = vec![ByteSet::ALL];
+    let sets: HashSet<ByteSet> = windows.iter().flat_map(|(path, _)| path.sets.iter().copied()).collect();
     for set in sets {
         // A class that the set cuts becomes two: the bytes in the set keep the number.
-        let mut of = [(false, false); 256];
-        for byte in 0..=255u8 {
-            let entry = &mut of[usize::from(class[usize::from(byte)])];
-            if set.has(byte) { entry.0 = true } else { entry.1 = true }
-        }
-        split.fill(0);
-        for (old, (inside, outside)) in of.iter().enumerate() {
-            if *inside && *outside {
-                split[old] = count as u8;
-                count += 1;
-            }
-        }
-        for byte in 0..=255u8 {
-            let old = usize::from(class[usize::from(byte)]);
-            if split[old] != 0 && !set.has(byte) {
-                class[usize::from(byte)] = split[old];
+        for old in 0..members.len() {
+            let (inside, outside) = (members[old].common(&set), members[old].without(&set));
+            if inside != ByteSet::EMPTY && outside != ByteSet::EMPTY {
+                members[old] = inside;
+                members.push(outside);
             }
         }
     }
-    (class, count)
+    let mut examples = Vec::new();
+    for set in &members {
+        set.bytes().for_each(|byte| class[usize::from(byte)] = examples.len() as u8);
+        examples.extend(set.bytes().next());
+    }
+    (class, examples)
 }
 
-/// The windows of words by bucket.
-fn word_buckets(windows: Vec<(Path, Target)>) -> Vec<Vec<(Path, Target)>> {
+/// The bucket of each path of each rule: words come first, then classes.
+pub(crate) fn choose_buckets(triggers: &[Option<&Trigger>], models: &Models) -> Vec<Vec<u8>> {
+    let paths = triggers.iter().enumerate();
+    let paths = paths.flat_map(|(rule, t)| t.iter().flat_map(|t| t.paths()).map(move |path| (rule, path)));
+    let paths: Vec<(usize, &Path, bool)> =
+        paths.map(|(rule, path)| (rule, path, is_rarer_as_word(path, models))).collect();
+    let of_kind = |word: bool| -> Vec<&Path> {
+        paths.iter().filter(|(_, _, w)| *w == word).map(|(_, path, _)| *path).collect()
+    };
+    let (words, classes) = (of_kind(true), of_kind(false));
+    let (words, classes) = std::thread::scope(|scope| {
+        let words = scope.spawn(|| word_buckets(&words));
+        let classes = class_buckets(&classes);
+        (words.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), classes)
+    });
+    let (mut words, mut classes) = (words.into_iter(), classes.into_iter().map(|bucket| BUCKETS + bucket));
+    let mut chosen = vec![Vec::new(); triggers.len()];
+    for (rule, _, word) in &paths {
+        let bucket = if *word { words.next() } else { classes.next() };
+        chosen[*rule].push(bucket.unwrap_or_default() as u8);
+    }
+    chosen
+}
+
+/// The bucket of each word.
+fn word_buckets(windows: &[&Path]) -> Vec<usize> {
     let traffic = Traffic::new(PAIRS + 1, |bytes, position| match position {
         PAIRS => FOLD[usize::from(byte_at(bytes, 0))],
         _ => pair_code(
@@ -236,9 +258,8 @@ fn word_buckets(windows: Vec<(Path, Target)>) -> Vec<Vec<(Path, Target)>> {
             FOLD[usize::from(byte_at(bytes, position + 2))],
         ),
     });
-    let keys = windows.iter().map(|(path, _)| {
-        let before = symbols(path, 0, Fold::Words);
-        let is_behind = before.0 & ((1 << WORD_SYMBOLS) - 1) == 0;
+    let keys = windows.iter().map(|path| {
+        let is_behind = is_behind_no_word(path);
         let range = if is_behind { 0..BUCKETS_BEHIND } else { BUCKETS_BEHIND..BUCKETS };
         let pairs = (0..PAIRS).map(|position| pair_codes(path, position));
         // What stands before is not looked up but for this.
@@ -249,26 +270,18 @@ fn word_buckets(windows: Vec<(Path, Target)>) -> Vec<Vec<(Path, Target)>> {
         (pairs.chain(std::iter::once(any_before)).collect(), range)
     });
     let keys: Vec<_> = keys.collect();
-    into_buckets(windows, &share_out(&keys, &traffic))
+    share_out(&keys, &traffic)
 }
 
-/// The windows of classes by bucket.
-fn class_buckets(windows: Vec<(Path, Target)>) -> Vec<Vec<(Path, Target)>> {
+/// The same of classes, from 0 on.
+fn class_buckets(windows: &[&Path]) -> Vec<usize> {
     let traffic = Traffic::new(WINDOW_LEN, |bytes, position| CLASSES[usize::from(byte_at(bytes, position))]);
-    let keys = windows.iter().map(|(path, _)| {
+    let keys = windows.iter().map(|path| {
         let codes = (0..WINDOW_LEN).map(|p| Codes([symbols(path, p, Fold::Classes).0, 0, 0, 0]));
         (codes.collect(), 0..BUCKETS)
     });
     let keys: Vec<_> = keys.collect();
-    into_buckets(windows, &share_out(&keys, &traffic))
-}
-
-fn into_buckets(windows: Vec<(Path, Target)>, chosen: &[usize]) -> Vec<Vec<(Path, Target)>> {
-    let mut buckets: Vec<Vec<(Path, Target)>> = (0..BUCKETS).map(|_| Vec::new()).collect();
-    for (window, bucket) in windows.into_iter().zip(chosen) {
-        buckets[*bucket].push(window);
-    }
-    buckets
+    share_out(&keys, &traffic)
 }
 
 /// Lets a window through to its bucket.
@@ -276,21 +289,39 @@ fn add_window(exact: &mut Exact, bucket: usize, path: &Path) {
     let Some(class_bucket) = bucket.checked_sub(BUCKETS) else {
         for (position, table) in exact.pairs.iter_mut().enumerate() {
             let codes = pair_codes(path, position);
-            (0..=255u8).filter(|c| codes.has(*c)).for_each(|c| table[usize::from(c)] |= 1 << bucket);
+            if codes == Codes::ALL {
+                table.iter_mut().for_each(|buckets| *buckets |= 1 << bucket);
+            } else {
+                (0..=255u8).filter(|c| codes.has(*c)).for_each(|c| table[usize::from(c)] |= 1 << bucket);
+            }
         }
+        add_grams(path, |gram| exact.grams.add(gram));
         return;
     };
     let bit = 1 << class_bucket;
-    for (position, table) in exact.classes.iter_mut().enumerate() {
-        bits(symbols(path, position, Fold::Classes).0).for_each(|symbol| table[symbol] |= bit);
+    let symbols: [SymbolSet; KIND_PAIRS + 1] = std::array::from_fn(|p| symbols(path, p, Fold::Classes));
+    for (table, symbols) in exact.classes.iter_mut().zip(&symbols) {
+        bits(symbols.0).for_each(|symbol| table[symbol] |= bit);
     }
-    for (n, table) in exact.kinds.iter_mut().enumerate().take(KIND_PAIRS) {
-        for first in bits(symbols(path, n, Fold::Classes).0) {
-            for second in bits(symbols(path, n + 1, Fold::Classes).0) {
-                table[usize::from(kind_pair(first as u8, second as u8))] |= bit;
+    // A symbol of each kind: there are fewer kinds than symbols.
+    let kinds = symbols.map(|set| {
+        let mut of_kind = [None; 16];
+        bits(set.0).for_each(|symbol| of_kind[usize::from(KINDS[symbol & 63])] = Some(symbol as u8));
+        of_kind
+    });
+    for (table, pair) in exact.kinds.iter_mut().zip(kinds.windows(2)) {
+        let [first, second] = pair else { continue };
+        for first in first.iter().flatten() {
+            for second in second.iter().flatten() {
+                table[usize::from(kind_pair(*first, *second))] |= bit;
             }
         }
     }
+}
+
+/// True when no word character stands before the window.
+pub(super) fn is_behind_no_word(path: &Path) -> bool {
+    symbols(path, 0, Fold::Words).0 & ((1 << WORD_SYMBOLS) - 1) == 0
 }
 
 /// The symbols that a window may have at a position.

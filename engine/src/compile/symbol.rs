@@ -155,6 +155,24 @@ impl ByteSet {
         ByteSet(std::array::from_fn(|i| self.0[i] | other.0[i]))
     }
 
+    pub(crate) fn common(&self, other: &ByteSet) -> ByteSet {
+        ByteSet(std::array::from_fn(|i| self.0[i] & other.0[i]))
+    }
+
+    pub(crate) fn without(&self, other: &ByteSet) -> ByteSet {
+        ByteSet(std::array::from_fn(|i| self.0[i] & !other.0[i]))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Its bytes, in order.
+    pub(crate) fn bytes(&self) -> impl Iterator<Item = u8> + use<> {
+        let words = (0u16..).step_by(64).zip(self.0);
+        words.flat_map(|(first, word)| bits(word).map(move |bit| (first + bit as u16) as u8))
+    }
+
     pub(crate) fn of(bytes: impl IntoIterator<Item = u8>) -> ByteSet {
         let mut set = ByteSet::EMPTY;
         bytes.into_iter().for_each(|b| set.add(b));

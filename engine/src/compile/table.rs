@@ -14,9 +14,14 @@ use regex_automata::dfa::Automaton as _;
 use regex_automata::dfa::dense;
 use regex_automata::util::primitives::StateID;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::automaton::Step;
 use super::symbol::ByteSet;
+use crate::built::wire::{Damage, Reader, Writer};
+
+/// Log2 of the most columns.
+const COLUMNS_SHIFT_MAX: u32 = 8;
 
 /// A state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,17 +30,18 @@ pub(crate) struct State(u16);
 /// Where a table's states come from.
 type Dense = dense::DFA<Vec<u32>>;
 
-/// A deterministic automaton.
+/// A deterministic automaton; a clone shares what is large.
+#[derive(Clone)]
 pub(crate) struct Table {
-    class: Box<[u8; 256]>,
+    class: Arc<[u8; 256]>,
     /// Log2 of the columns.
     shift: u32,
-    next: Vec<u16>,
+    next: Arc<[u16]>,
     ended: u16,
     live: u16,
     matched: u16,
     /// A bit a state: the end of the text completes a match.
-    at_end: Vec<u64>,
+    at_end: Arc<[u64]>,
     starts: [State; 5],
 }
 
@@ -82,7 +88,73 @@ impl Table {
             }
         }
         let starts = starts.map(|s| State(number[s as usize]));
-        Ok(Table { class, shift, next, ended: first(1), live: first(2), matched: first(3), at_end, starts })
+        Ok(Table {
+            class: class.into(),
+            shift,
+            next: next.into(),
+            ended: first(1),
+            live: first(2),
+            matched: first(3),
+            at_end: at_end.into(),
+            starts,
+        })
+    }
+
+    pub(crate) fn write(&self, out: &mut Writer) {
+        out.raw(&*self.class);
+        out.u8(self.shift as u8);
+        out.count(self.at_end.len());
+        out.count(self.states());
+        out.words16(&self.next);
+        out.words64(&self.at_end);
+        [self.ended, self.live, self.matched].into_iter().for_each(|first| out.u16(first));
+        self.starts.iter().for_each(|start| out.u16(start.0));
+    }
+
+    /// # Errors
+    /// A state or a column that is not there, or a match of no bytes, of which there would be no end.
+    pub(crate) fn read(from: &mut Reader<'_>) -> Result<Table, Damage> {
+        let class: [u8; 256] = *from.array()?;
+        let shift = u32::from(from.u8()?);
+        let (words, states) = (from.count(8)?, from.count(2)?);
+        if shift > COLUMNS_SHIFT_MAX
+            || states == 0
+            || states > usize::from(u16::MAX)
+            || words != states.div_ceil(64)
+        {
+            return Err(Damage("the size of a table"));
+        }
+        let next = from.words16(states << shift)?;
+        let at_end = from.words64(words)?;
+        let (ended, live, matched) = (from.u16()?, from.u16()?, from.u16()?);
+        let mut starts = [State(0); 5];
+        for start in &mut starts {
+            *start = State(from.u16()?);
+        }
+        let known = |state: u16| usize::from(state) < states;
+        let columns = class.iter().all(|column| u32::from(*column) >> shift == 0);
+        let sorted = ended <= live && live <= matched && usize::from(matched) <= states;
+        // The largest is found faster than the first that is too large.
+        let last = next.iter().copied().max().unwrap_or(0);
+        if !columns || !sorted || !known(last) || !starts.iter().all(|start| known(start.0)) {
+            return Err(Damage("a state of a table"));
+        }
+        let table = Table { class: class.into(), shift, next, ended, live, matched, at_end, starts };
+        if starts.into_iter().any(|start| table.matches_nothing(start)) {
+            return Err(Damage("a match of no bytes"));
+        }
+        Ok(table)
+    }
+
+    fn states(&self) -> usize {
+        self.next.len() >> self.shift
+    }
+
+    /// True when a match of no bytes may end at the state.
+    fn matches_nothing(&self, start: State) -> bool {
+        let row = usize::from(start.0) << self.shift;
+        let matched = |next: &u16| *next >= self.matched || (self.ended..self.live).contains(next);
+        self.matches_at_end(start) || self.next.iter().skip(row).take(1 << self.shift).any(matched)
     }
 
     /// The state at the start of a match, by what stands before.

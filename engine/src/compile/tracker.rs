@@ -14,7 +14,7 @@ use regex_automata::nfa::thompson::{NFA, State};
 use regex_automata::util::look::{Look, LookMatcher};
 use regex_automata::util::primitives::StateID;
 
-use super::automaton::Automaton;
+use super::automaton::Groups;
 
 /// The threads of one candidate.
 #[derive(Clone, Debug)]
@@ -50,13 +50,13 @@ const FREE_MAX: usize = 32;
 
 impl TrackerScratch {
     /// A tracker at its start.
-    pub(crate) fn tracker(&mut self, automaton: &Automaton, start: u64, before: Option<u8>) -> Box<Tracker> {
+    pub(crate) fn tracker(&mut self, groups: &Groups, start: u64, before: Option<u8>) -> Box<Tracker> {
         match self.free.pop() {
             Some(mut tracker) => {
-                tracker.restart(automaton, start, before);
+                tracker.restart(groups, start, before);
                 tracker
             }
-            None => Box::new(Tracker::new(automaton, start, before)),
+            None => Box::new(Tracker::new(groups, start, before)),
         }
     }
 
@@ -69,16 +69,16 @@ impl TrackerScratch {
 }
 
 impl Tracker {
-    pub(crate) fn new(automaton: &Automaton, start: u64, before: Option<u8>) -> Tracker {
+    pub(crate) fn new(groups: &Groups, start: u64, before: Option<u8>) -> Tracker {
         let mut tracker = Tracker { threads: Vec::new(), matched: None, start, at: start, before };
-        tracker.restart(automaton, start, before);
+        tracker.restart(groups, start, before);
         tracker
     }
 
     /// As new, in the memory it has.
-    fn restart(&mut self, automaton: &Automaton, start: u64, before: Option<u8>) {
+    fn restart(&mut self, groups: &Groups, start: u64, before: Option<u8>) {
         self.threads.clear();
-        self.threads.push((automaton.nfa.start_anchored(), None));
+        self.threads.push((groups.nfa.start_anchored(), None));
         (self.matched, self.start, self.at, self.before) = (None, start, start, before);
     }
 
@@ -88,17 +88,17 @@ impl Tracker {
     }
 
     /// Walks on over `bytes`, which begin at [`Tracker::at`].
-    pub(crate) fn advance(&mut self, automaton: &Automaton, scratch: &mut TrackerScratch, bytes: &[u8]) {
+    pub(crate) fn advance(&mut self, groups: &Groups, scratch: &mut TrackerScratch, bytes: &[u8]) {
         for &byte in bytes {
             if self.threads.is_empty() {
                 self.at += bytes.len() as u64;
                 return;
             }
-            let found = self.close(automaton, scratch, Next::Byte(byte));
+            let found = self.close(groups, scratch, Next::Byte(byte));
             self.matched = found.or(self.matched);
             self.threads.clear();
             for &(state, start) in &scratch.closed {
-                if let Some(next) = consume(automaton.nfa.state(state), byte)
+                if let Some(next) = consume(groups.nfa.state(state), byte)
                     && !self.threads.iter().any(|t| t.0 == next)
                 {
                     self.threads.push((next, start));
@@ -110,9 +110,9 @@ impl Tracker {
     }
 
     /// The least position at which the value of this candidate can begin; `at` when it has not begun.
-    pub(crate) fn value_start_min(&self, automaton: &Automaton, scratch: &mut TrackerScratch) -> u64 {
-        let found = self.close(automaton, scratch, Next::Unknown);
-        let skips = |state: StateID| automaton.skips.get(state.as_usize()).is_some_and(|s| *s);
+    pub(crate) fn value_start_min(&self, groups: &Groups, scratch: &mut TrackerScratch) -> u64 {
+        let found = self.close(groups, scratch, Next::Unknown);
+        let skips = |state: StateID| groups.skips.get(state.as_usize()).is_some_and(|s| *s);
         let threads = scratch.closed.iter();
         let starts = threads.filter_map(|&(state, start)| start.or(skips(state).then_some(self.start)));
         starts.chain(found).chain(self.matched).min().unwrap_or(self.at).min(self.at)
@@ -123,10 +123,10 @@ impl Tracker {
     ///
     /// Look-around that the next byte decides is followed as well, but hides nothing: the threads behind it are added
     /// to those that there are without it.
-    fn close(&self, automaton: &Automaton, scratch: &mut TrackerScratch, next: Next) -> Option<u64> {
+    fn close(&self, groups: &Groups, scratch: &mut TrackerScratch, next: Next) -> Option<u64> {
         scratch.closed.clear();
         scratch.undecided.clear();
-        let states = automaton.nfa.states().len();
+        let states = groups.nfa.states().len();
         if scratch.closure >= u32::MAX - states as u32 || scratch.seen.len() < states {
             scratch.seen.clear();
             scratch.seen.resize(states, 0);
@@ -135,14 +135,14 @@ impl Tracker {
         scratch.closure += 1;
         let mut found = None;
         for &thread in &self.threads {
-            found = self.follow(automaton, scratch, thread, next, false);
+            found = self.follow(groups, scratch, thread, next, false);
             if found.is_some() {
                 break;
             }
         }
         while let Some(thread) = scratch.undecided.pop() {
             scratch.closure += 1;
-            let other = self.follow(automaton, scratch, thread, next, true);
+            let other = self.follow(groups, scratch, thread, next, true);
             found = found.into_iter().chain(other).min();
         }
         found
@@ -151,13 +151,13 @@ impl Tracker {
     /// Follows one thread; with `undecided`, as if what the next byte decides were so.
     fn follow(
         &self,
-        automaton: &Automaton,
+        groups: &Groups,
         scratch: &mut TrackerScratch,
         thread: (StateID, Option<u64>),
         next: Next,
         undecided: bool,
     ) -> Option<u64> {
-        let nfa: &NFA = &automaton.nfa;
+        let nfa: &NFA = &groups.nfa;
         scratch.stack.push(thread);
         while let Some((id, start)) = scratch.stack.pop() {
             if std::mem::replace(&mut scratch.seen[id.as_usize()], scratch.closure) == scratch.closure {
@@ -181,7 +181,7 @@ impl Tracker {
                     scratch.stack.push((*alt1, start));
                 }
                 State::Capture { next: to, slot, group_index, .. } => {
-                    let opens = Some(group_index.as_u32()) == automaton.secret && slot.as_usize() % 2 == 0;
+                    let opens = Some(group_index.as_u32()) == groups.secret && slot.as_usize() % 2 == 0;
                     scratch.stack.push((*to, if opens { Some(self.at) } else { start }));
                 }
                 State::Fail => {}

@@ -9,7 +9,12 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 use super::automaton::{Automaton, Before};
 use super::expression::Expression;
 use super::path::{self, PATH_LEN, Path};
+use super::prefilter::is_behind_no_word;
+use super::sets::{Sets, SetsWriter};
 use super::symbol::{ByteSet, Fold, Models};
+use super::words::{RARER_GRAMS_MAX, grams_count};
+use crate::built::wire::{Damage, Reader, Writer};
+use crate::kernel::{BUCKETS, BUCKETS_BEHIND};
 
 /// Positions that the first look at a window covers.
 pub(crate) const WINDOW_LEN: usize = 8;
@@ -27,6 +32,9 @@ const RUN_MAX: usize = 256;
 pub(super) const GUARD_MAX: usize = 4;
 /// The most branches of an alternation that are looked for apart.
 const BRANCHES_MAX: usize = 16;
+/// The fewest bytes of a path, and of a run, in a built pack.
+const PATH_BYTES_MIN: usize = 7;
+const RUN_BYTES_MIN: usize = 33;
 
 /// What stands between the start of a match and its inner window.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,10 +83,76 @@ impl Trigger {
         Trigger { at_start, ..Trigger::default() }
     }
 
+    /// `buckets` are those of its paths.
+    pub(crate) fn write(&self, buckets: &[u8], out: &mut Writer, sets: &mut SetsWriter) {
+        write_paths(&self.at_start, out, sets);
+        out.count(self.inside.len());
+        for (run, paths) in &self.inside {
+            out.u32(sets.index(&run.class));
+            [run.min, run.max, run.guard_max].into_iter().for_each(|size| out.size(size));
+            out.bool(run.guard_outside);
+            write_paths(paths, out, sets);
+        }
+        out.count(self.first.len());
+        self.first.iter().for_each(|set| out.u32(sets.index(set)));
+        out.raw(buckets);
+    }
+
+    /// With the buckets of its paths.
+    pub(crate) fn read(from: &mut Reader<'_>, sets: &Sets) -> Result<(Trigger, Vec<u8>), Damage> {
+        let at_start = read_paths(from, sets)?;
+        let inside = from.list(RUN_BYTES_MIN, |from| {
+            let class = sets.read(from)?;
+            let (max, guard_max) = (RUN_MAX + GUARD_MAX, GUARD_MAX);
+            let (min, max, guard_max) = (from.size(max)?, from.size(max)?, from.size(guard_max)?);
+            if min > max {
+                return Err(Damage("the length of a run"));
+            }
+            let run = Run { class, min, max, guard_max, guard_outside: from.bool()? };
+            Ok((run, read_paths(from, sets)?))
+        })?;
+        let first = from.list(4, |from| sets.read(from))?;
+        if first.len() != if inside.is_empty() { 0 } else { Before::ALL.len() } {
+            return Err(Damage("the first bytes of a run"));
+        }
+        let trigger = Trigger { at_start, inside, first };
+        let buckets = from.raw(trigger.paths().count())?.to_vec();
+        if !trigger.paths().zip(&buckets).all(|(path, bucket)| fits(path, usize::from(*bucket))) {
+            return Err(Damage("the bucket of a window"));
+        }
+        Ok((trigger, buckets))
+    }
+
     /// All its paths.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.at_start.iter().chain(self.inside.iter().flat_map(|(_, paths)| paths))
     }
+}
+
+/// True when a path may be in the bucket: its windows are found there, and there are not too many of them.
+fn fits(path: &Path, bucket: usize) -> bool {
+    let words = || if is_behind_no_word(path) { 0..BUCKETS_BEHIND } else { BUCKETS_BEHIND..BUCKETS };
+    (BUCKETS..2 * BUCKETS).contains(&bucket)
+        || words().contains(&bucket) && grams_count(path) <= RARER_GRAMS_MAX
+}
+
+fn write_paths(paths: &[Path], out: &mut Writer, sets: &mut SetsWriter) {
+    out.count(paths.len());
+    for path in paths {
+        [path.offset, path.value_min, path.sets.len() as u8].into_iter().for_each(|n| out.u8(n));
+        path.sets.iter().for_each(|set| out.u32(sets.index(set)));
+    }
+}
+
+fn read_paths(from: &mut Reader<'_>, sets: &Sets) -> Result<Vec<Path>, Damage> {
+    from.list(PATH_BYTES_MIN, |from| {
+        let (offset, value_min, len) = (from.u8()?, from.u8()?, usize::from(from.u8()?));
+        if offset > value_min || usize::from(value_min) > PATH_LEN || len == 0 || len > PATH_LEN {
+            return Err(Damage("the length of a window"));
+        }
+        let sets = (0..len).map(|_| sets.read(from)).collect::<Result<_, _>>()?;
+        Ok(Path { sets, offset, value_min, exact: 0, chance: 0.0 })
+    })
 }
 
 /// What the windows cost on usual traffic: how often they are seen, and how often that is not yet the end of it.

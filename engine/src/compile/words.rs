@@ -7,7 +7,7 @@ use super::symbol::{ByteSet, Fold, Models, SymbolSet, bits};
 use crate::kernel::{Gram, PAIRS};
 
 /// A window with more grams than this would fill the bitmap.
-const RARER_GRAMS_MAX: u32 = 5000;
+pub(crate) const RARER_GRAMS_MAX: u32 = 5000;
 /// By how much it must be rarer as a word.
 const RARER: f32 = 3.0;
 /// Bytes of a word that vectors look at, and the one before.
@@ -19,9 +19,8 @@ const TELLING_GRAMS_MAX: u32 = 256;
 
 /// True when the window is better looked for among words than among classes.
 pub(super) fn is_rarer_as_word(path: &Path, models: &Models) -> bool {
-    let grams: u32 = gram_sets(path).map(|s| s.0.count_ones()).iter().product();
     is_word(path)
-        || grams <= RARER_GRAMS_MAX
+        || grams_count(path) <= RARER_GRAMS_MAX
             && models.chance_by(Fold::Words, path.sets.get(..WORD_LEN).unwrap_or(&path.sets)) * RARER
                 < models.chance_by(Fold::Classes, path.window())
 }
@@ -32,6 +31,11 @@ pub(super) fn is_word(path: &Path) -> bool {
     let letters = |set: &ByteSet| (b'a'..=b'z').any(|b| set.has(b)) && !(b'g'..=b'z').all(|b| set.has(b));
     let telling = path.sets.iter().skip(1).take(4).filter(|set| letters(set)).count() >= 2;
     counts.iter().product::<u32>() <= if telling { TELLING_GRAMS_MAX } else { GRAMS_MAX }
+}
+
+/// How many grams the window has.
+pub(crate) fn grams_count(path: &Path) -> u32 {
+    gram_sets(path).map(|s| s.0.count_ones()).iter().product()
 }
 
 /// The symbols of bytes 1 to 4.

@@ -92,9 +92,10 @@ impl Candidate {
             return self.at;
         }
         let (start, before) = (self.start, self.before);
-        let tracker = self.tracker.get_or_insert_with(|| scratch.tracker(&rule.automaton, start, before));
+        let Some(groups) = rule.automaton.groups() else { return start };
+        let tracker = self.tracker.get_or_insert_with(|| scratch.tracker(groups, start, before));
         let (from, to) = ((tracker.at() - base) as usize, (self.at - base) as usize);
-        tracker.advance(&rule.automaton, scratch, text.get(from..to).unwrap_or_default());
-        tracker.value_start_min(&rule.automaton, scratch)
+        tracker.advance(groups, scratch, text.get(from..to).unwrap_or_default());
+        tracker.value_start_min(groups, scratch)
     }
 }

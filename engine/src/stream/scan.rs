@@ -255,19 +255,24 @@ impl Scan {
 
     /// Where the value lies in the match from `start` to `end`; `None` when it is empty.
     fn value(&self, rule: &CompiledRule, scratch: &mut Scratch, start: u64, end: u64) -> Option<(u64, u64)> {
-        let automaton = &rule.automaton;
-        let place = automaton.place;
-        let (from, to) = match (place.before, place.after, automaton.secret, &automaton.group) {
-            (Some(before), Some(after), ..) => (start + before as u64, end - after as u64),
-            (_, _, Some(group), Some(finder)) => {
+        let place = rule.automaton.place;
+        if let (Some(before), Some(after)) = (place.before, place.after) {
+            let (from, to) = (start + before as u64, end.saturating_sub(after as u64));
+            return (from < to).then_some((from, to));
+        }
+        let groups = rule.automaton.groups();
+        let (from, to) = match groups.and_then(|groups| Some((groups.secret?, groups.group.as_ref()?))) {
+            Some((group, finder)) => {
                 let span = (start - self.base) as usize..(end - self.base) as usize;
                 match finder.find(&mut scratch.group, &self.text, span, group) {
                     Some(value) => (self.base + value.start as u64, self.base + value.end as u64),
                     None => (start, end),
                 }
             }
-            _ => (start, end),
+            None => (start, end),
         };
+        // No value begins before this, and bytes there may be gone.
+        let from = from.max(start + place.before_min as u64);
         (from < to).then_some((from, to))
     }
 

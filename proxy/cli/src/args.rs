@@ -36,7 +36,7 @@ pub(crate) enum Command {
 /// Packs of rules.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct PackArgs {
-    /// A pack: a TOML file, or builtin:NAME; may be given again [default: builtin:secrets and builtin:pii]
+    /// A pack: a TOML file, a built pack, or builtin:NAME; may be given again [default: builtin:secrets and builtin:pii]
     #[arg(long = "pack", value_name = "P")]
     pub(crate) packs: Vec<String>,
 }
@@ -95,26 +95,35 @@ pub(crate) struct ScanArgs {
     pub(crate) files: Vec<PathBuf>,
 }
 
-/// Packs of rules: list, check, test, explain.
+/// Packs of rules: list, check, test, build, explain.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PackCommand {
     /// List the built-in packs
     List,
     /// Validate packs: each fault as file:line: reason, exit 2
     Check {
-        /// A TOML file, or builtin:NAME
+        /// A TOML file, a built pack, or builtin:NAME
         #[arg(required = true, value_name = "P")]
         packs: Vec<String>,
     },
     /// Run the examples in packs; exit 1 when one does not hold
     Test {
-        /// A TOML file, or builtin:NAME
+        /// A TOML file, a built pack, or builtin:NAME
         #[arg(required = true, value_name = "P")]
         packs: Vec<String>,
     },
+    /// Compile packs to one file that loads in milliseconds; it is for the sluice that built it
+    Build {
+        /// A TOML file, a built pack, or builtin:NAME
+        #[arg(required = true, value_name = "P")]
+        packs: Vec<String>,
+        /// The file to write
+        #[arg(long, short, value_name = "OUT")]
+        out: PathBuf,
+    },
     /// Say step by step why TEXT does or does not match a rule; never shows the value
     Explain {
-        /// A TOML file, or builtin:NAME
+        /// A TOML file, a built pack, or builtin:NAME
         #[arg(value_name = "P")]
         pack: String,
         /// The rule

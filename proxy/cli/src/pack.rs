@@ -1,6 +1,7 @@
-//! `sluice pack`: list, check, test, explain.
+//! `sluice pack`: list, check, test, build, explain.
 
 use std::io::Read;
+use std::path::Path;
 
 use sluice_engine::{CompileOptions, RuleId};
 use sluice_patterns::{Pack, PackSet, builtin, examples, explain, load};
@@ -19,6 +20,7 @@ pub(crate) fn run(command: &PackCommand, terminal: &Terminal) -> Result<u8, Fail
         PackCommand::List => list(),
         PackCommand::Check { packs } => check(packs, terminal),
         PackCommand::Test { packs } => test(packs, terminal),
+        PackCommand::Build { packs, out } => build(packs, out, terminal),
         PackCommand::Explain { pack, rule, text } => explain_text(pack, rule, text, terminal),
     }
 }
@@ -94,6 +96,31 @@ fn test(names: &[String], terminal: &Terminal) -> Result<u8, Failure> {
         failed += report.failures.len();
     }
     Ok(u8::from(failed > 0))
+}
+
+fn build(names: &[String], out: &Path, terminal: &Terminal) -> Result<u8, Failure> {
+    let set = PackSet::load(names).map_err(Failure::faults)?;
+    let bytes = set.build().map_err(Failure::faults)?;
+    write_whole(out, &bytes).map_err(|e| Failure::work(format!("{}: {e}", out.display())))?;
+    let rules: usize = set.packs().iter().map(|pack| pack.rules.len()).sum();
+    let kib = bytes.len().div_ceil(1024);
+    terminal.note(format_args!("sluice: {}: {rules} rules, {kib} KiB", out.display()));
+    Ok(0)
+}
+
+/// Writes a file that is there whole or not at all, for a gateway may read it at any time.
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if path.metadata().is_ok_and(|m| !m.is_file()) {
+        return std::fs::write(path, bytes);
+    }
+    let mut part = path.as_os_str().to_owned();
+    part.push(format!(".{}.part", std::process::id()));
+    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
+    if written.is_err() {
+        // What went wrong first is told; what is left of it may be gone already.
+        let _ = std::fs::remove_file(&part);
+    }
+    written
 }
 
 fn explain_text(name: &str, rule: &str, text: &str, terminal: &Terminal) -> Result<u8, Failure> {

@@ -8,7 +8,7 @@
 //! ```
 //! where `engine` is a fingerprint of the code that the content's meaning depends on, and the hash is of all bytes
 //! but itself. The content is the caller's *notes*, the rules as they are written, their byte sets, and for each rule
-//! its tables, its windows with their buckets, and what else [`Parts`] has, then the families. What is not in it is
+//! its tables, its windows with their buckets, and what else `Parts` has, then the families. What is not in it is
 //! cheap (the kernel's tables and the gates, which depend on all packs together) or rarely asked for (the NFA that
 //! tells where a group lies, made of the expression's text at its first use).
 //!

@@ -235,11 +235,8 @@ pub(crate) fn choose_buckets(triggers: &[Option<&Trigger>], models: &Models) -> 
         paths.iter().filter(|(_, _, w)| *w == word).map(|(_, path, _)| *path).collect()
     };
     let (words, classes) = (of_kind(true), of_kind(false));
-    let (words, classes) = std::thread::scope(|scope| {
-        let words = scope.spawn(|| word_buckets(&words));
-        let classes = class_buckets(&classes);
-        (words.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), classes)
-    });
+    // One after the other: what either keeps of the traffic is much of the memory that a start takes.
+    let (words, classes) = (word_buckets(&words), class_buckets(&classes));
     let (mut words, mut classes) = (words.into_iter(), classes.into_iter().map(|bucket| BUCKETS + bucket));
     let mut chosen = vec![Vec::new(); triggers.len()];
     for (rule, _, word) in &paths {

@@ -48,6 +48,8 @@ struct Gate {
     classes: usize,
     /// For each 64 windows, by class and position: those that allow it.
     allowed: Vec<Row>,
+    /// For each 64 windows, by bytes that are there: those that need no more.
+    whole: Vec<Row>,
 }
 
 /// By position of a window.
@@ -63,6 +65,8 @@ pub(crate) struct Prefilter {
     pub(crate) run_buckets: u64,
     /// By bytes of a window that have come, all of the last: the buckets of windows whose value may have begun by then.
     pub(crate) begun: [u64; WINDOW_LEN + 1],
+    /// By bytes before the end of a text, all of the last: the buckets of windows that need no more.
+    pub(crate) whole: [u64; WINDOW_LEN + 1],
     /// The farthest that a start is before its window, in bytes.
     pub(crate) reach: usize,
 }
@@ -111,12 +115,18 @@ impl Prefilter {
             let numbered = (0u32..).zip(&buckets);
             numbered.fold(0, |all, (n, b)| all | u64::from(b.iter().any(|(_, target)| may(target))) << n)
         });
+        let whole = std::array::from_fn(|have| {
+            let fits = |path: &Path| have == WINDOW_LEN || path.sets.len() <= have + 1;
+            let numbered = (0u32..).zip(&buckets);
+            numbered.fold(0, |all, (n, b)| all | u64::from(b.iter().any(|(path, _)| fits(path))) << n)
+        });
         let has_run = |bucket: &Vec<(&Path, Target)>| bucket.iter().any(|(_, target)| target.run.is_some());
         let run_buckets =
             (0u32..).zip(&buckets).filter(|(_, b)| has_run(b)).fold(0, |all, (n, _)| all | 1u64 << n);
         Prefilter {
             run_buckets,
             begun,
+            whole,
             tables: Tables::new(exact).with(set),
             gates: buckets.iter().map(|windows| Gate::new(windows)).collect(),
             reach: runs.iter().map(|r: &RuleRun| r.run.max).max().unwrap_or(0).max(offset_max),
@@ -124,12 +134,20 @@ impl Prefilter {
         }
     }
 
-    /// The targets of which some window is `before` and `bytes`, as far as they have come.
+    /// The targets of which some window is `before` and `bytes`; where `ended`, the text ends with them, else windows
+    /// may be cut.
     #[inline]
-    pub(crate) fn targets(&self, hit: Hit, before: u8, bytes: &[u8], mut found: impl FnMut(Target)) {
+    pub(crate) fn targets(
+        &self,
+        hit: Hit,
+        before: u8,
+        bytes: &[u8],
+        ended: bool,
+        mut found: impl FnMut(Target),
+    ) {
         for bucket in bits(hit.buckets) {
             if let Some(gate) = self.gates.get(bucket) {
-                gate.find(before, bytes, &mut found);
+                gate.find(before, bytes, ended, &mut found);
             }
         }
     }
@@ -163,18 +181,27 @@ impl Gate {
             }
         }
         let words = windows.len().div_ceil(64);
+        let mut whole = vec![[0; PATH_LEN]; words];
+        for (n, (path, _)) in windows.iter().enumerate() {
+            for (have, row) in whole[n / 64].iter_mut().enumerate() {
+                *row |= u64::from(path.sets.len() <= have + 1) << (n % 64);
+            }
+        }
         let targets = windows.iter().map(|(_, target)| *target).collect();
-        Gate { targets, words, class, classes, allowed }
+        Gate { targets, words, class, classes, allowed, whole }
     }
 
     #[inline]
-    fn find(&self, before: u8, bytes: &[u8], found: &mut impl FnMut(Target)) {
+    fn find(&self, before: u8, bytes: &[u8], ended: bool, found: &mut impl FnMut(Target)) {
         for word in 0..self.words {
             let rows = self.allowed.get(word * self.classes..).unwrap_or_default();
             let allowed = |position: usize, byte: u8| {
                 rows.get(usize::from(self.class[usize::from(byte)])).map_or(0, |row| row[position])
             };
             let mut left = allowed(0, before);
+            if ended && bytes.len() < PATH_LEN {
+                left &= self.whole.get(word).map_or(0, |row| row[bytes.len()]);
+            }
             let rest = match bytes.split_first_chunk::<{ WINDOW_LEN - 1 }>() {
                 // Without a branch for each byte: where it ends can't be foretold.
                 Some((first, rest)) => {

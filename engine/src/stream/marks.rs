@@ -107,7 +107,8 @@ impl Scan {
             let before = self.byte_before(start).unwrap_or(BEFORE_TEXT);
             let windows = &mut targets[0];
             windows.clear();
-            prefilter.targets(hit, before, self.bytes(start, end), |target| windows.push((at, target)));
+            let bytes = self.bytes(start, end);
+            prefilter.targets(hit, before, bytes, false, |target| windows.push((at, target)));
             windows.dedup();
             for (_, target) in windows.drain(..) {
                 self.mark_target(ruleset, scratch, start, target, marks);

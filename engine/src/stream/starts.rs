@@ -129,24 +129,27 @@ impl Scan {
         let hits = &mut scratch.hits;
         tables.find(&scratch.symbols, whole, hits);
         // At the end of the text.
-        let cut = (whole..places).filter_map(|at| tables.look(&scratch.symbols, at, !0));
+        let needed = |at: usize| ruleset.prefilter.whole[((end - from) as usize - at).min(WINDOW_LEN)];
+        let cut = (whole..places).filter_map(|at| tables.look(&scratch.symbols, at, needed(at)));
         cut.for_each(|hit| hits.words.push(hit));
         scratch.work.places += (hits.words.len() + hits.classes.len()) as u64;
         let offset = (from - found.from) as u32;
+        // Else places are only looked at whose windows could not need more than there is.
+        let ended = found.to == self.end_at();
         for (hits, targets) in [&hits.words, &hits.classes].into_iter().zip(&mut found.lists) {
             for hit in hits {
                 let hit = Hit { at: hit.at + offset, ..*hit };
-                self.pass_gates(ruleset, found.from, hit, targets);
+                self.pass_gates(ruleset, found.from, hit, ended, targets);
             }
         }
     }
 
     #[inline]
-    fn pass_gates(&self, ruleset: &Ruleset, from: u64, hit: Hit, targets: &mut Targets) {
+    fn pass_gates(&self, ruleset: &Ruleset, from: u64, hit: Hit, ended: bool, targets: &mut Targets) {
         let start = from + u64::from(hit.at);
         let before = self.byte_before(start).unwrap_or(BEFORE_TEXT);
         let bytes = self.text.get((start - self.base) as usize..).unwrap_or_default();
-        ruleset.prefilter.targets(hit, before, bytes, |target| {
+        ruleset.prefilter.targets(hit, before, bytes, ended, |target| {
             // One window may be there twice over, by several ways to write it.
             if targets.last() != Some(&(hit.at, target)) {
                 targets.push((hit.at, target));

@@ -194,3 +194,26 @@ impl fmt::Display for RuleError {
 }
 
 impl std::error::Error for RuleError {}
+
+#[cfg(test)]
+impl Rule {
+    /// Masks what the pattern matches; all else is as packs leave it.
+    pub(crate) fn plain(id: &str, pattern: Pattern) -> Rule {
+        Rule {
+            id: id.into(),
+            entity: id.replace('-', "_"),
+            description: String::new(),
+            pattern,
+            keywords: vec![],
+            near: 0,
+            validators: vec![],
+            suppress: Suppress::default(),
+            max_len: None,
+            confidence: Confidence::High,
+            action: Action::Mask,
+            labels: vec![],
+            strategy: Strategy::Label,
+            priority: None,
+        }
+    }
+}

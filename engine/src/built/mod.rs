@@ -84,6 +84,7 @@ const ENGINE: u64 = fingerprint(&[
     include_bytes!("../compile/table.rs"),
     include_bytes!("../compile/window.rs"),
     include_bytes!("../compile/words.rs"),
+    include_bytes!("../kernel/mod.rs"),
 ]);
 
 const fn fingerprint(sources: &[&[u8]]) -> u64 {

@@ -1,26 +1,11 @@
 //! What is written is read again, what is damaged is refused, and what is made up does no harm.
 
 use super::*;
-use crate::rule::{Confidence, Pattern, Suppress, Validator};
+use crate::rule::{Pattern, Suppress, Validator};
 use crate::{CompileOptions, Event, RuleId, Ruleset, Scratch, Sink, Source, Strategy, Stream, StreamOptions};
 
 fn rule(id: &str, regex: &str) -> Rule {
-    Rule {
-        id: id.into(),
-        entity: id.replace('-', "_"),
-        description: String::new(),
-        pattern: Pattern::Regex(regex.into()),
-        keywords: vec![],
-        near: 0,
-        validators: vec![],
-        suppress: Suppress::default(),
-        max_len: None,
-        confidence: Confidence::High,
-        action: Action::Mask,
-        labels: vec![],
-        strategy: Strategy::Label,
-        priority: None,
-    }
+    Rule::plain(id, Pattern::Regex(regex.into()))
 }
 
 /// Every kind of thing that a file has: groups, runs, guards, families, an end, suppressions, a rule that is off.

@@ -7,30 +7,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::symbol::BEFORE_TEXT;
+use super::symbol::ByteSet;
 
 const TRAFFIC: &[u8] = include_bytes!("traffic.txt");
-
-/// Codes of a position, a bit each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Codes(pub(super) [u64; 4]);
-
-impl Codes {
-    pub(super) const NONE: Codes = Codes([0; 4]);
-    pub(super) const ALL: Codes = Codes([u64::MAX; 4]);
-
-    pub(super) fn add(&mut self, code: u8) {
-        self.0[usize::from(code >> 6)] |= 1 << (code & 63);
-    }
-
-    pub(super) fn has(&self, code: u8) -> bool {
-        self.0[usize::from(code >> 6)] >> (code & 63) & 1 == 1
-    }
-
-    pub(super) fn union(self, other: Codes) -> Codes {
-        Codes(std::array::from_fn(|i| self.0[i] | other.0[i]))
-    }
-}
 
 /// A bit for each place of the traffic.
 type Places = Box<[u64]>;
@@ -50,7 +29,7 @@ impl Traffic {
     }
 
     /// The places that have one of the codes at the position.
-    fn places(&self, position: usize, codes: &Codes) -> Places {
+    fn places(&self, position: usize, codes: &ByteSet) -> Places {
         let at = self.positions.get(position).map(Vec::as_slice).unwrap_or_default();
         let word = |places: &[u8]| {
             (0u32..).zip(places).fold(0, |word, (n, code)| word | u64::from(codes.has(*code)) << n)
@@ -61,16 +40,16 @@ impl Traffic {
 
 /// Places of traffic that a bucket lets through.
 struct Bucket {
-    codes: Vec<Codes>,
+    codes: Vec<ByteSet>,
     places: Vec<Places>,
     count: u32,
     windows: u32,
 }
 
 /// The bucket of each of `windows`, which are told by their codes at each position: one of the buckets that it names.
-pub(super) fn share_out(windows: &[(Vec<Codes>, Range<usize>)], traffic: &Traffic) -> Vec<usize> {
-    let mut known: HashMap<(usize, Codes), Places> = HashMap::new();
-    let mut keys: Vec<&(Vec<Codes>, Range<usize>)> = windows.iter().collect();
+pub(super) fn share_out(windows: &[(Vec<ByteSet>, Range<usize>)], traffic: &Traffic) -> Vec<usize> {
+    let mut known: HashMap<(usize, ByteSet), Places> = HashMap::new();
+    let mut keys: Vec<&(Vec<ByteSet>, Range<usize>)> = windows.iter().collect();
     keys.sort_unstable_by_key(|(codes, range)| (range.start, codes.iter().map(|c| c.0).collect::<Vec<_>>()));
     keys.dedup();
     for (codes, _) in &keys {
@@ -78,7 +57,7 @@ pub(super) fn share_out(windows: &[(Vec<Codes>, Range<usize>)], traffic: &Traffi
             known.entry((position, *codes)).or_insert_with(|| traffic.places(position, codes));
         }
     }
-    let places = |codes: &[Codes]| -> Vec<&Places> {
+    let places = |codes: &[ByteSet]| -> Vec<&Places> {
         codes.iter().enumerate().filter_map(|(p, c)| known.get(&(p, *c))).collect()
     };
     let own = |places: &[&Places]| count(u32::MAX, places.iter().map(|p| (p.as_ref(), None)));
@@ -86,7 +65,7 @@ pub(super) fn share_out(windows: &[(Vec<Codes>, Range<usize>)], traffic: &Traffi
     keys.sort_by_cached_key(|(_, places)| std::cmp::Reverse(own(places)));
     let count_buckets = windows.iter().map(|(_, range)| range.end).max().unwrap_or(0);
     let mut buckets: Vec<Option<Bucket>> = (0..count_buckets).map(|_| None).collect();
-    let mut chosen: HashMap<&(Vec<Codes>, Range<usize>), usize> = HashMap::new();
+    let mut chosen: HashMap<&(Vec<ByteSet>, Range<usize>), usize> = HashMap::new();
     for (key, places) in &keys {
         let bucket = cheapest(&buckets, &key.0, places, key.1.clone());
         chosen.insert(key, bucket);
@@ -98,7 +77,7 @@ pub(super) fn share_out(windows: &[(Vec<Codes>, Range<usize>)], traffic: &Traffi
 }
 
 /// The bucket that lets the fewest more places through with the window in it.
-fn cheapest(buckets: &[Option<Bucket>], codes: &[Codes], places: &[&Places], range: Range<usize>) -> usize {
+fn cheapest(buckets: &[Option<Bucket>], codes: &[ByteSet], places: &[&Places], range: Range<usize>) -> usize {
     let mut best = (u32::MAX, u32::MAX, range.start);
     for (n, bucket) in buckets.iter().enumerate().take(range.end).skip(range.start) {
         let Some(bucket) = bucket else {
@@ -120,22 +99,22 @@ fn cheapest(buckets: &[Option<Bucket>], codes: &[Codes], places: &[&Places], ran
 impl Bucket {
     fn empty(places: &[&Places]) -> Bucket {
         Bucket {
-            codes: vec![Codes::NONE; places.len()],
+            codes: vec![ByteSet::EMPTY; places.len()],
             places: places.iter().map(|p| vec![0; p.len()].into()).collect(),
             count: 0,
             windows: 0,
         }
     }
 
-    fn has(&self, codes: &[Codes]) -> bool {
-        self.codes.iter().zip(codes).all(|(all, own)| all.union(*own) == *all)
+    fn has(&self, codes: &[ByteSet]) -> bool {
+        self.codes.iter().zip(codes).all(|(all, own)| all.union(own) == *all)
     }
 
-    fn add(&mut self, codes: &[Codes], places: &[&Places]) {
+    fn add(&mut self, codes: &[ByteSet], places: &[&Places]) {
         for ((all, own), (all_places, own_places)) in
             self.codes.iter_mut().zip(codes).zip(self.places.iter_mut().zip(places))
         {
-            *all = all.union(*own);
+            *all = all.union(own);
             all_places.iter_mut().zip(own_places.iter()).for_each(|(a, o)| *a |= o);
         }
         self.count = count(u32::MAX, self.places.iter().map(|p| (p.as_ref(), None)));
@@ -164,9 +143,4 @@ fn count<'a>(most: u32, sets: impl Iterator<Item = (&'a [u64], Option<&'a [u64]>
         }
     }
     sum
-}
-
-/// The byte at a position of a window, of which the first is the one before.
-pub(super) fn byte_at(bytes: &[u8], position: usize) -> u8 {
-    bytes.get(position).copied().unwrap_or(BEFORE_TEXT)
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::automaton::{Automaton, Before, Step};
-use super::symbol::ByteSet;
+use super::symbol::byte_classes;
 use super::table::State;
 use super::window::Trigger;
 use super::words::{add_grams, is_word};
@@ -222,7 +222,7 @@ impl Stand {
 
 impl Family {
     fn build(members: &[&Automaton]) -> Family {
-        let (class, examples) = columns(members);
+        let (class, examples) = byte_classes(members.iter().flat_map(|a| a.classes()).map(|(_, set)| set));
         let shift = examples.len().next_power_of_two().trailing_zeros();
         let mut numbers: HashMap<Stand, u32> = HashMap::new();
         let mut stands: Vec<(Stand, u32)> = Vec::new();
@@ -335,23 +335,4 @@ impl Family {
         }
         (self.alive[usize::from(state)], taken)
     }
-}
-
-/// By byte its column, and a byte of each column: bytes that no member tells apart share one.
-fn columns(members: &[&Automaton]) -> (Box<[u8; 256]>, Vec<u8>) {
-    let mut class = Box::new([0u8; 256]);
-    let mut examples: Vec<u8> = Vec::new();
-    let sets: Vec<ByteSet> = members.iter().flat_map(|a| a.classes()).map(|(_, set)| set).collect();
-    let mut known: HashMap<Vec<u64>, u8> = HashMap::new();
-    for byte in 0..=255u8 {
-        let mut key = vec![0u64; sets.len().div_ceil(64)];
-        for (n, set) in sets.iter().enumerate() {
-            key[n / 64] |= u64::from(set.has(byte)) << (n % 64);
-        }
-        class[usize::from(byte)] = *known.entry(key).or_insert_with(|| {
-            examples.push(byte);
-            (examples.len() - 1) as u8
-        });
-    }
-    (class, examples)
 }

@@ -13,14 +13,14 @@
 //! At the end of what has come, stages that would need more bytes say yes: what remains there are the candidates that
 //! a continuation could still make ([`Prefilter::targets`] with the bytes there are).
 
-use std::collections::HashSet;
 use std::fmt;
 
-use super::buckets::{Codes, Traffic, byte_at, share_out};
+use super::buckets::{Traffic, share_out};
 use super::path::{PATH_LEN, Path};
 use super::runs::{RuleRun, Runs};
 use super::symbol::{
-    ByteSet, CLASSES, FOLD, Fold, KINDS, Models, SymbolSet, WORD_SYMBOLS, bits, kind_pair, pair_code,
+    ByteSet, CLASSES, FOLD, Fold, KINDS, Models, SymbolSet, WORD_SYMBOLS, bits, byte_classes, kind_pair,
+    pair_code,
 };
 use super::window::{Trigger, WINDOW_LEN};
 use super::words::{add_grams, is_rarer_as_word};
@@ -106,27 +106,23 @@ impl Prefilter {
             windows.sort_by_key(|(_, target)| (target.rule, target.run, target.offset));
             windows.iter().for_each(|(path, _)| add_window(&mut exact, bucket, path));
         }
-        let begun = std::array::from_fn(|have| {
-            let may = |t: &Target| {
-                have == WINDOW_LEN
-                    || t.run.is_some()
-                    || usize::from(t.value_min) < have + usize::from(t.offset)
-            };
-            let numbered = (0u32..).zip(&buckets);
-            numbered.fold(0, |all, (n, b)| all | u64::from(b.iter().any(|(_, target)| may(target))) << n)
-        });
-        let whole = std::array::from_fn(|have| {
-            let fits = |path: &Path| have == WINDOW_LEN || path.sets.len() <= have + 1;
-            let numbered = (0u32..).zip(&buckets);
-            numbered.fold(0, |all, (n, b)| all | u64::from(b.iter().any(|(path, _)| fits(path))) << n)
-        });
-        let has_run = |bucket: &Vec<(&Path, Target)>| bucket.iter().any(|(_, target)| target.run.is_some());
-        let run_buckets =
-            (0u32..).zip(&buckets).filter(|(_, b)| has_run(b)).fold(0, |all, (n, _)| all | 1u64 << n);
+        // The buckets that have some such window.
+        let with = |is: &dyn Fn(&Path, &Target) -> bool| {
+            let has = |windows: &[(&Path, Target)]| windows.iter().any(|(path, target)| is(path, target));
+            (0u32..).zip(&buckets).fold(0, |all, (n, windows)| all | u64::from(has(windows)) << n)
+        };
         Prefilter {
-            run_buckets,
-            begun,
-            whole,
+            run_buckets: with(&|_, t| t.run.is_some()),
+            begun: std::array::from_fn(|have| {
+                with(&|_, t| {
+                    have == WINDOW_LEN
+                        || t.run.is_some()
+                        || usize::from(t.value_min) < have + usize::from(t.offset)
+                })
+            }),
+            whole: std::array::from_fn(|have| {
+                with(&|path, _| have == WINDOW_LEN || path.sets.len() <= have + 1)
+            }),
             tables: Tables::new(exact).with(set),
             gates: buckets.iter().map(|windows| Gate::new(windows)).collect(),
             reach: runs.iter().map(|r: &RuleRun| r.run.max).max().unwrap_or(0).max(offset_max),
@@ -161,7 +157,7 @@ impl Prefilter {
 
 impl Gate {
     fn new(windows: &[(&Path, Target)]) -> Gate {
-        let (class, examples) = byte_classes(windows);
+        let (class, examples) = byte_classes(windows.iter().flat_map(|(path, _)| path.sets.iter().copied()));
         let classes = examples.len();
         let mut allowed = vec![[0; PATH_LEN]; windows.len().div_ceil(64) * classes];
         for (n, (path, _)) in windows.iter().enumerate() {
@@ -228,30 +224,6 @@ impl Gate {
     }
 }
 
-/// By byte its class, and a byte of each: bytes that no window of the bucket tells apart share one.
-fn byte_classes(windows: &[(&Path, Target)]) -> (Box<[u8; 256]>, Vec<u8>) {
-    let mut class = Box::new([0u8; 256]);
-    // By class: its bytes.
-    let mut members = vec![ByteSet::ALL];
-    let sets: HashSet<ByteSet> = windows.iter().flat_map(|(path, _)| path.sets.iter().copied()).collect();
-    for set in sets {
-        // A class that the set cuts becomes two: the bytes in the set keep the number.
-        for old in 0..members.len() {
-            let (inside, outside) = (members[old].common(&set), members[old].without(&set));
-            if inside != ByteSet::EMPTY && outside != ByteSet::EMPTY {
-                members[old] = inside;
-                members.push(outside);
-            }
-        }
-    }
-    let mut examples = Vec::new();
-    for set in &members {
-        set.bytes().for_each(|byte| class[usize::from(byte)] = examples.len() as u8);
-        examples.extend(set.bytes().next());
-    }
-    (class, examples)
-}
-
 /// The bucket of each path of each rule: words come first, then classes.
 pub(crate) fn choose_buckets(triggers: &[Option<&Trigger>], models: &Models) -> Vec<Vec<u8>> {
     let paths = triggers.iter().enumerate();
@@ -276,18 +248,15 @@ pub(crate) fn choose_buckets(triggers: &[Option<&Trigger>], models: &Models) -> 
 /// The bucket of each word.
 fn word_buckets(windows: &[&Path]) -> Vec<usize> {
     let traffic = Traffic::new(PAIRS + 1, |bytes, position| match position {
-        PAIRS => FOLD[usize::from(byte_at(bytes, 0))],
-        _ => pair_code(
-            FOLD[usize::from(byte_at(bytes, position + 1))],
-            FOLD[usize::from(byte_at(bytes, position + 2))],
-        ),
+        PAIRS => FOLD[usize::from(bytes[0])],
+        _ => pair_code(FOLD[usize::from(bytes[position + 1])], FOLD[usize::from(bytes[position + 2])]),
     });
     let keys = windows.iter().map(|path| {
         let is_behind = is_behind_no_word(path);
         let range = if is_behind { 0..BUCKETS_BEHIND } else { BUCKETS_BEHIND..BUCKETS };
         let pairs = (0..PAIRS).map(|position| pair_codes(path, position));
         // What stands before is not looked up but for this.
-        let mut any_before = Codes::ALL;
+        let mut any_before = ByteSet::ALL;
         if is_behind {
             any_before.0[0] = !((1 << WORD_SYMBOLS) - 1);
         }
@@ -299,9 +268,9 @@ fn word_buckets(windows: &[&Path]) -> Vec<usize> {
 
 /// The same of classes, from 0 on.
 fn class_buckets(windows: &[&Path]) -> Vec<usize> {
-    let traffic = Traffic::new(WINDOW_LEN, |bytes, position| CLASSES[usize::from(byte_at(bytes, position))]);
+    let traffic = Traffic::new(WINDOW_LEN, |bytes, position| CLASSES[usize::from(bytes[position])]);
     let keys = windows.iter().map(|path| {
-        let codes = (0..WINDOW_LEN).map(|p| Codes([symbols(path, p, Fold::Classes).0, 0, 0, 0]));
+        let codes = (0..WINDOW_LEN).map(|p| ByteSet([symbols(path, p, Fold::Classes).0, 0, 0, 0]));
         (codes.collect(), 0..BUCKETS)
     });
     let keys: Vec<_> = keys.collect();
@@ -313,7 +282,7 @@ fn add_window(exact: &mut Exact, bucket: usize, path: &Path) {
     let Some(class_bucket) = bucket.checked_sub(BUCKETS) else {
         for (position, table) in exact.pairs.iter_mut().enumerate() {
             let codes = pair_codes(path, position);
-            if codes == Codes::ALL {
+            if codes == ByteSet::ALL {
                 table.iter_mut().for_each(|buckets| *buckets |= 1 << bucket);
             } else {
                 (0..=255u8).filter(|c| codes.has(*c)).for_each(|c| table[usize::from(c)] |= 1 << bucket);
@@ -354,12 +323,12 @@ fn symbols(path: &Path, position: usize, fold: Fold) -> SymbolSet {
 }
 
 /// The pair codes that a word may have at a position; the first is of its first two bytes.
-fn pair_codes(path: &Path, position: usize) -> Codes {
+fn pair_codes(path: &Path, position: usize) -> ByteSet {
     let [first, second] = [1, 2].map(|next| symbols(path, position + next, Fold::Words));
     if first.0 == u64::MAX && second.0 == u64::MAX {
-        return Codes::ALL;
+        return ByteSet::ALL;
     }
-    let mut codes = Codes::NONE;
+    let mut codes = ByteSet::EMPTY;
     for first in bits(first.0) {
         bits(second.0).for_each(|second| codes.add(pair_code(first as u8, second as u8)));
     }

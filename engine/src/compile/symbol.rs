@@ -9,6 +9,8 @@
 //! says of pairs of symbols, for either way: 64 bytes of `-8 · log2 p(a)`, then 64 rows of `-8 · log2 p(b | a)`. It
 //! steers which windows are looked at and how they are put into buckets; what is found does not depend on it.
 
+use std::collections::HashSet;
+
 /// Symbols below this are of `\w`, the others are not.
 pub(crate) const WORD_SYMBOLS: u8 = 37;
 
@@ -89,6 +91,18 @@ pub(crate) const fn pair_code(first: u8, second: u8) -> u8 {
     first.wrapping_mul(37) ^ second.wrapping_mul(101).rotate_left(3)
 }
 
+/// By symbol: its part of a pair code as the first, and as the second.
+pub(crate) const PAIR_PARTS: [[u8; 64]; 2] = {
+    let mut parts = [[0; 64]; 2];
+    let mut symbol = 0;
+    while symbol < 64 {
+        parts[0][symbol] = pair_code(symbol as u8, 0);
+        parts[1][symbol] = pair_code(0, symbol as u8);
+        symbol += 1;
+    }
+    parts
+};
+
 /// The sixteen kinds of classes' symbols.
 pub(crate) const KINDS: [u8; 64] = kind_table();
 
@@ -119,9 +133,44 @@ const fn kind_table() -> [u8; 64] {
     table
 }
 
+/// The same as [`PAIR_PARTS`] of pairs of kinds.
+pub(crate) const KIND_PARTS: [[u8; 64]; 2] = {
+    let mut parts = [[0; 64]; 2];
+    let mut symbol = 0;
+    while symbol < 64 {
+        parts[0][symbol] = kind_pair(symbol as u8, 0) & 0xF0;
+        parts[1][symbol] = kind_pair(0, symbol as u8) & 0x0F;
+        symbol += 1;
+    }
+    parts
+};
+
 /// The kinds of two classes' symbols.
 pub(crate) const fn kind_pair(first: u8, second: u8) -> u8 {
     KINDS[(first & 63) as usize] << 4 | KINDS[(second & 63) as usize]
+}
+
+/// By byte its class, and a byte of each class: bytes that are in the same of the sets share one. Classes are numbered
+/// in the order of their first bytes.
+pub(super) fn byte_classes(sets: impl IntoIterator<Item = ByteSet>) -> (Box<[u8; 256]>, Vec<u8>) {
+    let mut members = vec![ByteSet::ALL];
+    let sets: HashSet<ByteSet> = sets.into_iter().collect();
+    for set in sets {
+        // A class that the set cuts becomes two.
+        for old in 0..members.len() {
+            let (inside, outside) = (members[old].common(&set), members[old].without(&set));
+            if inside != ByteSet::EMPTY && outside != ByteSet::EMPTY {
+                members[old] = inside;
+                members.push(outside);
+            }
+        }
+    }
+    members.sort_unstable_by_key(|set| set.bytes().next());
+    let mut class = Box::new([0u8; 256]);
+    for (n, set) in members.iter().enumerate() {
+        set.bytes().for_each(|byte| class[usize::from(byte)] = n as u8);
+    }
+    (class, members.iter().filter_map(|set| set.bytes().next()).collect())
 }
 
 /// A way to fold.

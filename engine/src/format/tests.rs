@@ -3,25 +3,10 @@
 use std::sync::{Arc, OnceLock};
 
 use super::*;
-use crate::{Action, CompileOptions, Confidence, Pattern, Rule, Ruleset, Scratch, Suppress, Validator};
+use crate::{CompileOptions, Pattern, Rule, Ruleset, Scratch, Validator};
 
 fn rule(id: &str, pattern: Pattern) -> Rule {
-    Rule {
-        id: id.into(),
-        entity: id.into(),
-        description: String::new(),
-        pattern,
-        keywords: vec![],
-        near: 0,
-        validators: vec![],
-        suppress: Suppress::default(),
-        max_len: Some(64),
-        confidence: Confidence::High,
-        action: Action::Mask,
-        labels: vec![],
-        strategy: Strategy::Label,
-        priority: None,
-    }
+    Rule { max_len: Some(64), ..Rule::plain(id, pattern) }
 }
 
 pub(super) fn rules() -> Arc<Ruleset> {

@@ -8,22 +8,18 @@
 
 use std::arch::x86_64::{
     __m128i, __m256i, _mm_and_si128, _mm_castsi128_ps, _mm_cmpeq_epi32, _mm_cvtsi64_si128, _mm_load_si128,
-    _mm_movemask_ps, _mm_setzero_si128, _mm256_adds_epu8, _mm256_alignr_epi8, _mm256_and_si256,
-    _mm256_castsi128_si256, _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cmpeq_epi32,
-    _mm256_cmpgt_epi8, _mm256_cmpgt_epi32, _mm256_cvtepu8_epi32, _mm256_extracti128_si256,
-    _mm256_inserti128_si256, _mm256_load_si256, _mm256_loadu_si256, _mm256_movemask_ps, _mm256_or_si256,
-    _mm256_set1_epi8, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_storeu_si256,
-    _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_xor_si256,
+    _mm_loadu_si128, _mm_movemask_ps, _mm_setzero_si128, _mm256_adds_epu8, _mm256_alignr_epi8,
+    _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_castsi128_si256, _mm256_castsi256_ps,
+    _mm256_castsi256_si128, _mm256_cmpeq_epi32, _mm256_cmpgt_epi8, _mm256_cmpgt_epi32, _mm256_cvtepu8_epi32,
+    _mm256_extracti128_si256, _mm256_inserti128_si256, _mm256_loadu_si256, _mm256_movemask_ps,
+    _mm256_or_si256, _mm256_set1_epi8, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_storeu_si256, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_xor_si256,
 };
 
 use super::{BUCKETS_BEHIND, Exact, Masks, PADDING, PAIRS, Symbols, WINDOW_LEN};
-use crate::compile::symbol::{CLASSES, FOLD, KINDS, WORD_SYMBOLS, pair_code};
+use crate::compile::symbol::WORD_SYMBOLS;
 
 const LANES: usize = 32;
-
-#[repr(C, align(32))]
-#[derive(Clone, Copy)]
-struct Lanes([u8; LANES]);
 
 /// Buckets by position.
 #[repr(C, align(16))]
@@ -187,51 +183,6 @@ unsafe fn words(tables: &Tables, symbols: &Symbols, from: usize) -> u64 {
     found
 }
 
-/// By symbol: its part of a pair code as the first and as the second, and the same of pairs of kinds. Sixteen symbols
-/// twice over in each vector.
-const CODES: [[[Lanes; 4]; 2]; 2] = {
-    let mut codes = [[[Lanes([0; LANES]); 4]; 2]; 2];
-    let mut symbol = 0;
-    while symbol < 64 {
-        let (quarter, lane) = (symbol / 16, symbol % 16);
-        let mut twice = 0;
-        while twice < 2 {
-            let lane = lane + twice * 16;
-            codes[0][0][quarter].0[lane] = pair_code(symbol as u8, 0);
-            codes[0][1][quarter].0[lane] = pair_code(0, symbol as u8);
-            codes[1][0][quarter].0[lane] = KINDS[symbol] << 4;
-            codes[1][1][quarter].0[lane] = KINDS[symbol];
-            twice += 1;
-        }
-        symbol += 1;
-    }
-    codes
-};
-
-/// As the scalar one; the lists have room for a vector past the last byte.
-pub(super) fn fold(before: u8, bytes: &[u8], symbols: &mut Symbols) {
-    let Symbols { words, pairs, classes, kinds, .. } = symbols;
-    let len = words.len().min(pairs.len()).min(classes.len()).min(kinds.len());
-    assert!(len >= bytes.len() + PADDING && is_here(), "checked by the caller");
-    words[0] = FOLD[usize::from(before)];
-    classes[0] = CLASSES[usize::from(before)];
-    let (whole, rest) = bytes.split_at(bytes.len() / LANES * LANES);
-    // SAFETY: the instructions are there.
-    unsafe {
-        fold_vectors(&FOLD, whole, &mut words[1..]);
-        fold_vectors(&CLASSES, whole, &mut classes[1..]);
-    }
-    for (n, byte) in rest.iter().enumerate() {
-        words[1 + whole.len() + n] = FOLD[usize::from(*byte)];
-        classes[1 + whole.len() + n] = CLASSES[usize::from(*byte)];
-    }
-    // SAFETY: the instructions are there; all lists have PADDING bytes after the folded ones.
-    unsafe {
-        pair_vectors(&CODES[0], words, pairs, bytes.len() + 1);
-        pair_vectors(&CODES[1], classes, kinds, bytes.len() + 1);
-    }
-}
-
 /// What the table has for each byte; 0 for those beyond it.
 #[inline]
 #[target_feature(enable = "avx2,bmi2")]
@@ -246,46 +197,64 @@ fn look_up<const SIXTEENS: usize>(table: &[__m256i; SIXTEENS], bytes: __m256i) -
     all
 }
 
+/// A table for [`look_up`]: sixteen bytes twice over in each vector.
+#[inline]
+#[target_feature(enable = "avx2,bmi2")]
+fn sixteens<const SIXTEENS: usize>(table: &[u8]) -> [__m256i; SIXTEENS] {
+    let (sixteens, _) = table.as_chunks::<16>();
+    std::array::from_fn(|n| {
+        // SAFETY: there are 16 bytes.
+        let sixteen = unsafe { _mm_loadu_si128(sixteens[n].as_ptr().cast()) };
+        _mm256_broadcastsi128_si256(sixteen)
+    })
+}
+
+/// As the scalar one, but for what is less than a vector.
+pub(super) fn fold(table: &[u8; 256], bytes: &[u8], symbols: &mut [u8]) -> usize {
+    let whole = bytes.len() / LANES * LANES;
+    assert!(symbols.len() >= whole && is_here(), "checked by the caller");
+    // SAFETY: the instructions are there.
+    unsafe { fold_vectors(table, &bytes[..whole], symbols) };
+    whole
+}
+
 /// All bytes from 0x80 on have one symbol.
 ///
 /// # Safety
 /// The instructions are there.
 #[target_feature(enable = "avx2,bmi2")]
 unsafe fn fold_vectors(table: &[u8; 256], bytes: &[u8], symbols: &mut [u8]) {
-    let sixteens: [__m256i; 8] = std::array::from_fn(|n| {
-        let lanes = Lanes(std::array::from_fn(|lane| table[n * 16 + lane % 16]));
-        // SAFETY: Lanes are 32 bytes, aligned to 32.
-        unsafe { _mm256_load_si256(lanes.0.as_ptr().cast()) }
-    });
+    let ascii = sixteens::<8>(table);
     let beyond = _mm256_set1_epi8(table[0x80] as i8);
     for (bytes, symbols) in bytes.chunks_exact(LANES).zip(symbols.chunks_exact_mut(LANES)) {
         // SAFETY: both are of 32 bytes.
         unsafe {
             let bytes = _mm256_loadu_si256(bytes.as_ptr().cast());
             let is_beyond = _mm256_cmpgt_epi8(_mm256_setzero_si256(), bytes);
-            let folded = _mm256_or_si256(look_up(&sixteens, bytes), _mm256_and_si256(is_beyond, beyond));
+            let folded = _mm256_or_si256(look_up(&ascii, bytes), _mm256_and_si256(is_beyond, beyond));
             _mm256_storeu_si256(symbols.as_mut_ptr().cast(), folded);
         }
     }
 }
 
-/// Writes the codes of `len` pairs of symbols, and some beyond.
-///
+/// As the scalar one; both lists have [`PADDING`] bytes past `len`, of which some are written.
+pub(super) fn pair(parts: &[[u8; 64]; 2], symbols: &[u8], pairs: &mut [u8], len: usize) {
+    assert!(symbols.len().min(pairs.len()) >= len + PADDING && is_here(), "checked by the caller");
+    // SAFETY: the instructions are there, and so are the bytes.
+    unsafe { pair_vectors(parts, symbols, pairs, len) }
+}
+
 /// # Safety
-/// The instructions are there, and both lists have 2 * [`LANES`] bytes past `len`.
+/// The instructions are there, and both lists have [`LANES`] + 1 bytes past `len`.
 #[target_feature(enable = "avx2,bmi2")]
-unsafe fn pair_vectors(codes: &[[Lanes; 4]; 2], symbols: &[u8], pairs: &mut [u8], len: usize) {
-    let codes = [0, 1].map(|which| {
-        // SAFETY: Lanes are 32 bytes, aligned to 32.
-        std::array::from_fn(|n| unsafe { _mm256_load_si256(codes[which][n].0.as_ptr().cast()) })
-    });
-    let codes: [[__m256i; 4]; 2] = codes;
+unsafe fn pair_vectors(parts: &[[u8; 64]; 2], symbols: &[u8], pairs: &mut [u8], len: usize) {
+    let (first_part, second_part) = (sixteens::<4>(&parts[0]), sixteens::<4>(&parts[1]));
     for from in (0..len).step_by(LANES) {
-        // SAFETY: from + 1 + 32 <= len + LANES.
+        // SAFETY: from + 1 + 32 <= len + 1 + LANES.
         unsafe {
             let first = _mm256_loadu_si256(symbols.as_ptr().add(from).cast());
             let second = _mm256_loadu_si256(symbols.as_ptr().add(from + 1).cast());
-            let code = _mm256_xor_si256(look_up(&codes[0], first), look_up(&codes[1], second));
+            let code = _mm256_xor_si256(look_up(&first_part, first), look_up(&second_part, second));
             _mm256_storeu_si256(pairs.as_mut_ptr().add(from).cast(), code);
         }
     }

@@ -9,7 +9,7 @@ use std::arch::x86_64::{
 };
 
 use super::{BUCKETS_BEHIND, Exact, GROUPS, Masks, PADDING, PAIRS, Symbols, WINDOW_LEN};
-use crate::compile::symbol::{CLASSES, FOLD, KINDS, WORD_SYMBOLS, pair_code};
+use crate::compile::symbol::WORD_SYMBOLS;
 
 const LANES: usize = 64;
 
@@ -147,52 +147,13 @@ unsafe fn classes(tables: &Tables, symbols: &[u8], from: usize) -> u64 {
     _mm512_test_epi8_mask(any, any)
 }
 
-/// By symbol: its part of a pair code as the first, and as the second.
-const CODES: [Lanes; 2] = {
-    let mut codes = [ZERO; 2];
-    let mut symbol = 0;
-    while symbol < LANES {
-        codes[0].0[symbol] = pair_code(symbol as u8, 0);
-        codes[1].0[symbol] = pair_code(0, symbol as u8);
-        symbol += 1;
-    }
-    codes
-};
-
-/// The same of pairs of kinds.
-const KIND_CODES: [Lanes; 2] = {
-    let mut codes = [ZERO; 2];
-    let mut symbol = 0;
-    while symbol < LANES {
-        codes[0].0[symbol] = KINDS[symbol] << 4;
-        codes[1].0[symbol] = KINDS[symbol];
-        symbol += 1;
-    }
-    codes
-};
-
-/// As the scalar one; the lists have room for a vector past the last byte.
-pub(super) fn fold(before: u8, bytes: &[u8], symbols: &mut Symbols) {
-    let Symbols { words, pairs, classes, kinds, .. } = symbols;
-    let len = words.len().min(pairs.len()).min(classes.len()).min(kinds.len());
-    assert!(len >= bytes.len() + PADDING && is_here(), "checked by the caller");
-    words[0] = FOLD[usize::from(before)];
-    classes[0] = CLASSES[usize::from(before)];
-    let (whole, rest) = bytes.split_at(bytes.len() / LANES * LANES);
-    // SAFETY: the instructions are there, and the lists are longer than the bytes.
-    unsafe {
-        fold_vectors(&FOLD, whole, &mut words[1..]);
-        fold_vectors(&CLASSES, whole, &mut classes[1..]);
-    }
-    for (n, byte) in rest.iter().enumerate() {
-        words[1 + whole.len() + n] = FOLD[usize::from(*byte)];
-        classes[1 + whole.len() + n] = CLASSES[usize::from(*byte)];
-    }
-    // SAFETY: the instructions are there; all lists have PADDING bytes after the folded ones.
-    unsafe {
-        pair_vectors(&CODES, words, pairs, bytes.len() + 1);
-        pair_vectors(&KIND_CODES, classes, kinds, bytes.len() + 1);
-    }
+/// As the scalar one, but for what is less than a vector.
+pub(super) fn fold(table: &[u8; 256], bytes: &[u8], symbols: &mut [u8]) -> usize {
+    let whole = bytes.len() / LANES * LANES;
+    assert!(symbols.len() >= whole && is_here(), "checked by the caller");
+    // SAFETY: the instructions are there.
+    unsafe { fold_vectors(table, &bytes[..whole], symbols) };
+    whole
 }
 
 /// All bytes from 0x80 on have one symbol.
@@ -217,20 +178,27 @@ unsafe fn fold_vectors(table: &[u8; 256], bytes: &[u8], symbols: &mut [u8]) {
     }
 }
 
-/// Writes the codes of `len` pairs of symbols, and some beyond.
-///
+/// As the scalar one; both lists have [`PADDING`] bytes past `len`, of which some are written.
+pub(super) fn pair(parts: &[[u8; 64]; 2], symbols: &[u8], pairs: &mut [u8], len: usize) {
+    assert!(symbols.len().min(pairs.len()) >= len + PADDING && is_here(), "checked by the caller");
+    // SAFETY: the instructions are there, and so are the bytes.
+    unsafe { pair_vectors(parts, symbols, pairs, len) }
+}
+
 /// # Safety
-/// The instructions are there, and both lists have [`LANES`] bytes past `len`.
+/// The instructions are there, and both lists have [`LANES`] + 1 bytes past `len`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi2")]
-unsafe fn pair_vectors(codes: &[Lanes; 2], symbols: &[u8], pairs: &mut [u8], len: usize) {
+unsafe fn pair_vectors(parts: &[[u8; 64]; 2], symbols: &[u8], pairs: &mut [u8], len: usize) {
+    // SAFETY: each has 64 bytes.
+    let [first_part, second_part] = [0, 1].map(|n| unsafe { _mm512_loadu_si512(parts[n].as_ptr().cast()) });
     for from in (0..len).step_by(LANES) {
-        // SAFETY: from + 1 + 64 <= len + LANES.
+        // SAFETY: from + 1 + 64 <= len + 1 + LANES.
         unsafe {
             let first = _mm512_loadu_si512(symbols.as_ptr().add(from).cast());
             let second = _mm512_loadu_si512(symbols.as_ptr().add(from + 1).cast());
             let code = _mm512_xor_si512(
-                _mm512_permutexvar_epi8(first, _mm512_load_si512(codes[0].0.as_ptr().cast())),
-                _mm512_permutexvar_epi8(second, _mm512_load_si512(codes[1].0.as_ptr().cast())),
+                _mm512_permutexvar_epi8(first, first_part),
+                _mm512_permutexvar_epi8(second, second_part),
             );
             _mm512_storeu_si512(pairs.as_mut_ptr().add(from).cast(), code);
         }

@@ -35,7 +35,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-use crate::compile::symbol::{BEFORE_TEXT, WORD_SYMBOLS};
+use crate::compile::symbol::{CLASSES, FOLD, KIND_PARTS, PAIR_PARTS, WORD_SYMBOLS};
 pub(crate) use crate::compile::window::WINDOW_LEN;
 
 /// Symbols past the last window that the caller provides, so that vectors may be read whole.
@@ -136,7 +136,7 @@ impl Exact {
     fn words(&self, symbols: &Symbols, at: usize, have: usize, asked: u32) -> u32 {
         let word = symbols.words.get(at..).unwrap_or_default();
         let codes = symbols.pairs.get(at + 1..).unwrap_or_default();
-        let mut buckets = asked & Exact::behind(word.first().copied().unwrap_or(BEFORE_TEXT));
+        let mut buckets = asked & word.first().copied().map_or(!0, Exact::behind);
         for (table, code) in self.pairs.iter().zip(codes).take(have.saturating_sub(1)) {
             buckets &= table[usize::from(*code)];
             if buckets == 0 {
@@ -390,15 +390,29 @@ impl Tables {
                 list.resize(len, 0);
             }
         }
-        match self.set {
+        let set = if bytes.len() < FEW { InstructionSet::Scalar } else { self.set };
+        let (fold, pair): (FoldBytes, PairSymbols) = match set {
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512 if bytes.len() >= FEW => avx512::fold(before, bytes, symbols),
+            InstructionSet::Avx512 => (avx512::fold, avx512::pair),
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx2 if bytes.len() >= FEW => avx2::fold(before, bytes, symbols),
-            _ => scalar::fold(before, bytes, symbols),
+            InstructionSet::Avx2 => (avx2::fold, avx2::pair),
+            _ => (scalar::fold, scalar::pair),
+        };
+        let Symbols { words, pairs, classes, kinds, .. } = symbols;
+        let lists = [(&FOLD, &PAIR_PARTS, words, pairs), (&CLASSES, &KIND_PARTS, classes, kinds)];
+        for (table, parts, symbols, pairs) in lists {
+            symbols[0] = table[usize::from(before)];
+            let folded = fold(table, bytes, &mut symbols[1..]);
+            scalar::fold(table, &bytes[folded..], &mut symbols[1 + folded..]);
+            pair(parts, symbols, pairs, bytes.len());
         }
     }
 }
+
+/// Folds bytes by a table, as many as it can; how many.
+type FoldBytes = fn(&[u8; 256], &[u8], &mut [u8]) -> usize;
+/// Makes codes of neighbours.
+type PairSymbols = fn(&[[u8; 64]; 2], &[u8], &mut [u8], usize);
 
 /// The places of the bits that are set, in the last mask only of those that are `there`.
 fn positions<'a>(masks: &[u64], there: u64, places: &'a mut Vec<u32>) -> &'a [u32] {

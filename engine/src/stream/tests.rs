@@ -8,22 +8,7 @@ use crate::rule::*;
 use crate::{CompileOptions, InstructionSet, TokenKey};
 
 fn rule(id: &str, regex: &str) -> Rule {
-    Rule {
-        id: id.into(),
-        entity: id.replace('-', "_"),
-        description: String::new(),
-        pattern: Pattern::Regex(regex.into()),
-        keywords: vec![],
-        near: 0,
-        validators: vec![],
-        suppress: Suppress::default(),
-        max_len: None,
-        confidence: Confidence::High,
-        action: Action::Mask,
-        labels: vec![],
-        strategy: Strategy::Label,
-        priority: None,
-    }
+    Rule::plain(id, Pattern::Regex(regex.into()))
 }
 
 fn enclosed(id: &str, begin: &str, end: &str) -> Rule {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::built::Built;
 use crate::compile::automaton::{Automaton, Searcher};
@@ -31,6 +32,8 @@ pub struct CompileOptions {
 /// Compiled rules: immutable, shared by all threads.
 #[derive(Debug)]
 pub struct Ruleset {
+    /// No other of this process has it.
+    pub(crate) number: u64,
     rules: Vec<Rule>,
     pub(crate) compiled: Vec<CompiledRule>,
     pub(crate) prefilter: Starts,
@@ -221,7 +224,9 @@ impl Ruleset {
         let set = options.instruction_set.unwrap_or_else(InstructionSet::best);
         let prefilter = Starts::build(&triggers, set);
         let near_max = compiled.iter().map(|c: &CompiledRule| c.near).max().unwrap_or(0);
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
         Ruleset {
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
             history: near_max + prefilter.reach + 2,
             rules,
             compiled,

@@ -5,6 +5,7 @@ mod buckets;
 pub(crate) mod expression;
 pub(crate) mod family;
 pub(crate) mod group;
+pub(crate) mod holds;
 pub(crate) mod parts;
 pub(crate) mod path;
 pub(crate) mod prefilter;

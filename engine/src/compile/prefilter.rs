@@ -16,6 +16,7 @@
 use std::fmt;
 
 use super::buckets::{Traffic, share_out};
+use super::holds::Holds;
 use super::path::{PATH_LEN, Path};
 use super::runs::{RuleRun, Runs};
 use super::symbol::{
@@ -34,8 +35,15 @@ pub(crate) struct Target {
     pub(crate) run: Option<u32>,
     /// Else how many bytes before the window the match starts. They are not of the value.
     pub(crate) offset: u8,
-    /// How many bytes into the match its value begins, at least.
+    /// How many bytes into the match, or after an inner window's first, its value begins, at least.
     pub(crate) value_min: u8,
+}
+
+impl Target {
+    /// True when its value may have begun within so many bytes of its window.
+    pub(super) fn may_have_begun(&self, have: usize) -> bool {
+        usize::from(self.value_min) < have + usize::from(self.offset)
+    }
 }
 
 /// The windows of one bucket, told apart by all their bytes.
@@ -61,10 +69,8 @@ pub(crate) struct Prefilter {
     /// By bucket.
     gates: Vec<Gate>,
     pub(crate) runs: Runs,
-    /// The buckets of inner windows.
-    pub(crate) run_buckets: u64,
-    /// By bytes of a window that have come, all of the last: the buckets of windows whose value may have begun by then.
-    pub(crate) begun: [u64; WINDOW_LEN + 1],
+    /// The windows that matter where a chunk ends.
+    pub(crate) holds: Holds,
     /// By bytes before the end of a text, all of the last: the buckets of windows that need no more.
     pub(crate) whole: [u64; WINDOW_LEN + 1],
     /// The farthest that a start is before its window, in bytes.
@@ -94,7 +100,8 @@ impl Prefilter {
                 add(path, Target { rule, run: None, offset: path.offset, value_min: path.value_min });
             }
             for (run, paths) in &trigger.inside {
-                let target = Target { rule, run: Some(runs.len() as u32), offset: 0, value_min: 0 };
+                let value_min = run.value_min as u8;
+                let target = Target { rule, run: Some(runs.len() as u32), offset: 0, value_min };
                 runs.push(RuleRun { rule, run: run.clone(), first: trigger.first.clone() });
                 paths.iter().for_each(|path| add(path, target));
             }
@@ -112,14 +119,7 @@ impl Prefilter {
             (0u32..).zip(&buckets).fold(0, |all, (n, windows)| all | u64::from(has(windows)) << n)
         };
         Prefilter {
-            run_buckets: with(&|_, t| t.run.is_some()),
-            begun: std::array::from_fn(|have| {
-                with(&|_, t| {
-                    have == WINDOW_LEN
-                        || t.run.is_some()
-                        || usize::from(t.value_min) < have + usize::from(t.offset)
-                })
-            }),
+            holds: Holds::new(buckets.iter().flatten().copied()),
             whole: std::array::from_fn(|have| {
                 with(&|path, _| have == WINDOW_LEN || path.sets.len() <= have + 1)
             }),
@@ -151,7 +151,10 @@ impl Prefilter {
     pub(crate) fn memory_bytes(&self) -> usize {
         let gate =
             |g: &Gate| g.allowed.len() * size_of::<Row>() + g.targets.len() * size_of::<Target>() + 256;
-        self.gates.iter().map(gate).sum::<usize>() + self.runs.memory_bytes() + self.tables.memory_bytes()
+        self.gates.iter().map(gate).sum::<usize>()
+            + self.holds.memory_bytes()
+            + self.runs.memory_bytes()
+            + self.tables.memory_bytes()
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Runs {
 
 /// A bit for each of 64 runs.
 struct Group {
-    /// By byte: the runs that have it.
+    /// By byte: the runs that have it, of those before whose window the value may begin.
     class: [u64; 256],
     /// By look-behind and byte: the runs before which a match may begin with it.
     first: [[u64; 256]; Before::ALL.len()],
@@ -44,7 +44,9 @@ impl Runs {
                 (0u32..).zip(runs).fold(0, |bits, (n, run)| bits | u64::from(is(run)) << n)
             };
             Group {
-                class: std::array::from_fn(|byte| bits(&|r| r.run.class.has(byte as u8))),
+                class: std::array::from_fn(|byte| {
+                    bits(&|r| r.run.value_min == 0 && r.run.class.has(byte as u8))
+                }),
                 first: Before::ALL.map(|before| {
                     let first = |r: &RuleRun| r.first.get(before as usize).copied().unwrap_or(ByteSet::ALL);
                     std::array::from_fn(|byte| bits(&|r| first(r).has(byte as u8)))

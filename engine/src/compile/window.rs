@@ -34,7 +34,7 @@ pub(super) const GUARD_MAX: usize = 4;
 const BRANCHES_MAX: usize = 16;
 /// The fewest bytes of a path, and of a run, in a built pack.
 const PATH_BYTES_MIN: usize = 7;
-const RUN_BYTES_MIN: usize = 33;
+const RUN_BYTES_MIN: usize = 41;
 
 /// What stands between the start of a match and its inner window.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub(crate) struct Run {
     pub(crate) guard_max: usize,
     /// They are not of the value.
     pub(crate) guard_outside: bool,
+    /// Distance of the value from the window, at least; 0 where it may begin before.
+    pub(crate) value_min: usize,
 }
 
 /// How the starts of one rule are found.
@@ -89,7 +91,7 @@ impl Trigger {
         out.count(self.inside.len());
         for (run, paths) in &self.inside {
             out.u32(sets.index(&run.class));
-            [run.min, run.max, run.guard_max].into_iter().for_each(|size| out.size(size));
+            [run.min, run.max, run.guard_max, run.value_min].into_iter().for_each(|size| out.size(size));
             out.bool(run.guard_outside);
             write_paths(paths, out, sets);
         }
@@ -105,10 +107,11 @@ impl Trigger {
             let class = sets.read(from)?;
             let (max, guard_max) = (RUN_MAX + GUARD_MAX, GUARD_MAX);
             let (min, max, guard_max) = (from.size(max)?, from.size(max)?, from.size(guard_max)?);
+            let value_min = from.size(WINDOW_LEN)?;
             if min > max {
                 return Err(Damage("the length of a run"));
             }
-            let run = Run { class, min, max, guard_max, guard_outside: from.bool()? };
+            let run = Run { class, min, max, guard_max, guard_outside: from.bool()?, value_min };
             Ok((run, read_paths(from, sets)?))
         })?;
         let first = from.list(4, |from| sets.read(from))?;
@@ -175,20 +178,25 @@ type Apart = (Vec<Path>, Vec<(Run, Vec<Path>)>, f32);
 /// The windows of each branch of an expression on its own, at its start or inside, and what all of them cost.
 fn apart(hir: &Hir, offset_max: usize, models: &Models) -> Option<Apart> {
     let (mut at_start, mut inside, mut sum) = (Vec::new(), Vec::new(), 0.0);
+    let value_len = from_value(hir).and_then(|parts| len_min(&parts));
     for branch in branches(hir) {
         let paths = path::paths(&Automaton::of_parts(&branch).ok()?, offset_max, models);
         let own = cost(&paths, models);
         let best = (1..branch.len())
             .filter(|_| own > NOT_RARE)
             .filter_map(|at| {
-                split(&branch, at, if own > COMMON { ANCHOR_COMMON } else { ANCHOR_NOT_RARE }, models)
+                let anchor_max = if own > COMMON { ANCHOR_COMMON } else { ANCHOR_NOT_RARE };
+                let (run, paths, cost) = split(&branch, at, anchor_max, models)?;
+                Some((at, run, paths, cost))
             })
-            .min_by(|a, b| a.2.total_cmp(&b.2))
-            .filter(|(_, _, cost)| is_worth(*cost, own));
+            .min_by(|a, b| a.3.total_cmp(&b.3))
+            .filter(|(.., cost)| is_worth(*cost, own));
         match best {
-            Some((run, paths, cost)) => {
+            Some((at, run, paths, cost)) => {
                 sum += cost;
-                inside.push((run, paths));
+                let value_min =
+                    value_len.zip(len_min(&branch[at..])).map_or(0, |(v, all)| all.saturating_sub(v));
+                inside.push((Run { value_min: value_min.min(WINDOW_LEN), ..run }, paths));
             }
             None => {
                 sum += own;
@@ -221,6 +229,25 @@ fn flat(hir: &Hir) -> Vec<Hir> {
         HirKind::Concat(subs) => subs.iter().flat_map(flat).collect(),
         _ => vec![hir.clone()],
     }
+}
+
+/// The parts from the group `secret` on, where it is not within an alternative or a repetition.
+fn from_value(hir: &Hir) -> Option<Vec<Hir>> {
+    match hir.kind() {
+        HirKind::Capture(c) if c.name.as_deref() == Some("secret") => Some(vec![hir.clone()]),
+        HirKind::Capture(c) => from_value(&c.sub),
+        HirKind::Concat(subs) => subs.iter().enumerate().find_map(|(at, sub)| {
+            let mut parts = from_value(sub)?;
+            parts.extend_from_slice(&subs[at + 1..]);
+            Some(parts)
+        }),
+        _ => None,
+    }
+}
+
+/// The fewest bytes of the parts one after another.
+fn len_min(parts: &[Hir]) -> Option<usize> {
+    parts.iter().map(|part| part.properties().minimum_len()).sum()
 }
 
 /// Without capture groups.
@@ -267,7 +294,7 @@ fn split(parts: &[Hir], at: usize, anchor_max: f32, models: &Models) -> Option<(
         }
     }
     let cost = cost(&paths, models);
-    Some((Run { class, min, max, guard_max, guard_outside: false }, paths, cost))
+    Some((Run { class, min, max, guard_max, guard_outside: false, value_min: 0 }, paths, cost))
 }
 
 /// True when the expression begins with a guard, and its value after that.

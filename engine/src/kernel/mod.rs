@@ -35,11 +35,13 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-use crate::compile::symbol::{CLASSES, FOLD, KIND_PARTS, PAIR_PARTS, WORD_SYMBOLS};
+use crate::compile::symbol::{CLASSES, FOLD, KIND_PARTS, PAIR_PARTS, WORD_SYMBOLS, kind_pair};
 pub(crate) use crate::compile::window::WINDOW_LEN;
 
 /// Symbols past the last window that the caller provides, so that vectors may be read whole.
 pub(crate) const PADDING: usize = 64 + WINDOW_LEN;
+/// Buckets of words among all.
+const WORDS: u64 = (1 << BUCKETS) - 1;
 /// So few places are looked at one by one.
 const FEW: usize = 16;
 /// Groups of eight buckets: a byte of a look-up each.
@@ -132,36 +134,35 @@ impl Exact {
         if symbol < WORD_SYMBOLS { !0 << BUCKETS_BEHIND } else { !0 }
     }
 
-    /// The buckets of words that may be at a place, of which `have` bytes are there.
-    fn words(&self, symbols: &Symbols, at: usize, have: usize, asked: u32) -> u32 {
-        let word = symbols.words.get(at..).unwrap_or_default();
-        let codes = symbols.pairs.get(at + 1..).unwrap_or_default();
-        let mut buckets = asked & word.first().copied().map_or(!0, Exact::behind);
-        for (table, code) in self.pairs.iter().zip(codes).take(have.saturating_sub(1)) {
-            buckets &= table[usize::from(*code)];
+    /// The buckets of words that may begin with these bytes; more of them may be there.
+    fn words(&self, before: u8, bytes: &[u8], asked: u32) -> u32 {
+        let mut buckets = asked & Exact::behind(FOLD[usize::from(before)]);
+        for (table, pair) in self.pairs.iter().zip(bytes.windows(2)) {
+            let [first, second] = [pair[0], pair[1]].map(|byte| usize::from(FOLD[usize::from(byte)] & 63));
+            buckets &= table[usize::from(PAIR_PARTS[0][first] ^ PAIR_PARTS[1][second])];
             if buckets == 0 {
                 return 0;
             }
         }
-        match word.get(1..).and_then(<[u8]>::first_chunk) {
-            Some(gram) if have >= 4 => buckets * self.grams.has(*gram),
-            _ => buckets,
+        match bytes.first_chunk() {
+            Some(gram) => buckets * self.grams.has(gram.map(|byte: u8| FOLD[usize::from(byte)])),
+            None => buckets,
         }
     }
 
     /// The same of classes.
-    fn classes(&self, symbols: &Symbols, at: usize, have: usize, mut buckets: u32) -> u32 {
-        let classes = symbols.classes.get(at..).unwrap_or_default();
-        for (table, symbol) in self.classes.iter().zip(classes).take(have + 1) {
+    fn classes(&self, before: u8, bytes: &[u8], mut buckets: u32) -> u32 {
+        let symbol = |byte: u8| CLASSES[usize::from(byte)];
+        let symbols = std::iter::once(before).chain(bytes.iter().copied()).map(symbol);
+        for (table, symbol) in self.classes.iter().zip(symbols.clone()) {
             buckets &= table[usize::from(symbol & 63)];
             // Most places fall at the first few.
             if buckets == 0 {
                 return 0;
             }
         }
-        let kinds = symbols.kinds.get(at..).unwrap_or_default().iter();
-        let known = self.kinds.iter().zip(kinds).take(have);
-        known.fold(buckets, |buckets, (table, kinds)| buckets & table[usize::from(*kinds)])
+        let pairs = self.kinds.iter().zip(symbols.clone().zip(symbols.skip(1)));
+        pairs.fold(buckets, |buckets, (table, (a, b))| buckets & table[usize::from(kind_pair(a, b))])
     }
 }
 
@@ -274,14 +275,22 @@ impl Tables {
         exact + vectors
     }
 
-    /// Finds the hits among the first `windows` places of `symbols`, of each of which eight bytes are there at least.
-    pub(crate) fn find(&self, symbols: &Symbols, windows: usize, hits: &mut Hits) {
-        assert!(symbols.len + 1 >= windows + WINDOW_LEN || windows == 0, "windows are there");
+    /// Finds the hits among the first `windows` places of `bytes`, of each of which a whole window is there at least.
+    pub(crate) fn find(
+        &self,
+        before: u8,
+        bytes: &[u8],
+        windows: usize,
+        symbols: &mut Symbols,
+        hits: &mut Hits,
+    ) {
+        assert!(bytes.len() + 2 >= windows + WINDOW_LEN || windows == 0, "windows are there");
         hits.words.clear();
         hits.classes.clear();
         if windows < FEW || self.set == InstructionSet::Scalar {
-            return self.find_one_by_one(symbols, windows, hits);
+            return self.find_one_by_one(before, bytes, windows, hits);
         }
+        self.fold(before, bytes, symbols);
         let padded = |list: &[u8]| list.len() >= windows + PADDING;
         assert!(padded(&symbols.words) && padded(&symbols.pairs), "vectors are read whole");
         assert!(padded(&symbols.classes) && padded(&symbols.kinds), "vectors are read whole");
@@ -293,7 +302,7 @@ impl Tables {
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 => avx512::find(&self.avx512, symbols, windows, &mut hits.masks),
             #[allow(unreachable_patterns)]
-            _ => return self.find_one_by_one(symbols, windows, hits),
+            _ => return self.find_one_by_one(before, bytes, windows, hits),
         }
         let there = u64::MAX >> (windows.wrapping_neg() % 64);
         let places = positions(&hits.masks.words, there, &mut hits.places);
@@ -302,17 +311,17 @@ impl Tables {
         self.confirm_classes(symbols, places, &mut hits.classes);
     }
 
-    fn find_one_by_one(&self, symbols: &Symbols, windows: usize, hits: &mut Hits) {
-        for at in 0..windows {
-            let have = symbols.len - at - 1;
-            let words = self.exact.words(symbols, at, have, !0);
-            let classes = self.exact.classes(symbols, at, have, !0);
+    fn find_one_by_one(&self, before: u8, bytes: &[u8], windows: usize, hits: &mut Hits) {
+        let befores = std::iter::once(before).chain(bytes.iter().copied());
+        for (at, before) in befores.take(windows).enumerate() {
+            let hit = self.look(before, &bytes[at..], !0);
+            let (words, classes) = (hit & WORDS, hit & !WORDS);
             let at = at as u32;
             if words != 0 {
-                hits.words.push(Hit { at, buckets: words.into() });
+                hits.words.push(Hit { at, buckets: words });
             }
             if classes != 0 {
-                hits.classes.push(Hit { at, buckets: u64::from(classes) << BUCKETS });
+                hits.classes.push(Hit { at, buckets: classes });
             }
         }
     }
@@ -369,29 +378,25 @@ impl Tables {
         hits.truncate(kept);
     }
 
-    /// What may begin at one place, of these buckets; where bytes are not there yet, all that they could make.
+    /// The buckets of these whose windows may begin with the bytes; more of them may be there.
     #[inline]
-    pub(crate) fn look(&self, symbols: &Symbols, at: usize, buckets: u64) -> Option<Hit> {
-        let have = symbols.len.saturating_sub(at + 1);
+    pub(crate) fn look(&self, before: u8, bytes: &[u8], buckets: u64) -> u64 {
         let (words, classes) = (buckets as u32, (buckets >> BUCKETS) as u32);
-        let words = if words == 0 { 0 } else { self.exact.words(symbols, at, have, words) };
-        let classes = if classes == 0 { 0 } else { self.exact.classes(symbols, at, have, classes) };
-        let buckets = u64::from(classes) << BUCKETS | u64::from(words);
-        (buckets != 0).then_some(Hit { at: at as u32, buckets })
+        let words = if words == 0 { 0 } else { self.exact.words(before, bytes, words) };
+        let classes = if classes == 0 { 0 } else { self.exact.classes(before, bytes, classes) };
+        u64::from(classes) << BUCKETS | u64::from(words)
     }
 
     /// Makes symbols of `before` and `bytes`.
-    pub(crate) fn fold(&self, before: u8, bytes: &[u8], symbols: &mut Symbols) {
+    fn fold(&self, before: u8, bytes: &[u8], symbols: &mut Symbols) {
         symbols.len = bytes.len() + 1;
-        let padding = if bytes.len() < FEW { KIND_PAIRS + 1 } else { PADDING };
-        let len = symbols.len + padding;
+        let len = symbols.len + PADDING;
         for list in [&mut symbols.words, &mut symbols.pairs, &mut symbols.classes, &mut symbols.kinds] {
             if list.len() < len {
                 list.resize(len, 0);
             }
         }
-        let set = if bytes.len() < FEW { InstructionSet::Scalar } else { self.set };
-        let (fold, pair): (FoldBytes, PairSymbols) = match set {
+        let (fold, pair): (FoldBytes, PairSymbols) = match self.set {
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 => (avx512::fold, avx512::pair),
             #[cfg(target_arch = "x86_64")]

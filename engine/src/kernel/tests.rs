@@ -35,13 +35,13 @@ fn instruction_sets_agree() {
         let hits = InstructionSet::available().iter().map(|set| {
             let tables = Tables::new(tables(&mut seed.clone(), density, &bytes)).with(*set);
             let (mut symbols, mut hits) = (Symbols::default(), Hits::default());
-            tables.fold(b' ', &bytes, &mut symbols);
-            tables.find(&symbols, windows, &mut hits);
+            tables.find(b' ', &bytes, windows, &mut symbols, &mut hits);
             for at in 0..windows {
                 let buckets = |list: &[Hit]| -> u64 {
                     list.iter().filter(|h| h.at as usize == at).map(|h| h.buckets).sum()
                 };
-                let looked = tables.look(&symbols, at, !0).map_or(0, |h| h.buckets);
+                let before = if at == 0 { b' ' } else { bytes[at - 1] };
+                let looked = tables.look(before, &bytes[at..], !0);
                 assert_eq!(
                     looked,
                     buckets(&hits.words) | buckets(&hits.classes),

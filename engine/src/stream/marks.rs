@@ -7,10 +7,10 @@
 use super::Scratch;
 use super::candidate::{Candidate, Progress};
 use super::scan::{Scan, Watermarks};
+use crate::compile::holds::DEPTH;
 use crate::compile::prefilter::Target;
 use crate::compile::runs::RuleRun;
 use crate::compile::symbol::BEFORE_TEXT;
-use crate::kernel::WINDOW_LEN;
 use crate::ruleset::{CompiledRule, Ruleset};
 
 impl Scan {
@@ -88,34 +88,17 @@ impl Scan {
         if from >= marks.values + reach {
             return;
         }
-        let first = self.fold(ruleset, scratch, from, end);
-        let symbols = std::mem::take(&mut scratch.symbols);
-        let mut targets = std::mem::take(&mut scratch.targets);
-        let prefilter = &ruleset.prefilter;
-        for start in from..end {
+        let last = self.bytes(from.max(end.saturating_sub(DEPTH as u64 - 1)), end);
+        let before = self.byte_before(end - last.len() as u64).unwrap_or(BEFORE_TEXT);
+        let mut tails = std::mem::take(&mut scratch.tails);
+        for cut in tails.cut_windows(ruleset, before, last) {
+            let start = end - u64::from(cut.have);
             // Beyond what is held already only an inner window matters.
-            let held = if start >= marks.values { prefilter.run_buckets } else { u64::MAX };
-            let have = ((end - start) as usize).min(WINDOW_LEN);
-            let buckets = held & prefilter.begun[have];
-            if buckets == 0 {
-                continue;
-            }
-            let at = (start - from) as u32;
-            let Some(hit) = prefilter.tables.look(&symbols, first + at as usize, buckets) else {
-                continue;
-            };
-            let before = self.byte_before(start).unwrap_or(BEFORE_TEXT);
-            let windows = &mut targets[0];
-            windows.clear();
-            let bytes = self.bytes(start, end);
-            prefilter.targets(hit, before, bytes, false, |target| windows.push((at, target)));
-            windows.dedup();
-            for (_, target) in windows.drain(..) {
-                self.mark_target(ruleset, scratch, start, target, marks);
+            if start < marks.values || cut.target.run.is_some() {
+                self.mark_target(ruleset, scratch, start, cut.target, marks);
             }
         }
-        scratch.symbols = symbols;
-        scratch.targets = targets;
+        scratch.tails = tails;
     }
 
     /// Lowers the marks for a window that is cut, of which `window` is the first byte.
@@ -129,6 +112,10 @@ impl Scan {
     ) {
         match target.run.and_then(|run| ruleset.prefilter.runs.get(run)) {
             Some(run) => {
+                let value_from = window + u64::from(target.value_min);
+                if target.value_min > 0 && value_from >= marks.values.min(self.end_at()) {
+                    return;
+                }
                 for start in self.run_starts(run, window, run.run.min as u64) {
                     if self.may_start(run, start) {
                         self.decide_start(ruleset, scratch, run.rule, start, marks);

@@ -38,6 +38,7 @@ mod marks;
 mod resolve;
 mod scan;
 mod starts;
+mod tails;
 #[cfg(test)]
 mod tests;
 
@@ -52,6 +53,7 @@ use crate::mask::Strategy;
 use crate::ruleset::{RuleId, Ruleset};
 use scan::Scan;
 use starts::Targets;
+use tails::Tails;
 
 /// A chunk is taken in pieces of at most this many bytes: it bounds what a stream copies at once.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -116,10 +118,9 @@ pub struct Scratch {
     /// Room for the text that is scanned; a stream keeps only what it must.
     pub(crate) text: Vec<u8>,
     pub(crate) symbols: Symbols,
-    /// Which bytes of the present piece the symbols are of.
-    folded: Option<Range<u64>>,
     pub(crate) hits: Hits,
     targets: [Targets; 2],
+    tails: Tails,
     /// By distance from the end of a piece.
     run_starts: Vec<(u32, u32)>,
     /// The family walked last, in the present piece.
@@ -143,7 +144,6 @@ impl Scratch {
     /// What is noted of a piece means nothing for the next.
     fn forget_piece(&mut self) {
         self.walked = None;
-        self.folded = None;
     }
 
     /// What all streams have cost that used it.

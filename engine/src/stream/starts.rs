@@ -4,7 +4,7 @@ use super::Scratch;
 use super::candidate::{Candidate, Progress};
 use super::scan::{Scan, Tail};
 use crate::compile::automaton::Before;
-use crate::compile::prefilter::Target;
+use crate::compile::prefilter::{Prefilter, Target};
 use crate::compile::runs::RuleRun;
 use crate::compile::symbol::BEFORE_TEXT;
 use crate::kernel::{Hit, KIND_PAIRS, WINDOW_LEN};
@@ -58,21 +58,6 @@ impl Found {
 }
 
 impl Scan {
-    /// Puts the symbols of these bytes, with the byte before, into the scratch, unless they are there already; the
-    /// place of the first among them.
-    pub(super) fn fold(&self, ruleset: &Ruleset, scratch: &mut Scratch, from: u64, end: u64) -> usize {
-        if let Some(folded) = &scratch.folded
-            && folded.start <= from
-            && folded.end == end
-        {
-            return (from - folded.start) as usize;
-        }
-        let before = self.byte_before(from).unwrap_or(BEFORE_TEXT);
-        ruleset.prefilter.tables.fold(before, self.bytes(from, end), &mut scratch.symbols);
-        scratch.folded = Some(from..end);
-        0
-    }
-
     /// Looks at all starts whose windows have come, up to the opening of an enclosed value.
     pub(super) fn find_starts(
         &mut self,
@@ -121,17 +106,21 @@ impl Scan {
 
     fn find_block(&self, ruleset: &Ruleset, scratch: &mut Scratch, found: &mut Found, from: u64, to: u64) {
         let end = self.end_at().min(to + LOOKED_AT);
-        let tables = &ruleset.prefilter.tables;
-        scratch.folded = None;
-        self.fold(ruleset, scratch, from, end);
-        let (places, whole) = ((to - from) as usize, (end + 1 - from) as usize);
-        let whole = places.min(whole.saturating_sub(WINDOW_BYTES as usize));
-        let hits = &mut scratch.hits;
-        tables.find(&scratch.symbols, whole, hits);
+        let (bytes, before) = (self.bytes(from, end), self.byte_before(from).unwrap_or(BEFORE_TEXT));
+        let (places, whole) = ((to - from) as usize, (bytes.len() + 2).saturating_sub(WINDOW_LEN));
+        let whole = places.min(whole);
+        let Prefilter { tables, whole: needed, .. } = &ruleset.prefilter;
+        let Scratch { symbols, hits, .. } = scratch;
+        tables.find(before, bytes, whole, symbols, hits);
         // At the end of the text.
-        let needed = |at: usize| ruleset.prefilter.whole[((end - from) as usize - at).min(WINDOW_LEN)];
-        let cut = (whole..places).filter_map(|at| tables.look(&scratch.symbols, at, needed(at)));
-        cut.for_each(|hit| hits.words.push(hit));
+        for at in whole..places {
+            let before = at.checked_sub(1).map_or(before, |at| bytes[at]);
+            let rest = &bytes[at..];
+            let buckets = tables.look(before, rest, needed[rest.len().min(WINDOW_LEN)]);
+            if buckets != 0 {
+                hits.words.push(Hit { at: at as u32, buckets });
+            }
+        }
         scratch.work.places += (hits.words.len() + hits.classes.len()) as u64;
         let offset = (from - found.from) as u32;
         // Else places are only looked at whose windows could not need more than there is.

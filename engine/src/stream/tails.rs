@@ -1,0 +1,98 @@
+//! What the last few bytes of a chunk may be the beginning of.
+//!
+//! Chunks end everywhere, in a stream of small deltas after every few bytes, and each time it must be told which values
+//! may have begun there. [`Holds`] tells it from the bytes; what it has told becomes a state of an automaton that is
+//! made as it goes (a *lazy DFA*), so that text of the usual kind costs a look-up a byte.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::ops::Range;
+
+use crate::compile::holds::{Cut, Holds};
+use crate::ruleset::Ruleset;
+
+/// When there are so many states, all are forgotten.
+const STATES_MAX: usize = 1024;
+/// No state yet.
+const UNKNOWN: u16 = u16::MAX;
+
+/// The states of one ruleset's [`Holds`].
+#[derive(Default)]
+pub(super) struct Tails {
+    /// The ruleset's number.
+    of: u64,
+    /// By state: what `Holds` has of it.
+    sets: Vec<u64>,
+    /// By state and class of byte: the next state.
+    next: Vec<u16>,
+    /// By state: its windows.
+    ranges: Vec<Range<u32>>,
+    cuts: Vec<Cut>,
+    /// By hash of what `Holds` has.
+    known: HashMap<u64, u16>,
+    hasher: RandomState,
+    /// Room for a step.
+    stepped: Vec<u64>,
+}
+
+impl Tails {
+    /// The windows that are cut after these bytes and whose value may have begun, the farthest first. `before` stands
+    /// before the bytes; earlier ones don't matter.
+    pub(super) fn cut_windows(&mut self, ruleset: &Ruleset, before: u8, bytes: &[u8]) -> &[Cut] {
+        let holds = &ruleset.prefilter.holds;
+        if self.of != ruleset.number || self.ranges.len() + bytes.len() + 2 > STATES_MAX {
+            self.forget(ruleset.number, holds);
+        }
+        let mut state = 0;
+        for byte in std::iter::once(&before).chain(bytes) {
+            let class = usize::from(holds.class[usize::from(*byte)]);
+            let known = self.next[state * holds.classes + class];
+            state = if known == UNKNOWN { self.make(holds, state, class) } else { usize::from(known) };
+        }
+        let range = self.ranges[state].clone();
+        &self.cuts[range.start as usize..range.end as usize]
+    }
+
+    /// Leaves the first state alone: nothing has come.
+    fn forget(&mut self, of: u64, holds: &Holds) {
+        self.of = of;
+        self.sets.clear();
+        self.next.clear();
+        self.ranges.clear();
+        self.cuts.clear();
+        self.known.clear();
+        self.stepped.clear();
+        self.stepped.resize(holds.len(), 0);
+        self.add(holds);
+    }
+
+    /// The state after another.
+    fn make(&mut self, holds: &Holds, state: usize, class: usize) -> usize {
+        self.stepped.clear();
+        self.stepped.extend_from_slice(&self.sets[state * holds.len()..][..holds.len()]);
+        holds.step(&mut self.stepped, class);
+        let next = self.add(holds);
+        self.next[state * holds.classes + class] = next as u16;
+        next
+    }
+
+    /// The state of what was stepped to.
+    fn add(&mut self, holds: &Holds) -> usize {
+        let mut hasher = self.hasher.build_hasher();
+        self.stepped.iter().for_each(|word| hasher.write_u64(*word));
+        let hash = hasher.finish();
+        if let Some(state) = self.known.get(&hash).map(|state| usize::from(*state))
+            && self.sets[state * holds.len()..][..holds.len()] == *self.stepped
+        {
+            return state;
+        }
+        let state = self.ranges.len();
+        self.known.insert(hash, state as u16);
+        self.sets.extend_from_slice(&self.stepped);
+        self.next.resize(self.next.len() + holds.classes, UNKNOWN);
+        let first = self.cuts.len() as u32;
+        holds.begun(&self.stepped, |cut| self.cuts.push(cut));
+        self.ranges.push(first..self.cuts.len() as u32);
+        state
+    }
+}

@@ -185,9 +185,10 @@ impl Automaton {
 impl Groups {
     fn build(expression: &Expression) -> Result<Groups, String> {
         let nfa = build_nfa(expression)?;
-        let fixed = expression.place.before.is_some() && expression.place.after.is_some();
         let group = match expression.secret {
-            Some(_) if !fixed => Some(GroupFinder::build(&nfa).map_err(|e| too_large(&e))?),
+            Some(_) if !expression.place.is_fixed() => {
+                Some(GroupFinder::build(&nfa).map_err(|e| too_large(&e))?)
+            }
             _ => None,
         };
         let skips = skipping_states(&nfa, expression.secret);

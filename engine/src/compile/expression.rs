@@ -4,7 +4,7 @@
 //! value can begin (the hold-back), and how long a match can get.
 
 use regex_syntax::ParserBuilder;
-use regex_syntax::hir::{Hir, HirKind};
+use regex_syntax::hir::{Capture, Hir, HirKind, Look};
 
 use crate::built::wire::{Damage, Reader, Writer};
 
@@ -28,35 +28,93 @@ pub(crate) struct Expression {
     pub(crate) len_max: Option<usize>,
 }
 
-/// Where the value lies in a match, in bytes from either end.
+/// How far the start of a value is behind that of its match, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Distance {
+    pub(crate) min: usize,
+    /// None where there is no limit.
+    pub(crate) max: Option<usize>,
+}
+
+impl Distance {
+    const ANY: Distance = Distance { min: 0, max: None };
+
+    const fn just(bytes: usize) -> Distance {
+        Distance { min: bytes, max: Some(bytes) }
+    }
+
+    /// The distance, where it is the same for every match.
+    pub(crate) fn exact(self) -> Option<usize> {
+        self.max.filter(|max| *max == self.min)
+    }
+
+    fn plus(self, other: Distance) -> Distance {
+        Distance { min: self.min + other.min, max: self.max.zip(other.max).map(|(a, b)| a + b) }
+    }
+
+    fn or(self, other: Distance) -> Distance {
+        Distance { min: self.min.min(other.min), max: self.max.zip(other.max).map(|(a, b)| a.max(b)) }
+    }
+
+    fn write(self, out: &mut Writer) {
+        out.size(self.min);
+        out.option(self.max, Writer::size);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Distance, Damage> {
+        let min = from.size(RULE_LEN_MAX)?;
+        let max = from.option(|f| f.size(RULE_LEN_MAX))?;
+        if max.is_some_and(|max| max < min) {
+            return Err(Damage("where a value lies"));
+        }
+        Ok(Distance { min, max })
+    }
+}
+
+/// Where the value lies in a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Least distance of the value's start from the match's.
-    pub(crate) before_min: usize,
-    /// The distance, where it is the same for every match.
-    pub(crate) before: Option<usize>,
+    /// In a match that begins the text.
+    first: Distance,
+    /// In any other: what stands for the byte before, such as `(?:^|[^0-9])`, takes a byte there.
+    later: Distance,
     /// Distance of the value's end from the match's, where it is the same for every match.
     pub(crate) after: Option<usize>,
 }
 
 impl Place {
-    pub(crate) const WHOLE: Place = Place { before_min: 0, before: Some(0), after: Some(0) };
-    const ANYWHERE: Place = Place { before_min: 0, before: None, after: None };
+    pub(crate) const WHOLE: Place = Place::at(Distance::just(0), Some(0));
+    const ANYWHERE: Place = Place::at(Distance::ANY, None);
+
+    const fn at(before: Distance, after: Option<usize>) -> Place {
+        Place { first: before, later: before, after }
+    }
+
+    /// How far the value's start is behind that of a match that starts at this position of the text.
+    #[inline]
+    pub(crate) fn before(&self, start: u64) -> Distance {
+        if start == 0 { self.first } else { self.later }
+    }
+
+    /// The least distance of the value's start from the match's.
+    pub(crate) fn before_min(&self) -> usize {
+        self.first.min.min(self.later.min)
+    }
+
+    /// True where no match has to be looked at again to tell its value.
+    pub(crate) fn is_fixed(&self) -> bool {
+        [self.first, self.later].iter().all(|d| d.exact().is_some()) && self.after.is_some()
+    }
 
     pub(crate) fn write(&self, out: &mut Writer) {
-        out.size(self.before_min);
-        out.option(self.before, Writer::size);
+        self.first.write(out);
+        self.later.write(out);
         out.option(self.after, Writer::size);
     }
 
     pub(crate) fn read(from: &mut Reader<'_>) -> Result<Place, Damage> {
-        let before_min = from.size(RULE_LEN_MAX)?;
-        let before = from.option(|f| f.size(RULE_LEN_MAX))?;
-        let after = from.option(|f| f.size(RULE_LEN_MAX))?;
-        if before.is_some_and(|before| before < before_min) {
-            return Err(Damage("where a value lies"));
-        }
-        Ok(Place { before_min, before, after })
+        let (first, later) = (Distance::read(from)?, Distance::read(from)?);
+        Ok(Place { first, later, after: from.option(|f| f.size(RULE_LEN_MAX))? })
     }
 }
 
@@ -77,7 +135,11 @@ impl Expression {
         }
         let len_max = hir.properties().maximum_len();
         let secret = group_index(&hir);
-        let place = if secret.is_some() { place(&hir).unwrap_or(Place::ANYWHERE) } else { Place::WHOLE };
+        let place_in = |hir: &Hir| if secret.is_some() { place(hir) } else { Some(Place::WHOLE) };
+        let mut place = place_in(&hir).unwrap_or(Place::ANYWHERE);
+        if let Some(later) = without_start(&hir).and_then(|hir| place_in(&hir)) {
+            place.later = later.first;
+        }
         Ok(Expression { hir, place, secret, len_min, len_max })
     }
 }
@@ -119,10 +181,8 @@ fn place(hir: &Hir) -> Option<Place> {
                 // A match without the group is a value as a whole.
                 return Some(Place::ANYWHERE);
             }
-            Some(inside.fold(first, |a, b| Place {
-                before_min: a.before_min.min(b.before_min),
-                before: if a.before == b.before { a.before } else { None },
-                after: if a.after == b.after { a.after } else { None },
+            Some(inside.fold(first, |a, b| {
+                Place::at(a.first.or(b.first), if a.after == b.after { a.after } else { None })
             }))
         }
         HirKind::Concat(subs) => {
@@ -136,14 +196,33 @@ fn place(hir: &Hir) -> Option<Place> {
                     (p.minimum_len() == p.maximum_len()).then(|| p.minimum_len()).flatten().map(|n| sum + n)
                 })
             };
-            let head_min: usize = head.iter().map(|h| h.properties().minimum_len().unwrap_or(0)).sum();
-            Some(Place {
-                before_min: head_min + inner.before_min,
-                before: inner.before.zip(exact(head)).map(|(a, b)| a + b),
-                after: inner.after.zip(exact(tail)).map(|(a, b)| a + b),
-            })
+            let head = head.iter().fold(inner.first, |sum, h| {
+                let p = h.properties();
+                sum.plus(Distance { min: p.minimum_len().unwrap_or(0), max: p.maximum_len() })
+            });
+            Some(Place::at(head, inner.after.zip(exact(tail)).map(|(a, b)| a + b)))
         }
         HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) | HirKind::Look(_) => None,
+    }
+}
+
+/// What is left of the expression for matches that do not begin the text; `None` when nothing is.
+fn without_start(hir: &Hir) -> Option<Hir> {
+    match hir.kind() {
+        HirKind::Look(Look::Start) => None,
+        HirKind::Capture(c) => {
+            Some(Hir::capture(Capture { sub: without_start(&c.sub)?.into(), ..c.clone() }))
+        }
+        HirKind::Concat(subs) => subs.iter().map(without_start).collect::<Option<_>>().map(Hir::concat),
+        HirKind::Alternation(subs) => {
+            let left: Vec<Hir> = subs.iter().filter_map(without_start).collect();
+            (!left.is_empty()).then(|| Hir::alternation(left))
+        }
+        HirKind::Empty
+        | HirKind::Literal(_)
+        | HirKind::Class(_)
+        | HirKind::Look(_)
+        | HirKind::Repetition(_) => Some(hir.clone()),
     }
 }
 
@@ -155,15 +234,14 @@ mod tests {
     fn places_of_values() {
         let p = |t: &str| Expression::parse(t).unwrap().place;
         assert_eq!(p(r"abc"), Place::WHOLE);
-        assert_eq!(p(r"ab(?P<secret>c+)d"), Place { before_min: 2, before: Some(2), after: Some(1) });
-        assert_eq!(p(r"a\s*(?P<secret>c+)d?"), Place { before_min: 1, before: None, after: None });
-        assert_eq!(p(r"a(?:x(?P<secret>c))?"), Place { before_min: 0, before: None, after: None }.shifted(1));
-    }
-
-    impl Place {
-        fn shifted(self, by: usize) -> Place {
-            Place { before_min: self.before_min + by, ..self }
-        }
+        let just = Distance::just;
+        assert_eq!(p(r"ab(?P<secret>c+)d"), Place::at(just(2), Some(1)));
+        assert_eq!(p(r"a\s*(?P<secret>c+)d?"), Place::at(Distance { min: 1, max: None }, None));
+        assert_eq!(p(r"a(?:x(?P<secret>c))?"), Place::at(Distance { min: 1, max: None }, None));
+        let guarded = Place { first: Distance { min: 0, max: Some(1) }, later: just(1), after: Some(0) };
+        assert_eq!(p(r"(?:^|[^a])(?P<secret>a+)"), guarded);
+        assert_eq!(p(r"(?:\b|\\[nr])(?P<secret>a+)"), Place::at(Distance { min: 0, max: Some(2) }, Some(0)));
+        assert_eq!(p(r"^b?(?P<secret>a+)"), Place::at(Distance { min: 0, max: Some(1) }, Some(0)));
     }
 
     #[test]

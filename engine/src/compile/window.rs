@@ -64,11 +64,11 @@ pub(crate) struct Trigger {
 
 impl Trigger {
     pub(crate) fn of(expression: &Expression, automaton: &Automaton, models: &Models) -> Trigger {
-        let at_start = path::paths(automaton, expression.place.before_min, models);
+        let at_start = path::paths(automaton, expression.place.before_min(), models);
         let cost = cost(&at_start, models);
         if cost > NOT_RARE
             && let Some((at_start, inside, apart)) =
-                apart(&expression.hir, expression.place.before_min, models)
+                apart(&expression.hir, expression.place.before_min(), models)
             && !inside.is_empty()
             && is_worth(apart, cost)
         {

@@ -84,11 +84,11 @@ impl Candidate {
         if rule.end.is_some() {
             return self.start;
         }
-        let place = rule.automaton.place;
-        if let Some(before) = place.before {
+        let value = rule.automaton.place.before(self.start);
+        if let Some(before) = value.exact() {
             return (self.start + before as u64).min(self.at);
         }
-        if self.start + place.before_min as u64 >= self.at {
+        if self.start + value.min as u64 >= self.at {
             return self.at;
         }
         let (start, before) = (self.start, self.before);

@@ -153,7 +153,7 @@ impl Scan {
 
     /// True when a value of the rule whose match begins at `start` could lower the marks.
     fn may_lower(&self, rule: &CompiledRule, start: u64, marks: &Watermarks) -> bool {
-        let nearest = start + rule.automaton.place.before_min as u64;
+        let nearest = start + rule.automaton.place.before(start).min as u64;
         rule.masks && start >= self.floor && nearest < marks.values && nearest < self.end_at()
     }
 

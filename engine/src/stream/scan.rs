@@ -256,7 +256,8 @@ impl Scan {
     /// Where the value lies in the match from `start` to `end`; `None` when it is empty.
     fn value(&self, rule: &CompiledRule, scratch: &mut Scratch, start: u64, end: u64) -> Option<(u64, u64)> {
         let place = rule.automaton.place;
-        if let (Some(before), Some(after)) = (place.before, place.after) {
+        let before = place.before(start);
+        if let (Some(before), Some(after)) = (before.exact(), place.after) {
             let (from, to) = (start + before as u64, end.saturating_sub(after as u64));
             return (from < to).then_some((from, to));
         }
@@ -272,7 +273,7 @@ impl Scan {
             None => (start, end),
         };
         // No value begins before this, and bytes there may be gone.
-        let from = from.max(start + place.before_min as u64);
+        let from = from.max(start + before.min as u64);
         (from < to).then_some((from, to))
     }
 
@@ -298,10 +299,15 @@ impl Scan {
         self.bytes(start.saturating_sub(rule.near as u64).max(self.floor.min(start)), from)
     }
 
-    /// False when a rule whose value begins with the match lacks its keyword before `start`.
+    /// False when a rule lacks its keyword wherever a value in a match from `start` may begin.
     pub(super) fn keyword_can_come(&self, rule: &CompiledRule, start: u64) -> bool {
-        let decided = rule.near > 0 && rule.automaton.place.before == Some(0);
-        !decided || has_keyword(rule, self.before_value(rule, start, start))
+        if rule.near == 0 {
+            return true;
+        }
+        match rule.automaton.place.before(start).max.map(|max| start + max as u64) {
+            Some(from) if from <= self.end_at() => has_keyword(rule, self.before_value(rule, start, from)),
+            _ => true,
+        }
     }
 
     /// The opening that is next, once no other can come before it: its index in `openings`.

@@ -27,6 +27,15 @@ pub(crate) struct Runs {
     groups: Vec<Group>,
 }
 
+/// Runs that reach from a place to the end of what is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reaching {
+    /// From the place to the end, in bytes.
+    pub(crate) distance: u32,
+    group: u32,
+    runs: u64,
+}
+
 /// A bit for each of 64 runs.
 struct Group {
     /// By byte: the runs that have it, of those before whose window the value may begin.
@@ -51,7 +60,7 @@ impl Runs {
                     let first = |r: &RuleRun| r.first.get(before as usize).copied().unwrap_or(ByteSet::ALL);
                     std::array::from_fn(|byte| bits(&|r| first(r).has(byte as u8)))
                 }),
-                guard: std::array::from_fn(|n| bits(&|r| r.run.guard_max > n)),
+                guard: std::array::from_fn(|n| bits(&|r| r.run.value_min == 0 && r.run.guard_max > n)),
             }
         });
         let groups = groups.collect();
@@ -62,30 +71,35 @@ impl Runs {
         self.all.get(run as usize)
     }
 
-    /// Adds to `found` the starts of matches whose run, and nothing else, has come by the end of `bytes`: how far each
-    /// lies from the end, and which run. `before` stands before `bytes`.
-    pub(crate) fn starts(&self, before: Option<u8>, bytes: &[u8], found: &mut Vec<(u32, u32)>) {
-        for (first, group) in (0u32..).step_by(64).zip(&self.groups) {
+    /// Adds to `found` the places from which runs, and nothing else, reach the end of `bytes`, the nearest first.
+    pub(crate) fn reaching(&self, bytes: &[u8], found: &mut Vec<Reaching>) {
+        for (number, group) in self.groups.iter().enumerate() {
             // Runs that reach from a place to the end: from this place, and from those after it.
             let mut reach = u64::MAX;
             let mut later = [0; GUARD_MAX];
-            for (distance, (at, byte)) in (1u32..).zip(bytes.iter().enumerate().rev()) {
-                later.rotate_right(1);
-                later[0] = reach;
+            for (distance, byte) in (1..).zip(bytes.iter().rev()) {
+                later = [reach, later[0], later[1], later[2]];
                 reach &= group.class[usize::from(*byte)];
-                let guarded = later.iter().zip(&group.guard).fold(0, |all, (later, may)| all | later & may);
-                let possible = reach | guarded;
-                if possible == 0 {
+                let guarded = (0..GUARD_MAX).fold(0, |all, n| all | later[n] & group.guard[n]);
+                let runs = reach | guarded;
+                if runs == 0 {
                     break;
                 }
-                let behind = match at.checked_sub(1) {
-                    Some(at) => bytes.get(at).copied(),
-                    None => before,
-                };
-                let starts = possible & group.first[Before::of(behind) as usize][usize::from(*byte)];
-                found.extend(bits(starts).map(|bit| (distance, first + bit as u32)));
+                found.push(Reaching { distance, group: number as u32, runs });
             }
         }
+    }
+
+    /// Those of the place before which a match may begin with `byte`.
+    pub(crate) fn beginning(
+        &self,
+        place: Reaching,
+        before: Option<u8>,
+        byte: u8,
+    ) -> impl Iterator<Item = &RuleRun> {
+        let group = self.groups.get(place.group as usize);
+        let runs = group.map_or(0, |g| place.runs & g.first[Before::of(before) as usize][usize::from(byte)]);
+        bits(runs).filter_map(move |bit| self.all.get(place.group as usize * 64 + bit))
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

@@ -47,19 +47,21 @@ impl Scan {
         let end = self.end_at();
         let runs = &ruleset.prefilter.runs;
         let low = self.floor.max(self.base).max(end.saturating_sub(ruleset.prefilter.reach as u64));
-        let mut starts = std::mem::take(&mut scratch.run_starts);
-        starts.clear();
-        runs.starts(self.byte_before(low), self.bytes(low, end), &mut starts);
+        let mut reaching = std::mem::take(&mut scratch.reaching);
+        reaching.clear();
+        runs.reaching(self.bytes(low, end), &mut reaching);
         // The farthest first: what it holds need not be asked of the others.
-        for (distance, run) in starts.iter().rev() {
-            let start = end - u64::from(*distance);
-            if start < marks.values
-                && let Some(run) = runs.get(*run)
-            {
-                self.mark_run_start(ruleset, scratch, run, start, marks);
+        for place in reaching.iter().rev() {
+            let start = end - u64::from(place.distance);
+            if start >= marks.values {
+                continue;
+            }
+            let Some(first) = self.bytes(start, start + 1).first() else { continue };
+            for run in runs.beginning(*place, self.byte_before(start), *first) {
+                self.mark_run_start(ruleset, scratch, run, start, *first, marks);
             }
         }
-        scratch.run_starts = starts;
+        scratch.reaching = reaching;
     }
 
     fn mark_run_start(
@@ -68,10 +70,10 @@ impl Scan {
         scratch: &mut Scratch,
         run: &RuleRun,
         start: u64,
+        first: u8,
         marks: &mut Watermarks,
     ) {
-        let Some(first) = self.bytes(start, start + 1).first() else { return };
-        let in_guard = run.run.guard_outside && !run.run.class.has(*first);
+        let in_guard = run.run.guard_outside && !run.run.class.has(first);
         if start + u64::from(in_guard) < marks.values {
             self.mark_start(ruleset, scratch, run.rule, start, marks);
         }
@@ -90,15 +92,17 @@ impl Scan {
         }
         let last = self.bytes(from.max(end.saturating_sub(DEPTH as u64 - 1)), end);
         let before = self.byte_before(end - last.len() as u64).unwrap_or(BEFORE_TEXT);
-        let mut tails = std::mem::take(&mut scratch.tails);
-        for cut in tails.cut_windows(ruleset, before, last) {
+        let mut cuts = std::mem::take(&mut scratch.cuts);
+        cuts.clear();
+        cuts.extend_from_slice(scratch.tails.cut_windows(ruleset, before, last));
+        for cut in &cuts {
             let start = end - u64::from(cut.have);
             // Beyond what is held already only an inner window matters.
             if start < marks.values || cut.target.run.is_some() {
                 self.mark_target(ruleset, scratch, start, cut.target, marks);
             }
         }
-        scratch.tails = tails;
+        scratch.cuts = cuts;
     }
 
     /// Lowers the marks for a window that is cut, of which `window` is the first byte.

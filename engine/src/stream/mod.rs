@@ -34,6 +34,7 @@
 //! any letter; they are found anew, for what they need is held or remembered anyway); leftmost-first over the union of all rules (one rule's match would hide another's).
 
 mod candidate;
+mod clean;
 mod marks;
 mod resolve;
 mod scan;
@@ -47,10 +48,13 @@ use std::sync::Arc;
 
 use crate::compile::family::Walked;
 use crate::compile::group::GroupScratch;
+use crate::compile::holds::Cut;
+use crate::compile::runs::Reaching;
 use crate::compile::tracker::TrackerScratch;
 use crate::kernel::{Hits, Symbols};
 use crate::mask::Strategy;
 use crate::ruleset::{RuleId, Ruleset};
+use clean::Clean;
 use scan::Scan;
 use starts::Targets;
 use tails::Tails;
@@ -121,8 +125,11 @@ pub struct Scratch {
     pub(crate) hits: Hits,
     targets: [Targets; 2],
     tails: Tails,
-    /// By distance from the end of a piece.
-    run_starts: Vec<(u32, u32)>,
+    clean: Clean,
+    /// Room for runs that reach the end of a piece.
+    reaching: Vec<Reaching>,
+    /// Room for windows that are cut.
+    cuts: Vec<Cut>,
     /// The family walked last, in the present piece.
     walked: Option<Walked>,
     pub(crate) work: Work,
@@ -221,13 +228,13 @@ impl Stream {
 
     /// Gives context that stands before the text (a JSON key, a form field's name) and is not part of it: rules
     /// may match from within it, nothing of it is masked or handed to the sink. Only before the first `push`.
-    pub fn prime(&mut self, scratch: &mut Scratch, context: &[u8]) {
-        self.scan.prime(&self.ruleset, scratch, context);
+    pub fn prime(&mut self, _scratch: &mut Scratch, context: &[u8]) {
+        self.scan.prime(context);
     }
 
     /// Scans `chunk`; tells `sink` all that is decided by now.
     pub fn push(&mut self, scratch: &mut Scratch, chunk: &[u8], sink: &mut dyn Sink) {
-        self.scan.borrow_room(scratch);
+        self.scan.borrow_room(scratch, chunk.len());
         for piece in chunk.chunks(PIECE_BYTES) {
             self.scan.take(&self.ruleset, scratch, piece);
             self.scan.resolve(&self.ruleset, scratch, sink, false);
@@ -238,15 +245,38 @@ impl Stream {
     /// [`Stream::push`] and [`Stream::finish`] in one: cheaper, for nothing has to be held in between.
     pub fn push_last(&mut self, scratch: &mut Scratch, chunk: &[u8], sink: &mut dyn Sink) {
         let (chunk, last) = chunk.split_at(chunk.len().saturating_sub(PIECE_BYTES));
-        self.push(scratch, chunk, sink);
-        self.scan.borrow_room(scratch);
-        self.scan.take(&self.ruleset, scratch, last);
-        self.finish(scratch, sink);
+        if !chunk.is_empty() {
+            self.push(scratch, chunk, sink);
+        }
+        let context = self.scan.text.len();
+        let is_whole = self.scan.is_at_start() && context + last.len() <= clean::LEN_MAX;
+        self.scan.borrow_room(scratch, last.len());
+        self.scan.text.extend_from_slice(last);
+        let mut place = None;
+        if is_whole {
+            match scratch.clean.look(self.ruleset.number, context, &self.scan.text) {
+                Ok(free) => place = free,
+                Err(()) => {
+                    self.scan.pass_clean(last, sink);
+                    return self.scan.return_room(scratch);
+                }
+            }
+        }
+        self.scan.scan_taken(&self.ruleset, scratch, last.len());
+        self.scan.end(&self.ruleset, scratch);
+        if let Some(place) = place.filter(|_| !self.scan.found) {
+            scratch.clean.keep(place, context, &self.scan.text);
+        }
+        self.finish_ended(scratch, sink);
     }
 
     /// Ends the text: everything held is decided. The stream is then as new (for the next text of its kind).
     pub fn finish(&mut self, scratch: &mut Scratch, sink: &mut dyn Sink) {
         self.scan.end(&self.ruleset, scratch);
+        self.finish_ended(scratch, sink);
+    }
+
+    fn finish_ended(&mut self, scratch: &mut Scratch, sink: &mut dyn Sink) {
         self.scan.resolve(&self.ruleset, scratch, sink, true);
         self.scan.reset();
         self.scan.return_room(scratch);

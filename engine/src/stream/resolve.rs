@@ -71,6 +71,10 @@ impl Release {
         self.covered = origin;
     }
 
+    pub(super) fn origin(&self) -> u64 {
+        self.origin
+    }
+
     pub(super) fn released(&self) -> u64 {
         self.released
     }

@@ -72,6 +72,8 @@ pub(super) struct Scan {
     pub(super) spans: Vec<Span>,
     pub(super) labels: Vec<Span>,
     pub(super) release: Release,
+    /// Something was found in the text, or enclosed values have begun.
+    pub(super) found: bool,
 }
 
 impl Scan {
@@ -88,6 +90,7 @@ impl Scan {
             spans: Vec::new(),
             labels: Vec::new(),
             release: Release::new(strategy),
+            found: false,
         }
     }
 
@@ -104,12 +107,27 @@ impl Scan {
         self.spans.clear();
         self.labels.clear();
         self.release.reset();
+        self.found = false;
     }
 
-    pub(super) fn prime(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, context: &[u8]) {
+    /// The context is scanned with what follows it.
+    pub(super) fn prime(&mut self, context: &[u8]) {
         debug_assert_eq!(self.end_at(), 0, "context comes before the text");
-        self.take(ruleset, scratch, context);
+        self.text.extend_from_slice(context);
         self.release.begin_at(self.end_at());
+    }
+
+    /// True while nothing but context has come.
+    pub(super) fn is_at_start(&self) -> bool {
+        self.end_at() == self.release.origin()
+    }
+
+    /// Lets `bytes`, a whole text, pass: it is known to be clean.
+    pub(super) fn pass_clean(&mut self, bytes: &[u8], sink: &mut dyn Sink) {
+        if !bytes.is_empty() {
+            sink.pass(bytes);
+        }
+        self.reset();
     }
 
     pub(super) fn held(&self) -> usize {
@@ -139,9 +157,13 @@ impl Scan {
         self.text.get(index as usize).copied()
     }
 
-    /// Takes the scratch's room for the text, so that what the stream keeps between chunks is no larger than it must.
-    pub(super) fn borrow_room(&mut self, scratch: &mut Scratch) {
-        if self.text.len() <= KEPT_SMALL_BYTES && self.text.capacity() <= KEPT_SMALL_BYTES {
+    /// Takes the scratch's room for so many more bytes, so that what the stream keeps between chunks is no larger than
+    /// it must.
+    pub(super) fn borrow_room(&mut self, scratch: &mut Scratch, more: usize) {
+        if self.text.capacity() - self.text.len() < more
+            && self.text.len() <= KEPT_SMALL_BYTES
+            && self.text.capacity() <= KEPT_SMALL_BYTES
+        {
             scratch.text.clear();
             scratch.text.extend_from_slice(&self.text);
             std::mem::swap(&mut self.text, &mut scratch.text);
@@ -163,8 +185,13 @@ impl Scan {
     /// Takes a piece of the text and scans it.
     pub(super) fn take(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, piece: &[u8]) {
         self.text.extend_from_slice(piece);
+        self.scan_taken(ruleset, scratch, piece.len());
+    }
+
+    /// Scans the last bytes of the text, so many as were not scanned yet.
+    pub(super) fn scan_taken(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, bytes: usize) {
         scratch.forget_piece();
-        scratch.work.bytes += piece.len() as u64;
+        scratch.work.bytes += bytes as u64;
         self.scan(ruleset, scratch, false);
     }
 
@@ -231,6 +258,7 @@ impl Scan {
     ) {
         let Some(end) = c.matched else { return };
         if rule.end.is_some() {
+            self.found = true;
             self.openings.push(Opening { rule: c.rule, start: c.start, end });
             return;
         }
@@ -240,6 +268,7 @@ impl Scan {
         if !self.counts(rule, c.start, end, from, to) {
             return;
         }
+        self.found = true;
         let unbounded = tail.is_some();
         let mut span = Span { rule: c.rule, match_start: c.start, start: from, end: to, tail, unbounded };
         if rule.masks {

@@ -4,8 +4,6 @@
 //! may have begun there. [`Holds`] tells it from the bytes; what it has told becomes a state of an automaton that is
 //! made as it goes (a *lazy DFA*), so that text of the usual kind costs a look-up a byte.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 
 use crate::compile::holds::{Cut, Holds};
@@ -15,6 +13,8 @@ use crate::ruleset::Ruleset;
 const STATES_MAX: usize = 1024;
 /// No state yet.
 const UNKNOWN: u16 = u16::MAX;
+/// Places for states by their hash: so many that half are free.
+const SLOTS: usize = 2 * STATES_MAX;
 
 /// The states of one ruleset's [`Holds`].
 #[derive(Default)]
@@ -28,9 +28,8 @@ pub(super) struct Tails {
     /// By state: its windows.
     ranges: Vec<Range<u32>>,
     cuts: Vec<Cut>,
-    /// By hash of what `Holds` has.
-    known: HashMap<u64, u16>,
-    hasher: RandomState,
+    /// By hash of what `Holds` has, or the next free one after it.
+    slots: Vec<u16>,
     /// Room for a step.
     stepped: Vec<u64>,
 }
@@ -60,7 +59,8 @@ impl Tails {
         self.next.clear();
         self.ranges.clear();
         self.cuts.clear();
-        self.known.clear();
+        self.slots.clear();
+        self.slots.resize(SLOTS, UNKNOWN);
         self.stepped.clear();
         self.stepped.resize(holds.len(), 0);
         self.add(holds);
@@ -78,16 +78,19 @@ impl Tails {
 
     /// The state of what was stepped to.
     fn add(&mut self, holds: &Holds) -> usize {
-        let mut hasher = self.hasher.build_hasher();
-        self.stepped.iter().for_each(|word| hasher.write_u64(*word));
-        let hash = hasher.finish();
-        if let Some(state) = self.known.get(&hash).map(|state| usize::from(*state))
-            && self.sets[state * holds.len()..][..holds.len()] == *self.stepped
-        {
-            return state;
+        // Multiplicative (Knuth, TAOCP 6.4).
+        let mix = |hash: u64, word: &u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let hash = self.stepped.iter().fold(0, mix);
+        let mut slot = (hash >> 32) as usize % SLOTS;
+        while self.slots[slot] != UNKNOWN {
+            let state = usize::from(self.slots[slot]);
+            if self.sets[state * holds.len()..][..holds.len()] == *self.stepped {
+                return state;
+            }
+            slot = (slot + 1) % SLOTS;
         }
         let state = self.ranges.len();
-        self.known.insert(hash, state as u16);
+        self.slots[slot] = state as u16;
         self.sets.extend_from_slice(&self.stepped);
         self.next.resize(self.next.len() + holds.classes, UNKNOWN);
         let first = self.cuts.len() as u32;

@@ -133,6 +133,14 @@ fn check(ruleset: &Arc<Ruleset>, context: &[u8], document: &[u8]) {
     let wanted = expect(&oracle::mask_whole(ruleset, context, document), document.len());
     let show = || format!("{:?} behind {:?}", text(document), text(context));
     let whole = run(ruleset, context, [document]);
+    let mut scratch = Scratch::new();
+    for time in ["first", "second"] {
+        let mut sink = Collector(ruleset, Collected::default());
+        let mut stream = Stream::new(ruleset, StreamOptions::default());
+        stream.prime(&mut scratch, context);
+        stream.push_last(&mut scratch, document, &mut sink);
+        assert_eq!(sink.1, wanted, "the {time} time in one: {}", show());
+    }
     assert_eq!(text(&whole.output), text(&wanted.output), "whole: {}", show());
     assert_eq!(whole, wanted, "whole: {}", show());
     assert_eq!(run(ruleset, context, document.chunks(1)), wanted, "byte by byte: {}", show());

@@ -19,6 +19,7 @@ pub type Body = fn(&[u8]);
 /// Every body by its name.
 pub const BODIES: &[(&str, Body)] = &[
     ("stream", stream::stream_vs_oracle),
+    ("instruction_sets", stream::instruction_sets),
     ("builtin", stream::builtin_vs_whole),
     ("json", masker::json),
     ("ndjson", masker::ndjson),

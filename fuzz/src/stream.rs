@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use sluice_engine::{CompileOptions, Event, Ruleset, Scratch, Sink, Stream, StreamOptions, TokenKey, oracle};
+use sluice_engine::{
+    CompileOptions, Event, InstructionSet, Ruleset, Scratch, Sink, Stream, StreamOptions, TokenKey, oracle,
+};
 use sluice_patterns::{Pack, PackSet};
 
 use crate::random::Random;
@@ -17,14 +19,16 @@ const ORACLE_BYTES_MAX: usize = 400;
 #[must_use]
 pub fn every_part() -> Arc<Ruleset> {
     static RULESET: OnceLock<Arc<Ruleset>> = OnceLock::new();
-    let make = || {
-        let pack = Pack::parse("every_part.toml", include_str!("../packs/every_part.toml"));
-        let pack = pack.unwrap_or_else(|faults| panic!("{faults}"));
-        let rules = pack.rules.into_iter().map(|rule| rule.rule).collect();
-        let options = CompileOptions { token_key: TokenKey::new(vec![7; 32]), ..CompileOptions::default() };
-        Ruleset::compile(rules, &options).unwrap_or_else(|faults| panic!("{faults}"))
-    };
-    Arc::clone(RULESET.get_or_init(make))
+    Arc::clone(RULESET.get_or_init(|| compile_every_part(None)))
+}
+
+fn compile_every_part(instruction_set: Option<InstructionSet>) -> Arc<Ruleset> {
+    let pack = Pack::parse("every_part.toml", include_str!("../packs/every_part.toml"));
+    let pack = pack.unwrap_or_else(|faults| panic!("{faults}"));
+    let rules = pack.rules.into_iter().map(|rule| rule.rule).collect();
+    let token_key = TokenKey::new(vec![7; 32]);
+    let options = CompileOptions { token_key, instruction_set, ..CompileOptions::default() };
+    Ruleset::compile(rules, &options).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
 /// All built-in packs.
@@ -115,4 +119,14 @@ pub fn stream_vs_oracle(text: &[u8]) {
 /// A text in chunks and whole, with all built-in rules.
 pub fn builtin_vs_whole(text: &[u8]) {
     chunked_vs_whole(&builtin(), text);
+}
+
+/// A text with each instruction set of this machine, several times over so that vectors meet it at every offset.
+pub fn instruction_sets(text: &[u8]) {
+    static RULESETS: OnceLock<Vec<Arc<Ruleset>>> = OnceLock::new();
+    let all = || InstructionSet::available().iter().map(|set| compile_every_part(Some(*set))).collect();
+    let long = text.repeat(3);
+    let outcomes = RULESETS.get_or_init(all).iter().map(|ruleset| chunked_vs_whole(ruleset, &long));
+    let outcomes: Vec<Outcome> = outcomes.collect();
+    assert!(outcomes.windows(2).all(|two| two[0] == two[1]), "the instruction sets disagree");
 }

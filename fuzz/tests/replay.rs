@@ -57,6 +57,11 @@ fn stream() {
 }
 
 #[test]
+fn instruction_sets() {
+    replay("instruction_sets");
+}
+
+#[test]
 fn builtin() {
     replay("builtin");
 }

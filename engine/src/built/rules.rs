@@ -187,7 +187,7 @@ pub(super) fn read_parts(
         Pattern::Regex(text) => (text, false),
         Pattern::Enclosed { begin, .. } => (begin, true),
     };
-    let automaton = Automaton::read(from, text)?;
+    let automaton = Automaton::read(from, text, !rule.keywords.is_empty())?;
     let end = if encloses { Some(Searcher::read(from)?) } else { None };
     let suppress = rule.suppress.regex.iter().map(|_| Searcher::read(from)).collect::<Result<_, _>>()?;
     let len_max = from.size(if encloses { ENCLOSURE_LEN_MAX } else { RULE_LEN_MAX })?;

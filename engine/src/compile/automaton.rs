@@ -88,6 +88,8 @@ pub(crate) struct Groups {
 /// Made of the expression's text when first asked for.
 struct Deferred {
     text: String,
+    /// Of the rule.
+    has_keywords: bool,
     made: OnceLock<Option<Groups>>,
 }
 
@@ -110,13 +112,18 @@ impl Automaton {
     pub(crate) fn build(expression: &Expression) -> Result<Automaton, String> {
         let groups = Groups::build(expression)?;
         let table = build_table(&groups.nfa, Anchored::Yes)?;
-        let groups = Arc::new(Deferred { text: String::new(), made: OnceLock::from(Some(groups)) });
+        let groups = Arc::new(Deferred {
+            text: String::new(),
+            has_keywords: false,
+            made: OnceLock::from(Some(groups)),
+        });
         Ok(Automaton { table, place: expression.place, groups })
     }
 
     /// What tells where the value lies; `None` when it can't be made: the value is the match as a whole.
     pub(crate) fn groups(&self) -> Option<&Groups> {
-        let make = || Groups::build(&Expression::parse(&self.groups.text).ok()?).ok();
+        let Deferred { text, has_keywords, .. } = &*self.groups;
+        let make = || Groups::build(&Expression::of_rule(text, *has_keywords).ok()?).ok();
         self.groups.made.get_or_init(make).as_ref()
     }
 
@@ -125,11 +132,11 @@ impl Automaton {
         self.place.write(out);
     }
 
-    /// `text` is the expression's.
-    pub(crate) fn read(from: &mut Reader<'_>, text: &str) -> Result<Automaton, Damage> {
+    /// `text` is the expression's; it is of a rule that may have keywords.
+    pub(crate) fn read(from: &mut Reader<'_>, text: &str, has_keywords: bool) -> Result<Automaton, Damage> {
         let table = Table::read(from)?;
         let place = Place::read(from)?;
-        let groups = Arc::new(Deferred { text: text.to_owned(), made: OnceLock::new() });
+        let groups = Arc::new(Deferred { text: text.to_owned(), has_keywords, made: OnceLock::new() });
         Ok(Automaton { table, place, groups })
     }
 

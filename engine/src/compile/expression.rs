@@ -122,7 +122,31 @@ impl Expression {
     /// Parses `text` as bytes with ASCII classes.
     pub(crate) fn parse(text: &str) -> Result<Expression, String> {
         let parsed = ParserBuilder::new().unicode(false).utf8(false).nest_limit(NEST_MAX).build().parse(text);
-        let hir = parsed.map_err(|e| syntax_reason(&e))?;
+        Expression::of(parsed.map_err(|e| syntax_reason(&e))?)
+    }
+
+    /// Parses the expression of a rule. Its keywords may be in a context that decides nothing else.
+    pub(crate) fn of_rule(text: &str, has_keywords: bool) -> Result<Expression, String> {
+        let expression = Expression::parse(text)?;
+        Ok(if has_keywords { expression } else { expression.without_context() })
+    }
+
+    /// The same without a context at its start that decides nothing (`[\w.-]{0,50}?` before a keyword): bytes that a
+    /// match takes only where it must, none if it can. What follows matches from where they end just the same.
+    fn without_context(self) -> Expression {
+        let HirKind::Concat(subs) = self.hir.kind() else { return self };
+        let Some((context, rest)) = subs.split_first().filter(|_| self.secret.is_some()) else { return self };
+        match context.kind() {
+            HirKind::Repetition(r)
+                if r.min == 0 && !r.greedy && matches!(r.sub.kind(), HirKind::Class(_)) =>
+            {
+                Expression::of(Hir::concat(rest.to_vec())).unwrap_or(self)
+            }
+            _ => self,
+        }
+    }
+
+    fn of(hir: Hir) -> Result<Expression, String> {
         let looks = hir.properties().look_set();
         if looks.contains_word_unicode() {
             return Err(
@@ -242,6 +266,20 @@ mod tests {
         assert_eq!(p(r"(?:^|[^a])(?P<secret>a+)"), guarded);
         assert_eq!(p(r"(?:\b|\\[nr])(?P<secret>a+)"), Place::at(Distance { min: 0, max: Some(2) }, Some(0)));
         assert_eq!(p(r"^b?(?P<secret>a+)"), Place::at(Distance { min: 0, max: Some(1) }, Some(0)));
+    }
+
+    #[test]
+    fn contexts_that_decide_nothing() {
+        let left = |t: &str| Expression::parse(t).unwrap().without_context().len_max;
+        assert_eq!(left(r"[\w.-]{0,50}?key=(?P<secret>[a-z]{4})"), Some(8));
+        for kept in [
+            r"[\w.-]{0,50}key=(?P<secret>[a-z]{4})",
+            r"[\w.-]{0,50}?key=[a-z]{4}",
+            r"(?P<secret>[\w.-]{0,50}?key=[a-z]{4})",
+            r"\b[\w.-]{0,50}?key=(?P<secret>[a-z]{4})",
+        ] {
+            assert_eq!(left(kept), Some(58), "{kept}");
+        }
     }
 
     #[test]

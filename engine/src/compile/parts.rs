@@ -47,7 +47,7 @@ impl Parts {
             Pattern::Regex(text) => (Field::Regex, text),
             Pattern::Enclosed { begin, .. } => (Field::Begin, begin),
         };
-        let expression = faults.take(field, Expression::parse(text));
+        let expression = faults.take(field, Expression::of_rule(text, !rule.keywords.is_empty()));
         let end = match &rule.pattern {
             Pattern::Regex(_) => None,
             Pattern::Enclosed { end, .. } => Some(faults.take(Field::End, compile_end(end))?),

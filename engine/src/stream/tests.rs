@@ -64,6 +64,7 @@ fn all_kinds_rules() -> Vec<Rule> {
         },
         Rule { keywords: vec!["id".into()], near: 8, ..rule("led-near", r"key-(?P<secret>[a-z]{3,5})") },
         rule("guarded", r"(?:^|[^a-z])(?P<secret>sl\.[a-z]{3})"),
+        rule("led", r"[\w.-]{0,20}?tok=(?P<secret>[a-z]{3,6})"),
         Rule { action: Action::Label, ..rule("word", r"(?i)\bsecret\b") },
         Rule { strategy: Strategy::Fill, max_len: Some(12), ..rule("fill", r"z[^ ]{2,}") },
         Rule {
@@ -252,6 +253,7 @@ const FRAGMENTS: &[&str] = &[
     "b.c",
     "@",
     "site.org",
+    "tok=",
     "4111",
     "1111",
     "-",

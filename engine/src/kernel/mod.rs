@@ -326,56 +326,76 @@ impl Tables {
         }
     }
 
-    /// Keeps the places whose gram is there: the same as [`Exact::words`], without a branch.
-    fn confirm_words(&self, symbols: &Symbols, places: &[u32], hits: &mut Vec<Hit>) {
-        hits.resize(places.len(), Hit::default());
+    /// Keeps the places whose gram is there, and looks those up: the same as [`Exact::words`], without a branch.
+    fn confirm_words(&self, symbols: &Symbols, places: &mut [u32], hits: &mut Vec<Hit>) {
+        let mut grams = 0;
+        for n in 0..places.len() {
+            let at = places[n];
+            let gram = symbols.words.get(at as usize + 1..).and_then(<[u8]>::first_chunk);
+            places[grams] = at;
+            grams += gram.map_or(0, |gram| self.exact.grams.has(*gram)) as usize;
+        }
+        hits.resize(grams, Hit::default());
         let mut kept = 0;
-        for &at in places {
+        for &at in &places[..grams] {
             let from = at as usize;
-            let word: Option<&[u8; 5]> = symbols.words.get(from..).and_then(<[u8]>::first_chunk);
             let codes: Option<&[u8; PAIRS_MORE]> =
                 symbols.pairs.get(from + 1..).and_then(<[u8]>::first_chunk);
-            let (Some(word), Some(codes)) = (word, codes) else { break };
-            let mut buckets = Exact::behind(word[0]);
+            let (Some(before), Some(codes)) = (symbols.words.get(from), codes) else { break };
+            let mut buckets = Exact::behind(*before);
             for (table, code) in self.exact.pairs.iter().zip(codes) {
                 buckets &= table[usize::from(*code)];
             }
-            buckets &= self.exact.grams.has([word[1], word[2], word[3], word[4]]).wrapping_neg();
             hits[kept] = Hit { at, buckets: buckets.into() };
             kept += usize::from(buckets != 0);
         }
         hits.truncate(kept);
     }
 
-    /// Looks the places up by pairs of kinds: the same as [`Exact::classes`], without a branch.
+    /// Looks the places up by pairs of kinds, those of a whole window first: the same as [`Exact::classes`], without a
+    /// branch.
     fn confirm_classes(&self, symbols: &Symbols, places: &[u32], hits: &mut Vec<Hit>) {
+        let (of_window, further) = self.exact.kinds.split_at(WINDOW_LEN - 1);
         hits.resize(places.len(), Hit::default());
         let mut kept = 0;
         for &at in places {
-            let from = at as usize;
+            let kinds: Option<&[u8; WINDOW_LEN - 1]> =
+                symbols.kinds.get(at as usize..).and_then(<[u8]>::first_chunk);
+            let Some(kinds) = kinds else { break };
+            let mut buckets = !0;
+            for (table, kinds) in of_window.iter().zip(kinds) {
+                buckets &= table[usize::from(*kinds)];
+            }
+            hits[kept] = Hit { at, buckets: buckets.into() };
+            kept += usize::from(buckets != 0);
+        }
+        let mut left = 0;
+        for n in 0..kept {
+            let Hit { at, buckets } = hits[n];
+            let (from, mut buckets) = (at as usize, buckets as u32);
             let classes: Option<&[u8; WINDOW_LEN]> =
                 symbols.classes.get(from..).and_then(<[u8]>::first_chunk);
-            let kinds: Option<&[u8; KIND_PAIRS]> = symbols.kinds.get(from..).and_then(<[u8]>::first_chunk);
+            let kinds: Option<&[u8; KIND_PAIRS - WINDOW_LEN + 1]> =
+                symbols.kinds.get(from + WINDOW_LEN - 1..).and_then(<[u8]>::first_chunk);
             let (Some(classes), Some(kinds)) = (classes, kinds) else { break };
-            let mut buckets = !0;
             for (table, symbol) in self.exact.classes.iter().zip(classes) {
                 buckets &= table[usize::from(symbol & 63)];
             }
-            if from + KIND_PAIRS < symbols.len {
-                for (n, table) in self.exact.kinds.iter().enumerate() {
-                    buckets &= table[usize::from(kinds[n])];
+            // The last few pairs of a text are not there.
+            let known = (symbols.len - from - 1).saturating_sub(WINDOW_LEN - 1);
+            if known >= kinds.len() {
+                for (table, kinds) in further.iter().zip(kinds) {
+                    buckets &= table[usize::from(*kinds)];
                 }
             } else {
-                // The last few pairs of a text are not there.
-                let known = kinds.iter().take(symbols.len - from - 1);
-                for (table, kinds) in self.exact.kinds.iter().zip(known) {
+                for (table, kinds) in further.iter().zip(kinds).take(known) {
                     buckets &= table[usize::from(*kinds)];
                 }
             }
-            hits[kept] = Hit { at, buckets: u64::from(buckets) << BUCKETS };
-            kept += usize::from(buckets != 0);
+            hits[left] = Hit { at, buckets: u64::from(buckets) << BUCKETS };
+            left += usize::from(buckets != 0);
         }
-        hits.truncate(kept);
+        hits.truncate(left);
     }
 
     /// The buckets of these whose windows may begin with the bytes; more of them may be there.
@@ -420,7 +440,7 @@ type FoldBytes = fn(&[u8; 256], &[u8], &mut [u8]) -> usize;
 type PairSymbols = fn(&[[u8; 64]; 2], &[u8], &mut [u8], usize);
 
 /// The places of the bits that are set, in the last mask only of those that are `there`.
-fn positions<'a>(masks: &[u64], there: u64, places: &'a mut Vec<u32>) -> &'a [u32] {
+fn positions<'a>(masks: &[u64], there: u64, places: &'a mut Vec<u32>) -> &'a mut [u32] {
     /// Written without asking whether there are as many.
     const AT_ONCE: usize = 8;
     places.resize(places.len().max(masks.len() * 64 + AT_ONCE), 0);
@@ -444,5 +464,5 @@ fn positions<'a>(masks: &[u64], there: u64, places: &'a mut Vec<u32>) -> &'a [u3
         len += count;
         from += 64;
     }
-    places.get(..len).unwrap_or_default()
+    places.get_mut(..len).unwrap_or_default()
 }

@@ -5,6 +5,8 @@ mod buckets;
 pub(crate) mod expression;
 pub(crate) mod family;
 pub(crate) mod group;
+#[cfg(feature = "hyperscan")]
+pub(crate) mod hyperscan;
 pub(crate) mod parts;
 pub(crate) mod path;
 pub(crate) mod prefilter;

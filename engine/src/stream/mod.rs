@@ -120,6 +120,8 @@ pub struct Scratch {
     folded: Option<Range<u64>>,
     pub(crate) hits: Hits,
     targets: [Targets; 2],
+    #[cfg(feature = "hyperscan")]
+    hyperscan: crate::kernel::hyperscan::Room,
     /// By distance from the end of a piece.
     run_starts: Vec<(u32, u32)>,
     /// The family walked last, in the present piece.

@@ -15,7 +15,7 @@ use std::time::Instant;
 use sluice_bench::cases::Cases;
 use sluice_bench::contender::{Contender, Ours};
 use sluice_bench::corpus::Corpus;
-use sluice_bench::differential::{Difference, compare};
+use sluice_bench::differential::{Difference, LEGEND, compare};
 use sluice_bench::formats::ruleset;
 use sluice_bench::import::{self, Imported, Refused};
 use sluice_bench::input::{Case, Document};
@@ -275,9 +275,9 @@ fn differential() -> Result<bool, Fault> {
     let mut texts = corpus.clean()?;
     texts.extend(corpus.rows()?);
     println!(
-        "| rule | ours | peer | ours alone | peer alone | peer too long | bytes ours alone | bytes of other ends | first fault |"
+        "| rule | ours | peer | ours alone | peer alone | peer too long | bytes ours alone | bytes of other ends | explained by | first fault |"
     );
-    println!("|---|--:|--:|--:|--:|--:|--:|--:|---|");
+    println!("|---|--:|--:|--:|--:|--:|--:|--:|---|---|");
     let (mut faults, mut equal, mut matched, mut totals) = (0, 0, 0, (0, 0));
     for rule in &rules {
         let whole = [rule.whole()];
@@ -294,7 +294,7 @@ fn differential() -> Result<bool, Fault> {
             println!("{}", difference_line(&rule.id, &d));
         }
     }
-    println!("\n{} matches of ours, {} runs of matches of the peer", totals.0, totals.1);
+    println!("\n{LEGEND}\n\n{} matches of ours, {} runs of matches of the peer", totals.0, totals.1);
     println!(
         "{} rules over {} texts: {matched} match somewhere (of the others nothing is known), {equal} cover the same bytes, {} differ only by ends or \
          by `max_len`, {faults} differ otherwise",
@@ -309,7 +309,8 @@ fn difference_line(id: &str, d: &Difference) -> String {
     let place = d.first_fault.map_or(String::new(), |(text, at)| format!("text {text}, byte {at}"));
     let Difference { ours, peer, ours_alone, peer_alone, peer_too_long, bytes_ours_alone, .. } = d;
     format!(
-        "| `{id}` | {ours} | {peer} | {ours_alone} | {peer_alone} | {peer_too_long} | {bytes_ours_alone} | {} | {place} |",
-        d.bytes_other_ends
+        "| `{id}` | {ours} | {peer} | {ours_alone} | {peer_alone} | {peer_too_long} | {bytes_ours_alone} | {} | {} | {place} |",
+        d.bytes_other_ends,
+        d.explained_by()
     )
 }

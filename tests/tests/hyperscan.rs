@@ -11,7 +11,7 @@ use sluice_tests::checkout;
 use sluice_tests::planted::Planted;
 
 /// Bytes of each file of clean traffic that are masked.
-const CLEAN_BYTES: usize = 100_000;
+const CLEAN_BYTES: usize = 40_000;
 
 /// What became of a text, and the events in the order of the input.
 #[derive(Default, PartialEq, Eq)]

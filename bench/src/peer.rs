@@ -1,6 +1,6 @@
 //! The peer: Hyperscan 5.4 in streaming mode, by the engine's [`hyperscan`].
 //!
-//! It gets the expressions that ours gets, as [`pcre`](crate::pcre) spells them, each with the start of its match, and no
+//! It gets the expressions that ours gets, as [`pcre`] spells them, each with the start of its match, and no
 //! flag: bytes, no Unicode, `.` and `$` spelled out. It tells matches and copies nothing, which is less than ours does.
 
 use std::ffi::CString;

@@ -7,7 +7,7 @@
 //! # Invariants
 //! * A database is never written to after it was compiled: threads share it. It is freed once.
 //! * A room is used by one call at a time, for it is borrowed exclusively, and only once it was made to fit the database of
-//!   that call ([`Room::fit`]). It is freed once.
+//!   that call. It is freed once.
 //! * A stream lives within one call of [`Database::scan_chunks`], and is closed on every way out.
 //! * The callback gets a pointer to the closure that the call borrows, and nothing else touches it meanwhile. A closure that
 //!   panics ends the process, for a panic does not pass through C.

@@ -1,17 +1,13 @@
 //! Scans the `[[engine]]` cases of `bench/cases.toml` and prints a table of MB/s.
 //!
 //! Ours runs with all built-in packs and with the imported rules; beside it, where the feature `hyperscan` is on, the peer
-//! with the very same expressions. No time is asserted; every answer is.
+//! with the very same expressions, and ours with windows that the peer finds. No time is asserted; every answer is.
 //!
 //! ```text
 //! cargo bench -p sluice-bench [--features hyperscan] -- engine [--quick] [--only NAME] [--markdown FILE] [--differential]
 //! ```
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 #![allow(missing_docs, clippy::expect_used, clippy::panic)]
-
-#[cfg(feature = "hyperscan")]
-#[path = "../src/peer.rs"]
-mod peer;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -19,12 +15,14 @@ use std::time::Instant;
 use sluice_bench::cases::Cases;
 use sluice_bench::contender::{Contender, Ours};
 use sluice_bench::corpus::Corpus;
-use sluice_bench::differential::{Difference, compare};
+use sluice_bench::differential::{Difference, LEGEND, compare};
 use sluice_bench::formats::ruleset;
 use sluice_bench::import::{self, Imported, Refused};
 use sluice_bench::input::{Case, Document};
 use sluice_bench::machine;
 use sluice_bench::measure::{Effort, measure};
+#[cfg(feature = "hyperscan")]
+use sluice_bench::peer;
 use sluice_bench::report::{Row, Table};
 use sluice_bench::synthetic;
 use sluice_engine::{CompileOptions, Ruleset};
@@ -115,8 +113,24 @@ fn common_rules(corpus: &Corpus) -> Result<(Vec<Imported>, String), Fault> {
 }
 
 fn compile(name: &str, rules: &[Imported]) -> Result<Ours, Fault> {
+    compile_as(name, rules, &CompileOptions::default())
+}
+
+fn compile_as(name: &str, rules: &[Imported], options: &CompileOptions) -> Result<Ours, Fault> {
     let rules = rules.iter().map(Imported::rule).collect();
-    Ok(Ours::new(name, Ruleset::compile(rules, &CompileOptions::default())?))
+    Ok(Ours::new(name, Ruleset::compile(rules, options)?))
+}
+
+/// Ours, with the windows found by the peer.
+#[cfg(feature = "hyperscan")]
+fn compile_mixed(rules: &[Imported]) -> Result<Option<Ours>, Fault> {
+    let options = CompileOptions { hyperscan: true, ..CompileOptions::default() };
+    compile_as("imported rules, Hyperscan's windows", rules, &options).map(Some)
+}
+
+#[cfg(not(feature = "hyperscan"))]
+fn compile_mixed(_rules: &[Imported]) -> Result<Option<Ours>, Fault> {
+    Ok(None)
 }
 
 #[cfg(feature = "hyperscan")]
@@ -193,8 +207,9 @@ fn traffic(options: &Options, corpus: &Corpus, cases: &[Case]) -> Result<String,
     let mut packs = Ours::new("built-in packs", ruleset());
     let mut ours = compile("imported rules", &rules)?;
     let mut peer = compile_peer(&rules)?;
+    let mut mixed = compile_mixed(&rules)?;
     println!("{}\n{}\n\n{counted}\n", machine::describe(), peer_machine());
-    let columns = ["ours, both packs", "ours, imported", "peer, imported"];
+    let columns = ["ours, both packs", "ours, imported", "peer, imported", "ours, the peer's windows"];
     let mut table = Table::new("Traffic, MB/s: median (min–max)", &columns, Some((1, 2)));
     println!("{}", table.head());
     for case in cases.iter().filter(|case| case.name != RULES_CASE && options.wants(&case.name)) {
@@ -203,13 +218,17 @@ fn traffic(options: &Options, corpus: &Corpus, cases: &[Case]) -> Result<String,
         if let Some(peer) = &mut peer {
             contenders.push((peer.as_mut(), false));
         }
+        if let Some(mixed) = &mut mixed {
+            contenders.push((mixed, false));
+        }
         run(&mut table, &case.name, &mut contenders, &document, &options.effort, &CHUNKS);
     }
     let about: Vec<String> = cases.iter().map(|case| format!("* {}: {}", case.name, case.about)).collect();
     Ok(format!("{counted}\n\n{}\n{}\n\n{}\n\n", table.markdown(), NOTES, about.join("\n")))
 }
 
-const NOTES: &str = "Ratio: ours over the peer, both with the imported rules, by medians. Matches: of each contender, in \
+const NOTES: &str = "Ratio: ours over the peer, both with the imported rules, by medians. The last column of speeds is \
+    ours with the same rules, where Hyperscan finds the windows in place of our own first stages. Matches: of each contender, in \
     its own terms: ours resolves overlaps and replaces values, the peer tells every end. `of N MB`: too slow for the whole \
     document, so a part was scanned and its matches counted.";
 
@@ -256,9 +275,9 @@ fn differential() -> Result<bool, Fault> {
     let mut texts = corpus.clean()?;
     texts.extend(corpus.rows()?);
     println!(
-        "| rule | ours | peer | ours alone | peer alone | peer too long | bytes ours alone | bytes of other ends | first fault |"
+        "| rule | ours | peer | ours alone | peer alone | peer too long | bytes ours alone | bytes of other ends | explained by | first fault |"
     );
-    println!("|---|--:|--:|--:|--:|--:|--:|--:|---|");
+    println!("|---|--:|--:|--:|--:|--:|--:|--:|---|---|");
     let (mut faults, mut equal, mut matched, mut totals) = (0, 0, 0, (0, 0));
     for rule in &rules {
         let whole = [rule.whole()];
@@ -275,7 +294,7 @@ fn differential() -> Result<bool, Fault> {
             println!("{}", difference_line(&rule.id, &d));
         }
     }
-    println!("\n{} matches of ours, {} runs of matches of the peer", totals.0, totals.1);
+    println!("\n{LEGEND}\n\n{} matches of ours, {} runs of matches of the peer", totals.0, totals.1);
     println!(
         "{} rules over {} texts: {matched} match somewhere (of the others nothing is known), {equal} cover the same bytes, {} differ only by ends or \
          by `max_len`, {faults} differ otherwise",
@@ -290,7 +309,8 @@ fn difference_line(id: &str, d: &Difference) -> String {
     let place = d.first_fault.map_or(String::new(), |(text, at)| format!("text {text}, byte {at}"));
     let Difference { ours, peer, ours_alone, peer_alone, peer_too_long, bytes_ours_alone, .. } = d;
     format!(
-        "| `{id}` | {ours} | {peer} | {ours_alone} | {peer_alone} | {peer_too_long} | {bytes_ours_alone} | {} | {place} |",
-        d.bytes_other_ends
+        "| `{id}` | {ours} | {peer} | {ours_alone} | {peer_alone} | {peer_too_long} | {bytes_ours_alone} | {} | {} | {place} |",
+        d.bytes_other_ends,
+        d.explained_by()
     )
 }

@@ -14,6 +14,11 @@
 
 use crate::contender::{Contender, Match};
 
+/// What the words of [`Difference::explained_by`] mean.
+pub const LEGEND: &str = "* ends: of every start ours takes the one end that the expression prefers (`a+?`, `ab|abc`), the \
+    peer tells all, and so covers bytes behind ours\n* max_len: the peer's match is longer than the rule allows, where ours \
+    has given up\n* nothing: a fault of one side";
+
 /// Bytes from `start` to before `end`.
 type Span = (u64, u64);
 
@@ -49,6 +54,18 @@ impl Difference {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.is_fault() && self.peer_too_long == 0 && self.bytes_other_ends == 0
+    }
+
+    /// The rules of semantics that explain it, as [`LEGEND`] has them; `nothing` where that is not all.
+    #[must_use]
+    pub fn explained_by(&self) -> String {
+        let reasons = [
+            (self.bytes_other_ends > 0, "ends"),
+            (self.peer_too_long > 0, "max_len"),
+            (self.is_fault(), "nothing"),
+        ];
+        let reasons = reasons.iter().filter(|(is, _)| *is).map(|(_, reason)| *reason);
+        reasons.collect::<Vec<_>>().join(", ")
     }
 
     /// Compares what two contenders with the same one rule find in a text; `index` is the text's.
@@ -163,6 +180,7 @@ mod tests {
     fn other_ends_are_no_fault() {
         let d = difference(&[(5, 8), (20, 24)], &[(20, 24), (5, 8), (5, 9), (5, 10)], 9);
         assert_eq!((d.is_fault(), d.bytes_other_ends, d.ours, d.peer), (false, 2, 2, 2));
+        assert_eq!(d.explained_by(), "ends");
         assert!(difference(&[(5, 8)], &[(5, 8)], 9).is_empty());
     }
 
@@ -170,7 +188,8 @@ mod tests {
     fn a_match_of_one_side_is_a_fault_unless_too_long() {
         assert_eq!(difference(&[(5, 8)], &[], 9).ours_alone, 1);
         assert_eq!(difference(&[], &[(5, 8), (8, 30)], 9).peer_alone, 1);
-        assert_eq!(difference(&[], &[(5, 8), (8, 30)], 9).peer_too_long, 1);
+        let d = difference(&[], &[(5, 8), (8, 30)], 9);
+        assert_eq!((d.peer_too_long, d.explained_by().as_str()), (1, "max_len, nothing"));
         let d = difference(&[(5, 8)], &[(6, 9)], 9);
         assert_eq!((d.bytes_ours_alone, d.first_fault), (1, Some((3, 5))));
     }

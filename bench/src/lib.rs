@@ -1,11 +1,9 @@
 //! Benches with checked answers, their cases as data in `bench/cases.toml`.
 //!
-//! * `engine` scans raw bytes, beside a peer where the feature `hyperscan` is on: [`input`] makes the documents,
+//! * `engine` scans raw bytes, beside a peer (`peer`) where the feature `hyperscan` is on: [`input`] makes the documents,
 //!   [`import`] and [`synthetic`] the rules, [`measure`] the figures, [`report`] the table. [`differential`] compares the
 //!   matches of the two.
 //! * `formats` masks whole documents of a format ([`formats`]).
-//!
-//! The peer itself is no part of this library: it needs foreign calls, and lives with the bench (`src/peer.rs`).
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used, clippy::panic)]
 
@@ -19,6 +17,8 @@ pub mod input;
 pub mod machine;
 pub mod measure;
 pub mod pcre;
+#[cfg(feature = "hyperscan")]
+pub mod peer;
 pub mod random;
 pub mod report;
 pub mod synthetic;

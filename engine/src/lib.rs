@@ -28,6 +28,8 @@ pub use format::{
 };
 pub use format::{Finding, Format, FormatError, FormatErrorKind, Masker, MaskerOptions, OnError, Schema};
 pub use kernel::InstructionSet;
+#[cfg(feature = "hyperscan")]
+pub use kernel::hyperscan;
 pub use mask::{Strategy, StrategyError, TokenKey};
 pub use rule::{Action, Confidence, Field, Pattern, Rule, RuleError, Suppress, Validator};
 pub use ruleset::{CompileError, CompileOptions, Prefilter, RuleId, Ruleset, Source};

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::built::Built;
 use crate::compile::automaton::{Automaton, Searcher};
 use crate::compile::family::Families;
+#[cfg(feature = "hyperscan")]
+use crate::compile::hyperscan::Windows;
 use crate::compile::parts::Parts;
 use crate::compile::prefilter::Prefilter as Starts;
 use crate::kernel::InstructionSet;
@@ -27,6 +29,10 @@ pub struct CompileOptions {
     pub token_key: Option<TokenKey>,
     /// In place of the best that the machine has; one that it has not is ignored. What is found is the same.
     pub instruction_set: Option<InstructionSet>,
+    /// Hyperscan finds where matches may start, in place of our own first stages. What is found is the same. What
+    /// Hyperscan can't compile is a fault: of the rule, or of the first one where it is all rules together.
+    #[cfg(feature = "hyperscan")]
+    pub hyperscan: bool,
 }
 
 /// Compiled rules: immutable, shared by all threads.
@@ -37,6 +43,9 @@ pub struct Ruleset {
     rules: Vec<Rule>,
     pub(crate) compiled: Vec<CompiledRule>,
     pub(crate) prefilter: Starts,
+    /// In its place, where the options say so.
+    #[cfg(feature = "hyperscan")]
+    pub(crate) hyperscan: Option<Windows>,
     pub(crate) families: Families,
     pub(crate) token_key: Option<TokenKey>,
     /// Bytes behind the scan that later decisions may look at.
@@ -195,7 +204,10 @@ impl Ruleset {
         let mut errors: Vec<RuleError> = faults.into_iter().map(moved).collect();
         check_together(&linked, options, &mut errors);
         if errors.is_empty() {
-            return Ok(Arc::new(Ruleset::of(&linked, options)));
+            let ruleset = Ruleset::of(&linked, options);
+            #[cfg(feature = "hyperscan")]
+            let ruleset = if options.hyperscan { ruleset.with_hyperscan(&linked)? } else { ruleset };
+            return Ok(Arc::new(ruleset));
         }
         errors.sort_by_key(|e| e.rule);
         Err(CompileError { errors })
@@ -231,16 +243,38 @@ impl Ruleset {
             rules,
             compiled,
             prefilter,
+            #[cfg(feature = "hyperscan")]
+            hyperscan: None,
             families,
             token_key: options.token_key.clone(),
         }
+    }
+
+    /// The same, with its windows found by Hyperscan.
+    #[cfg(feature = "hyperscan")]
+    fn with_hyperscan(self, linked: &[(&Built, usize)]) -> Result<Ruleset, CompileError> {
+        // By the number of the rule here: its index in all sources together, and what was made of it.
+        let rules = linked.iter().copied().enumerate();
+        let rules: Vec<_> =
+            rules.filter_map(|(index, (built, n))| Some((index, built.parts(n)?.0))).collect();
+        let built = Windows::build(rules.iter().map(|(_, parts)| &*parts.trigger));
+        let hyperscan = built.map_err(|fault| {
+            let number = fault.rule.unwrap_or_default() as usize;
+            let (rule, parts) = rules.get(number).map_or((0, None), |(index, parts)| (*index, Some(*parts)));
+            let field = if parts.is_some_and(|p| p.end.is_some()) { Field::Begin } else { Field::Regex };
+            CompileError::new(vec![RuleError { rule, field, reason: fault.reason }])
+        })?;
+        Ok(Ruleset { hyperscan, ..self })
     }
 
     /// Bytes of memory that the automata take.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let rules = self.compiled.iter().map(CompiledRule::memory_bytes);
-        rules.sum::<usize>() + self.prefilter.memory_bytes() + self.families.memory_bytes()
+        let own = rules.sum::<usize>() + self.prefilter.memory_bytes() + self.families.memory_bytes();
+        #[cfg(feature = "hyperscan")]
+        let own = own + self.hyperscan.as_ref().map_or(0, Windows::memory_bytes);
+        own
     }
 
     /// The rule with this id, as it was given.

@@ -6,6 +6,8 @@ pub(crate) mod expression;
 pub(crate) mod family;
 pub(crate) mod group;
 pub(crate) mod holds;
+#[cfg(feature = "hyperscan")]
+pub(crate) mod hyperscan;
 pub(crate) mod parts;
 pub(crate) mod path;
 pub(crate) mod prefilter;

@@ -28,7 +28,7 @@ use super::words::{add_grams, is_rarer_as_word};
 use crate::kernel::{BUCKETS, BUCKETS_BEHIND, Exact, Hit, InstructionSet, KIND_PAIRS, PAIRS, Tables};
 
 /// What a window means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Target {
     pub(crate) rule: u32,
     /// For an inner window: its number in [`Prefilter::runs`].
@@ -88,22 +88,10 @@ impl Prefilter {
     /// Of rules by their triggers, with the bucket of each path.
     pub(crate) fn build(rules: &[(&Trigger, &[u8])], set: InstructionSet) -> Prefilter {
         let mut buckets: Vec<Vec<(&Path, Target)>> = (0..2 * BUCKETS).map(|_| Vec::new()).collect();
-        let mut runs = Vec::new();
-        for (rule, (trigger, chosen)) in (0u32..).zip(rules) {
-            let mut chosen = chosen.iter();
-            let mut add = |path, target| {
-                if let Some(bucket) = chosen.next().and_then(|b| buckets.get_mut(usize::from(*b))) {
-                    bucket.push((path, target));
-                }
-            };
-            for path in &trigger.at_start {
-                add(path, Target { rule, run: None, offset: path.offset, value_min: path.value_min });
-            }
-            for (run, paths) in &trigger.inside {
-                let value_min = run.value_min as u8;
-                let target = Target { rule, run: Some(runs.len() as u32), offset: 0, value_min };
-                runs.push(RuleRun { rule, run: run.clone(), first: trigger.first.clone() });
-                paths.iter().for_each(|path| add(path, target));
+        let (windows, runs) = windows(rules.iter().map(|(trigger, _)| *trigger));
+        for (window, bucket) in windows.into_iter().zip(rules.iter().flat_map(|(_, chosen)| *chosen)) {
+            if let Some(bucket) = buckets.get_mut(usize::from(*bucket)) {
+                bucket.push(window);
             }
         }
         let offset_max = buckets.iter().flatten().map(|(_, t)| usize::from(t.offset)).max().unwrap_or(0);
@@ -156,6 +144,25 @@ impl Prefilter {
             + self.runs.memory_bytes()
             + self.tables.memory_bytes()
     }
+}
+
+/// All windows of rules by their triggers, in the order of [`Trigger::paths`], and the runs that they name.
+pub(super) fn windows<'a>(
+    triggers: impl IntoIterator<Item = &'a Trigger>,
+) -> (Vec<(&'a Path, Target)>, Vec<RuleRun>) {
+    let (mut windows, mut runs) = (Vec::new(), Vec::new());
+    for (rule, trigger) in (0u32..).zip(triggers) {
+        for path in &trigger.at_start {
+            windows.push((path, Target { rule, run: None, offset: path.offset, value_min: path.value_min }));
+        }
+        for (run, paths) in &trigger.inside {
+            let target =
+                Target { rule, run: Some(runs.len() as u32), offset: 0, value_min: run.value_min as u8 };
+            runs.push(RuleRun { rule, run: run.clone(), first: trigger.first.clone() });
+            windows.extend(paths.iter().map(|path| (path, target)));
+        }
+    }
+    (windows, runs)
 }
 
 impl Gate {

@@ -31,6 +31,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(feature = "hyperscan")]
+pub mod hyperscan;
 mod scalar;
 #[cfg(test)]
 mod tests;

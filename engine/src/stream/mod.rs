@@ -134,6 +134,8 @@ pub struct Scratch {
     reaching: Vec<Reaching>,
     /// Room for windows that are cut.
     cuts: Vec<Cut>,
+    #[cfg(feature = "hyperscan")]
+    hyperscan: crate::kernel::hyperscan::Room,
     /// The family walked last, in the present piece.
     walked: Option<Walked>,
     pub(crate) work: Work,

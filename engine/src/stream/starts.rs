@@ -1,5 +1,8 @@
 //! From windows to candidates.
 
+#[cfg(feature = "hyperscan")]
+pub(super) mod hyperscan;
+
 use super::Scratch;
 use super::candidate::{Candidate, Progress};
 use super::scan::{Scan, Tail};
@@ -96,7 +99,10 @@ impl Scan {
     fn find_windows(&self, ruleset: &Ruleset, scratch: &mut Scratch, found: &mut Found, to: u64) {
         found.lists.iter_mut().for_each(Vec::clear);
         (found.next, found.from, found.to) = ([0; 2], self.at, to);
+        #[cfg(not(feature = "hyperscan"))]
         let mut at = self.at;
+        #[cfg(feature = "hyperscan")]
+        let mut at = self.find_by_hyperscan(ruleset, scratch, found, to);
         while at < to {
             let next = to.min(at + BLOCK_BYTES);
             self.find_block(ruleset, scratch, found, at, next);

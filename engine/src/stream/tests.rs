@@ -1,5 +1,8 @@
 //! Tables, every split, seeded random documents and rules against the oracle, and hold-back by brute force.
 
+#[cfg(feature = "hyperscan")]
+mod hyperscan;
+
 use std::sync::Arc;
 
 use super::*;

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sluice_engine::{
-    CompileOptions, FormatError, Masker, MaskerOptions, OnError, Ruleset, Scratch, Strategy, TokenKey,
+    CompileOptions, FormatError, Masker, MaskerOptions, Ruleset, Scratch, Strategy, TokenKey,
 };
 use sluice_patterns::PackSet;
 
-use crate::args::{MaskArgs, OnErrorArg, PackArgs};
+use crate::args::{MaskArgs, PackArgs};
 use crate::failure::Failure;
 use crate::read_ahead::ReadAhead;
 use crate::terminal::{tell, unwritable};
@@ -36,7 +36,6 @@ pub(crate) fn compile(packs: &PackArgs, options: &CompileOptions) -> Result<Arc<
 }
 
 pub(crate) fn run(args: &MaskArgs) -> Result<u8, Failure> {
-    let format = args.format.format().map_err(Failure::usage)?;
     let token_key = token_key(args)?;
     if args.strategy == Some(Strategy::Token) && token_key.is_none() {
         return Err(Failure::usage(format!(
@@ -45,13 +44,10 @@ pub(crate) fn run(args: &MaskArgs) -> Result<u8, Failure> {
     }
     let options = CompileOptions { strategy: args.strategy.clone(), token_key, ..CompileOptions::default() };
     let ruleset = compile(&args.packs, &options)?;
-    let on_error = match args.on_error {
-        OnErrorArg::Block => OnError::Block,
-        OnErrorArg::Text => OnError::Text,
-    };
+    let options = MaskerOptions { on_error: args.on_error.into(), strategy: None };
     let (input, name) = open(args.file.as_deref())?;
     let mut pipe = Pipe {
-        masker: Masker::new(&ruleset, format, MaskerOptions { on_error, strategy: None }),
+        masker: Masker::new(&ruleset, args.format.into(), options),
         scratch: Scratch::new(),
         // Not `Stdout`, which looks for line ends and copies what follows the last one.
         output: io::stdout().as_fd().try_clone_to_owned().map_err(unwritable)?.into(),

@@ -4,7 +4,7 @@
 use sluice_engine::{CodingLimits, Decoder, Encoder};
 use sluice_tests::DRIVERS;
 use sluice_tests::coding::{codings, decoded, encoded, stacks};
-use sluice_tests::process::{Gateway, GatewayOptions};
+use sluice_tests::process::Gateway;
 use sluice_tests::upstream::Upstream;
 use sluice_tests::wire::{End, Message, Wire};
 
@@ -51,11 +51,6 @@ fn all_fields(message: &Message, name: &str) -> String {
     values.join(", ")
 }
 
-fn gateway(upstream: &str, io: &'static str, args: &[&str]) -> Gateway {
-    let args = args.iter().map(|a| (*a).to_owned()).collect();
-    Gateway::start(upstream, &GatewayOptions { io, args, ..GatewayOptions::default() })
-}
-
 #[test]
 fn every_coding_is_masked_both_ways_over_one_connection() {
     for io in DRIVERS {
@@ -64,7 +59,7 @@ fn every_coding_is_masked_both_ways_over_one_connection() {
             let (field, codings) = stacks().swap_remove(at);
             coded_ok(field, &encoded(&codings, document(SECRET)))
         });
-        let gateway = Gateway::with_driver(&upstream.url(), io);
+        let gateway = Gateway::with_keys(&upstream.url(), io, &[]);
         let mut client = Wire::connect(gateway.address);
         for (at, (field, codings)) in stacks().into_iter().enumerate() {
             let request = coded_post(field, &encoded(&codings, document(SECRET)));
@@ -92,7 +87,7 @@ fn every_coding_is_masked_both_ways_over_one_connection() {
 #[test]
 fn what_matches_nothing_is_the_same_decoded() {
     let upstream = Upstream::answering(|request| coded_ok("zstd", &request.body));
-    let gateway = Gateway::with_driver(&upstream.url(), "uring");
+    let gateway = Gateway::with_keys(&upstream.url(), "uring", &[]);
     let mut client = Wire::connect(gateway.address);
     let text = document("nothing to see").replace(',', " ,\n\t");
     let response = client.exchange(coded_post("zstd", &encoded(&codings("zstd"), &text)));
@@ -115,7 +110,7 @@ fn events_arrive_one_by_one_through_every_coding() {
     for io in DRIVERS {
         for (field, codings) in stacks() {
             let upstream = Upstream::bind();
-            let gateway = Gateway::with_driver(&upstream.url(), io);
+            let gateway = Gateway::with_keys(&upstream.url(), io, &[]);
             let mut client = Wire::connect(gateway.address);
             client.send(format!("GET /events HTTP/1.1\r\nhost: test\r\naccept-encoding: {field}\r\n\r\n"));
             let mut server = upstream.accept();
@@ -167,7 +162,7 @@ fn deltas_of_one_text_are_joined_through_a_coding() {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip\r\n";
         [format!("{head}content-length: {}\r\n\r\n", coded.len()).as_bytes(), &coded].concat()
     });
-    let gateway = Gateway::with_driver(&upstream.url(), "uring");
+    let gateway = Gateway::with_keys(&upstream.url(), "uring", &[]);
     let mut client = Wire::connect(gateway.address);
     let response = client.exchange("GET /events HTTP/1.1\r\nhost: test\r\naccept-encoding: gzip\r\n\r\n");
     let text = String::from_utf8(decoded(&codings("gzip"), &response.body)).expect("text");
@@ -179,7 +174,7 @@ fn a_coded_answer_may_come_one_byte_at_a_time() {
     for io in DRIVERS {
         for (field, codings) in stacks() {
             let upstream = Upstream::bind();
-            let gateway = Gateway::with_driver(&upstream.url(), io);
+            let gateway = Gateway::with_keys(&upstream.url(), io, &[]);
             let mut client = Wire::connect(gateway.address);
             client.send(format!("GET /slow HTTP/1.1\r\nhost: test\r\naccept-encoding: {field}\r\n\r\n"));
             let mut server = upstream.accept();
@@ -205,7 +200,7 @@ fn a_coded_answer_may_come_one_byte_at_a_time() {
 fn a_client_that_takes_no_coding_gets_none() {
     for io in DRIVERS {
         let upstream = Upstream::answering(|_| coded_ok("br", &encoded(&codings("br"), document(SECRET))));
-        let gateway = Gateway::with_driver(&upstream.url(), io);
+        let gateway = Gateway::with_keys(&upstream.url(), io, &[]);
         for (accepted, asked) in [
             ("", "identity"),
             ("accept-encoding: identity\r\n", "identity"),
@@ -226,7 +221,7 @@ fn a_client_that_takes_no_coding_gets_none() {
 #[test]
 fn identity_can_be_preferred() {
     let upstream = Upstream::answering(|_| coded_ok("gzip", &encoded(&codings("gzip"), document(SECRET))));
-    let gateway = gateway(&upstream.url(), "uring", &["--response-coding", "identity"]);
+    let gateway = Gateway::with_keys(&upstream.url(), "uring", &["--response-coding", "identity"]);
     let mut client = Wire::connect(gateway.address);
     let response = client.exchange("GET /x HTTP/1.1\r\nhost: test\r\naccept-encoding: gzip\r\n\r\n");
     assert_eq!(response.text(), document(MASKED));
@@ -255,7 +250,7 @@ fn coded_messages_without_a_body_have_none() {
             format!("HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-encoding: gzip\r\netag: \"1\"\r\n{length}\r\n{end}")
                 .into_bytes()
         });
-        let gateway = Gateway::with_driver(&upstream.url(), io);
+        let gateway = Gateway::with_keys(&upstream.url(), io, &[]);
         let mut client = Wire::connect(gateway.address);
         for round in 0..2 {
             client.send("HEAD /head HTTP/1.1\r\nhost: test\r\naccept-encoding: gzip\r\n\r\n");
@@ -276,7 +271,7 @@ fn coded_messages_without_a_body_have_none() {
 #[test]
 fn a_tag_that_was_weakened_still_matches_upstream() {
     let upstream = Upstream::answering(|_| b"HTTP/1.1 204 No Content\r\n\r\n".to_vec());
-    let gateway = Gateway::with_driver(&upstream.url(), "uring");
+    let gateway = Gateway::with_keys(&upstream.url(), "uring", &[]);
     let mut client = Wire::connect(gateway.address);
     client.exchange(
         "PUT /x HTTP/1.1\r\nhost: test\r\nif-match: W/\"v1\", \"v2\"\r\nif-none-match: W/\"v1\"\r\ncontent-length: 0\r\n\r\n",
@@ -289,7 +284,7 @@ fn a_tag_that_was_weakened_still_matches_upstream() {
 #[test]
 fn coded_bodies_are_counted_decoded() {
     let upstream = Upstream::answering(|_| coded_ok("gzip", &encoded(&codings("gzip"), document(SECRET))));
-    let gateway = Gateway::with_driver(&upstream.url(), "epoll");
+    let gateway = Gateway::with_keys(&upstream.url(), "epoll", &[]);
     let mut client = Wire::connect(gateway.address);
     client.exchange(coded_post("zstd", &encoded(&codings("zstd"), document(SECRET))));
     let mut admin = Wire::connect(gateway.admin);

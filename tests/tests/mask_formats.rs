@@ -2,11 +2,19 @@
 //! it came, whatever `--chunk` is; what is not valid in F ends with exit code 1, or is scanned as text.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use sluice_tests::process::{Build, run};
+use std::process::Output;
+
+use sluice_tests::process::{Build, keys_pack, run};
 use sluice_tests::protobuf::{field, framed, traces};
 
 const SECRET: &str = "AKIAEZH5VTGLTMQAZX6T";
 const MASKED: &str = "[aws_access_key]";
+
+fn mask(args: &[&str], input: &[u8]) -> Output {
+    let pack = keys_pack();
+    let all: Vec<&str> = ["mask", "--pack", &pack].into_iter().chain(args.iter().copied()).collect();
+    run(Build::Debug, &all, input)
+}
 
 /// A format, an input, and the output.
 fn cases() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
@@ -54,7 +62,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
 fn every_format_masks_for_every_chunking() {
     for (format, input, output) in cases() {
         for chunk in ["1", "7", "262144"] {
-            let done = run(Build::Debug, &["mask", "--format", format, "--chunk", chunk], &input);
+            let done = mask(&["--format", format, "--chunk", chunk], &input);
             let what =
                 format!("--format {format} --chunk {chunk}: {}", String::from_utf8_lossy(&done.stderr));
             assert!(done.status.success(), "{what}");
@@ -74,7 +82,7 @@ fn what_is_not_valid_in_its_format_ends_with_1() {
         // Nothing tells how it is compressed.
         ("grpc", framed(1, SECRET.as_bytes())),
     ] {
-        let done = run(Build::Debug, &["mask", "--format", format], &input);
+        let done = mask(&["--format", format], &input);
         assert_eq!(done.status.code(), Some(1), "{format}");
         for output in [&done.stdout, &done.stderr] {
             assert!(!String::from_utf8_lossy(output).contains(&SECRET[4..]), "{format}");
@@ -89,12 +97,12 @@ fn what_is_not_valid_can_be_scanned_as_text() {
         ("ndjson", format!("{{}}\nkey {SECRET}\n")),
         ("otlp-json", format!("key {SECRET}\n")),
     ] {
-        let done = run(Build::Debug, &["mask", "--format", format, "--on-error", "text"], input.as_bytes());
+        let done = mask(&["--format", format, "--on-error", "text"], input.as_bytes());
         assert!(done.status.success(), "{format}");
         assert_eq!(String::from_utf8_lossy(&done.stdout), input.replace(SECRET, MASKED), "{format}");
     }
     let input = [traces("k", "v"), b"\x0A\x7F".to_vec(), SECRET.into()].concat();
-    let done = run(Build::Debug, &["mask", "--format", "otlp-proto", "--on-error", "text"], &input);
+    let done = mask(&["--format", "otlp-proto", "--on-error", "text"], &input);
     assert!(done.status.success(), "otlp-proto");
     assert!(!String::from_utf8_lossy(&done.stdout).contains(&SECRET[4..]), "otlp-proto");
 }

@@ -199,7 +199,12 @@ fn what_hides_text_is_refused_both_ways() {
             assert_refused(&response, 415, &what);
             let mut client = Wire::connect(gateway.address);
             let response = client.exchange(format!("GET /x HTTP/1.1\r\nhost: test\r\nx-case: {at}\r\n\r\n"));
-            assert_refused(&response, 502, &what);
+            // The head of events does not wait for the first one.
+            if kind == "text/event-stream" {
+                assert_eq!((response.body.len(), response.end), (0, End::Truncated), "{what}");
+            } else {
+                assert_refused(&response, 502, &what);
+            }
         }
         let left = upstream.take_requests();
         assert!(left.iter().all(|r| r.head.method() == "GET"), "{io}: a body that hides text left whole");
@@ -286,6 +291,7 @@ fn what_decodes_is_blocked_whatever_is_asked_for() {
     let gateway = with_on_error(&upstream.url(), "uring", "text");
     for (kind, body) in [
         ("application/grpc", [framed(0, &field(1, "x")), SECRET.as_bytes().to_vec()].concat()),
+        ("application/x-protobuf", format!("key {SECRET}").into_bytes()),
         ("application/vnd.amazon.eventstream", SECRET.repeat(4).into_bytes()),
     ] {
         let mut client = Wire::connect(gateway.address);

@@ -271,7 +271,7 @@ impl From<FormatArg> for Format {
 pub(crate) enum OnErrorArg {
     /// Nothing more leaves: `mask` exits with 1, `serve` refuses or breaks off
     Block,
-    /// The rest is scanned as text
+    /// The rest is scanned as text, but for protobuf, gRPC and event streams, which are always blocked
     Text,
 }
 

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sluice_engine::{
-    CompileOptions, FormatError, Masker, MaskerOptions, Ruleset, Scratch, Strategy, TokenKey,
+    CompileOptions, FormatError, Masker, MaskerOptions, OnError, Ruleset, Scratch, Strategy, TokenKey,
 };
 use sluice_patterns::PackSet;
 
-use crate::args::{MaskArgs, PackArgs};
+use crate::args::{FormatArg, MaskArgs, PackArgs};
 use crate::failure::Failure;
 use crate::read_ahead::ReadAhead;
 use crate::terminal::{tell, unwritable};
@@ -44,7 +44,12 @@ pub(crate) fn run(args: &MaskArgs) -> Result<u8, Failure> {
     }
     let options = CompileOptions { strategy: args.strategy.clone(), token_key, ..CompileOptions::default() };
     let ruleset = compile(&args.packs, &options)?;
-    let options = MaskerOptions { on_error: args.on_error.into(), strategy: None };
+    let on_error = match args.format {
+        // What is no message may have been taken for numbers up to where that shows, values cut there.
+        FormatArg::OtlpProto => OnError::Block,
+        _ => args.on_error.into(),
+    };
+    let options = MaskerOptions { on_error, strategy: None };
     let (input, name) = open(args.file.as_deref())?;
     let mut pipe = Pipe {
         masker: Masker::new(&ruleset, args.format.into(), options),

@@ -14,8 +14,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use sluice_engine::{
-    CodingError, CodingErrorKind, Decoder, Encoder, Format, FormatError, Masker, MaskerOptions, Ruleset,
-    Scratch,
+    CodingError, CodingErrorKind, Decoder, Encoder, Format, FormatError, Masker, MaskerOptions, OnError,
+    Ruleset, Scratch,
 };
 
 use crate::config::Masking;
@@ -294,6 +294,11 @@ impl Text {
         if self.masker.is_none() {
             self.opening.extend_from_slice(bytes);
             let Some(format) = opened(self.format, &self.opening, last)? else { return Ok(()) };
+            if matches!(format, Format::Protobuf(_)) {
+                // What is no message may have been taken for numbers up to where that shows: a value that begins there
+                // is cut, and no text.
+                self.options.on_error = OnError::Block;
+            }
             self.format = format;
             opening = std::mem::take(&mut self.opening);
         }

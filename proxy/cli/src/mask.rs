@@ -72,9 +72,11 @@ pub(crate) fn run(args: &MaskArgs) -> Result<u8, Failure> {
         Err(Broken::Write(e)) if e.kind() == ErrorKind::BrokenPipe => Ok(0),
         Err(Broken::Write(e)) => Err(unwritable(e)),
         Err(Broken::Read(e)) => Err(Failure::work(format!("{name}: {e}"))),
-        Err(Broken::Format(e)) => Err(Failure::work(format!(
-            "{name}: {e}; nothing after it was written (--on-error text scans the rest as text)"
-        ))),
+        Err(Broken::Format(e)) => {
+            let is_text = !matches!(args.format, FormatArg::OtlpProto | FormatArg::Grpc);
+            let hint = if is_text { " (--on-error text scans the rest as text)" } else { "" };
+            Err(Failure::work(format!("{name}: {e}; nothing after it was written{hint}")))
+        }
     }
 }
 

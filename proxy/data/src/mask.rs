@@ -334,3 +334,110 @@ fn opened(format: Format, start: &[u8], last: bool) -> Result<Option<Format>, Fa
     };
     Ok(told)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_engine::{Action, Codings, CompileOptions, Confidence, Pattern, Rule, Strategy, Suppress};
+
+    const BODY: &[u8] = b"{\"key\": \"AKIAEZH5VTGLTMQAZX6T\", \"more\": [1, \"AKIAEZH5VTGLTMQAZX6\\u0054\"]}";
+    const MASKED: &[u8] = b"{\"key\": \"[key]\", \"more\": [1, \"[key]\"]}";
+
+    fn ruleset() -> Arc<Ruleset> {
+        let rule = Rule {
+            id: "key".into(),
+            entity: "key".into(),
+            description: "a key".into(),
+            pattern: Pattern::Regex(r"\bAKIA[0-9A-Z]{16}\b".into()),
+            keywords: Vec::new(),
+            near: 0,
+            validators: Vec::new(),
+            suppress: Suppress::default(),
+            max_len: Some(20),
+            confidence: Confidence::High,
+            action: Action::Mask,
+            labels: Vec::new(),
+            strategy: Strategy::Label,
+            priority: None,
+        };
+        Ruleset::compile(vec![rule], &CompileOptions::default()).unwrap()
+    }
+
+    fn encode(codings: &Codings, text: &[u8]) -> Vec<u8> {
+        let (mut encoder, mut out) = (Encoder::new(codings), Vec::new());
+        encoder.push(text, &mut out).unwrap();
+        encoder.finish(&mut out).unwrap();
+        out
+    }
+
+    fn decode(codings: &Codings, coded: &[u8]) -> Vec<u8> {
+        let (mut decoder, mut out) = (Decoder::new(codings, Default::default()), Vec::new());
+        decoder.push(coded, &mut out).unwrap();
+        decoder.finish(&mut out).unwrap();
+        out
+    }
+
+    /// What leaves, or the problem; `parts` in one push each, and what has left by then is kept.
+    fn pass(
+        ruleset: &Arc<Ruleset>,
+        content: &Content,
+        is_decoded: bool,
+        parts: &[&[u8]],
+    ) -> (Vec<u8>, Option<Problem>) {
+        let (stats, places) = (ShardStats::default(), CodedPlaces::new(1));
+        let masking = Masking::default();
+        let context = MaskContext { ruleset, masking: &masking, places: &places, stats: &stats };
+        let mut mask = Mask::new(&context, content, Direction::Request, is_decoded).unwrap();
+        let (mut scratch, mut left) = (Scratch::new(), Vec::new());
+        for (at, part) in parts.iter().enumerate() {
+            let mut out = Vec::new();
+            if let Err(problem) = mask.push(&mut scratch, &stats, part, at + 1 == parts.len(), &mut out) {
+                return (left, Some(problem));
+            }
+            left.extend(out);
+        }
+        (left, None)
+    }
+
+    #[test]
+    fn what_leaves_does_not_depend_on_cuts() {
+        let ruleset = ruleset();
+        for value in ["", "gzip", "deflate", "br", "zstd", "gzip, br"] {
+            let codings = Codings::parse(value).unwrap();
+            let content = Content { format: Format::Json, codings: codings.clone() };
+            let body = encode(&codings, BODY);
+            let bytes: Vec<&[u8]> = body.chunks(1).collect();
+            let cuts = (0..=body.len()).map(|cut| vec![&body[..cut], &body[cut..]]);
+            for parts in cuts.chain([bytes]) {
+                let (coded, problem) = pass(&ruleset, &content, false, &parts);
+                assert_eq!((decode(&codings, &coded).as_slice(), problem), (MASKED, None), "{value}");
+                let (plain, problem) = pass(&ruleset, &content, true, &parts);
+                assert_eq!((plain.as_slice(), problem), (MASKED, None), "{value}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_cut_short_is_a_problem_at_every_cut() {
+        let ruleset = ruleset();
+        for value in ["gzip", "deflate", "br", "zstd", "gzip, br"] {
+            let codings = Codings::parse(value).unwrap();
+            let content = Content { format: Format::Json, codings: codings.clone() };
+            let body = encode(&codings, BODY);
+            for cut in 1..body.len() {
+                let (left, problem) = pass(&ruleset, &content, true, &[&body[..cut], b""]);
+                assert_eq!(problem, Some(Problem::REQUEST_CODING_INVALID), "{value} {cut}");
+                assert!(MASKED.starts_with(&left), "{value} {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn places_are_given_back() {
+        let places = CodedPlaces::new(1);
+        let place = places.take();
+        assert!(place.is_some() && places.take().is_none());
+        drop(place);
+        assert!(places.take().is_some());
+    }
+}

@@ -9,7 +9,9 @@
 //! * [`wire`] is HTTP/1.1 by hand, for either side of a connection.
 //! * [`tls`] makes certificates and carries either side over TLS.
 //! * [`upstream`] is a server whose answers are the test's.
+//! * [`coding`] puts content codings on and takes them off.
 //! * [`llm`] makes the streams of LLM APIs and reads them as a client does.
+//! * [`protobuf`] makes messages of protobuf and gRPC.
 //! * [`planted`] are the values that must never arrive.
 //!
 //! A harness fails by panicking: that is what makes a test fail.
@@ -17,9 +19,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod checkout;
+pub mod coding;
 pub mod llm;
 pub mod planted;
 pub mod process;
+pub mod protobuf;
 pub mod tls;
 pub mod upstream;
 pub mod wire;

@@ -80,6 +80,12 @@ pub fn run(build: Build, args: &[&str], input: &[u8]) -> Output {
     })
 }
 
+/// A pack of one rule, for keys of AWS.
+#[must_use]
+pub fn keys_pack() -> String {
+    checkout::root().join("tests/cases/keys.toml").display().to_string()
+}
+
 /// A server of the binary: `serve` or `demo`. Killed when dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -252,6 +258,14 @@ impl Gateway {
         let address = server.address("gateway");
         let admin = server.address("admin");
         Gateway { server, address, admin }
+    }
+
+    /// With the rule of [`keys_pack`] alone, which starts at once, and further arguments.
+    #[must_use]
+    pub fn with_keys(upstream: &str, io: &'static str, args: &[&str]) -> Gateway {
+        let args =
+            ["--pack", &keys_pack()].into_iter().chain(args.iter().copied()).map(String::from).collect();
+        Gateway::start(upstream, &GatewayOptions { io, args, ..GatewayOptions::default() })
     }
 
     /// With `--io` and otherwise the defaults.

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use sluice_tests::DRIVERS;
+use sluice_tests::coding::{encoded, stacks};
 use sluice_tests::process::Gateway;
 use sluice_tests::upstream::Upstream;
 use sluice_tests::wire::ok;
@@ -91,5 +92,24 @@ fn a_form_is_masked() {
             "{io}: {}",
             request.text()
         );
+    }
+}
+
+#[test]
+fn what_curl_asks_for_coded_it_can_decode() {
+    for io in DRIVERS {
+        for (field, codings) in stacks() {
+            let coded = encoded(&codings, KEY.repeat(5_000));
+            let upstream = Upstream::answering(move |_| {
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-encoding: {field}\r\ncontent-length: {}\r\n\r\n",
+                    coded.len()
+                );
+                [head.as_bytes(), &coded].concat()
+            });
+            let gateway = Gateway::with_keys(&upstream.url(), io, &[]);
+            let output = curl(&gateway, "/coded", &["--compressed"], b"");
+            assert!(output.stdout == MASKED.repeat(5_000).as_bytes(), "{io} {field}: not as it should be");
+        }
     }
 }

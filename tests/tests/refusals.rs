@@ -65,23 +65,7 @@ fn an_upstream_that_is_not_there_is_said_to_be_unreachable() {
 }
 
 #[test]
-fn a_coded_request_is_refused_before_it_leaves() {
-    for io in DRIVERS {
-        let upstream = Upstream::answering(|_| ok("text/plain", "answered"));
-        let gateway = Gateway::with_driver(&upstream.url(), io);
-        for coding in ["gzip", "br", "zstd", "deflate", "x-unknown", "identity, gzip"] {
-            let mut client = Wire::connect(gateway.address);
-            let response = client.exchange(format!(
-                "POST /up HTTP/1.1\r\nhost: test\r\ncontent-type: text/plain\r\ncontent-encoding: {coding}\r\ncontent-length: 4\r\n\r\n\x1f\x0b\x08\x01"
-            ));
-            assert_problem(&response, 415, "unmaskable");
-        }
-        assert!(upstream.take_requests().is_empty(), "{io}: a coded request left");
-    }
-}
-
-#[test]
-fn a_coded_response_is_refused() {
+fn a_coded_response_that_is_not_valid_is_refused() {
     for io in DRIVERS {
         let upstream = Upstream::answering(|_| {
             b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-encoding: gzip\r\ncontent-length: 6\r\n\r\nHIDDEN".to_vec()
@@ -95,11 +79,6 @@ fn a_coded_response_is_refused() {
         let mut client = Wire::connect(gateway.address);
         let response = client.exchange(post("/v1/chat/completions", "application/json", "{}"));
         assert_openai_error(&response, 502, "unmaskable");
-        // Upstream was asked for a body that can be looked into.
-        for request in upstream.take_requests() {
-            let asked = request.head.field("accept-encoding").map(str::to_owned);
-            assert_eq!(asked.as_deref(), Some("identity"), "{io}");
-        }
     }
 }
 

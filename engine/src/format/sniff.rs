@@ -63,6 +63,15 @@ impl Format {
     }
 }
 
+impl Format {
+    /// The format that the first bytes of a body tell; `None` while more are needed, at most 256. Never
+    /// [`Format::Auto`]; [`Format::Text`] for what tells none.
+    #[must_use]
+    pub fn from_start(start: &[u8], is_all: bool) -> Option<Format> {
+        sniff(start, is_all)
+    }
+}
+
 /// Charsets in which every ASCII byte is that ASCII character.
 fn is_ascii_based(charset: &str) -> bool {
     let charset = charset.to_ascii_lowercase();

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use sluice_data::{IoDriver, UpstreamUrl};
-use sluice_engine::{Format, Strategy};
+use sluice_data::{IoDriver, ResponseCoding, UpstreamUrl};
+use sluice_engine::{Format, OnError, Schema, Strategy};
 
 use crate::terminal::Color;
 
@@ -180,6 +180,18 @@ pub(crate) struct ServeArgs {
     /// Connections that a shard serves at once; one more is answered with `overloaded` [default: 16384]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) connections_max: Option<u32>,
+    /// What happens to a body that is not valid in its declared format, either way
+    #[arg(long, value_enum, default_value_t = OnErrorArg::Block, value_name = "WHAT")]
+    pub(crate) on_error: OnErrorArg,
+    /// How an answer leaves that came with a content coding
+    #[arg(long, value_enum, default_value_t = ResponseCodingArg::Same, value_name = "WHICH")]
+    pub(crate) response_coding: ResponseCodingArg,
+    /// Bytes that a byte of a coded body may decode to, after the first MiB [default: 250]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) coding_ratio_max: Option<u32>,
+    /// Coded bodies that a shard has in work at once; one more is answered with `overloaded` [default: 4096]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) coded_bodies_max: Option<u32>,
     /// Seconds that the upstream gets to answer, and between two reads of its answer [default: 600]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) upstream_seconds_max: Option<u32>,
@@ -234,36 +246,59 @@ pub(crate) enum FormatArg {
     Form,
     /// OTLP in JSON
     OtlpJson,
-    /// OTLP in protobuf: not available yet
+    /// One message of OTLP in protobuf; replacements are of equal length
     OtlpProto,
-    /// gRPC messages: not available yet
+    /// gRPC messages, uncompressed; replacements are of equal length
     Grpc,
 }
 
-impl FormatArg {
-    /// The format, or why there is none yet.
-    pub(crate) fn format(self) -> Result<Format, &'static str> {
-        match self {
-            FormatArg::Auto => Ok(Format::Auto),
-            FormatArg::Text => Ok(Format::Text),
-            FormatArg::Json | FormatArg::OtlpJson => Ok(Format::Json),
-            FormatArg::Ndjson => Ok(Format::Ndjson),
-            FormatArg::Sse => Ok(Format::Sse),
-            FormatArg::Form => Ok(Format::Form),
-            FormatArg::OtlpProto => {
-                Err("the format otlp-proto is not available yet: export OTLP as JSON, or use --format text")
-            }
-            FormatArg::Grpc => Err("the format grpc is not available yet"),
+impl From<FormatArg> for Format {
+    fn from(format: FormatArg) -> Format {
+        match format {
+            FormatArg::Auto => Format::Auto,
+            FormatArg::Text => Format::Text,
+            FormatArg::Json | FormatArg::OtlpJson => Format::Json,
+            FormatArg::Ndjson => Format::Ndjson,
+            FormatArg::Sse => Format::Sse,
+            FormatArg::Form => Format::Form,
+            FormatArg::OtlpProto => Format::Protobuf(Schema::Otlp),
+            FormatArg::Grpc => Format::Grpc { schema: Schema::Unknown, coding: None },
         }
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnErrorArg {
-    /// Nothing more is written; exit 1
+    /// Nothing more leaves: `mask` exits with 1, `serve` refuses or breaks off
     Block,
-    /// The rest is scanned as text
+    /// The rest is scanned as text, but for protobuf, gRPC and event streams, which are always blocked
     Text,
+}
+
+impl From<OnErrorArg> for OnError {
+    fn from(on_error: OnErrorArg) -> OnError {
+        match on_error {
+            OnErrorArg::Block => OnError::Block,
+            OnErrorArg::Text => OnError::Text,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ResponseCodingArg {
+    /// With that coding; without, where the client takes no such coding
+    Same,
+    /// Without, where the client takes that: less time, more network
+    Identity,
+}
+
+impl From<ResponseCodingArg> for ResponseCoding {
+    fn from(coding: ResponseCodingArg) -> ResponseCoding {
+        match coding {
+            ResponseCodingArg::Same => ResponseCoding::Same,
+            ResponseCodingArg::Identity => ResponseCoding::Identity,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -316,6 +351,9 @@ mod tests {
             ("sluice serve --connections-max 1 --upstream-seconds-max 1", true),
             ("sluice serve --connections-max 0", false),
             ("sluice serve --upstream-seconds-max 0", false),
+            ("sluice serve --on-error text --response-coding identity --coding-ratio-max 9", true),
+            ("sluice serve --coding-ratio-max 0", false),
+            ("sluice serve --coded-bodies-max 0", false),
             ("sluice serve --tls-cert c", false),
             ("sluice demo --quiet --color never", true),
             ("sluice", false),

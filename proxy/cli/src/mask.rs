@@ -16,7 +16,7 @@ use sluice_engine::{
 };
 use sluice_patterns::PackSet;
 
-use crate::args::{MaskArgs, OnErrorArg, PackArgs};
+use crate::args::{FormatArg, MaskArgs, PackArgs};
 use crate::failure::Failure;
 use crate::read_ahead::ReadAhead;
 use crate::terminal::{tell, unwritable};
@@ -36,7 +36,6 @@ pub(crate) fn compile(packs: &PackArgs, options: &CompileOptions) -> Result<Arc<
 }
 
 pub(crate) fn run(args: &MaskArgs) -> Result<u8, Failure> {
-    let format = args.format.format().map_err(Failure::usage)?;
     let token_key = token_key(args)?;
     if args.strategy == Some(Strategy::Token) && token_key.is_none() {
         return Err(Failure::usage(format!(
@@ -45,13 +44,15 @@ pub(crate) fn run(args: &MaskArgs) -> Result<u8, Failure> {
     }
     let options = CompileOptions { strategy: args.strategy.clone(), token_key, ..CompileOptions::default() };
     let ruleset = compile(&args.packs, &options)?;
-    let on_error = match args.on_error {
-        OnErrorArg::Block => OnError::Block,
-        OnErrorArg::Text => OnError::Text,
+    let on_error = match args.format {
+        // What is no message may have been taken for numbers up to where that shows, values cut there.
+        FormatArg::OtlpProto => OnError::Block,
+        _ => args.on_error.into(),
     };
+    let options = MaskerOptions { on_error, strategy: None };
     let (input, name) = open(args.file.as_deref())?;
     let mut pipe = Pipe {
-        masker: Masker::new(&ruleset, format, MaskerOptions { on_error, strategy: None }),
+        masker: Masker::new(&ruleset, args.format.into(), options),
         scratch: Scratch::new(),
         // Not `Stdout`, which looks for line ends and copies what follows the last one.
         output: io::stdout().as_fd().try_clone_to_owned().map_err(unwritable)?.into(),
@@ -71,9 +72,11 @@ pub(crate) fn run(args: &MaskArgs) -> Result<u8, Failure> {
         Err(Broken::Write(e)) if e.kind() == ErrorKind::BrokenPipe => Ok(0),
         Err(Broken::Write(e)) => Err(unwritable(e)),
         Err(Broken::Read(e)) => Err(Failure::work(format!("{name}: {e}"))),
-        Err(Broken::Format(e)) => Err(Failure::work(format!(
-            "{name}: {e}; nothing after it was written (--on-error text scans the rest as text)"
-        ))),
+        Err(Broken::Format(e)) => {
+            let is_text = !matches!(args.format, FormatArg::OtlpProto | FormatArg::Grpc);
+            let hint = if is_text { " (--on-error text scans the rest as text)" } else { "" };
+            Err(Failure::work(format!("{name}: {e}; nothing after it was written{hint}")))
+        }
     }
 }
 

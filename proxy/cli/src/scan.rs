@@ -35,11 +35,10 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(args: &ScanArgs, terminal: &Terminal) -> Result<u8, Failure> {
-    let format = args.format.format().map_err(Failure::usage)?;
     let ruleset = compile(&args.packs, &CompileOptions::default())?;
     let mut scanner = Scanner {
         ruleset,
-        format,
+        format: args.format.into(),
         scratch: Scratch::new(),
         output: BufWriter::new(io::stdout().lock()),
         found: 0,
@@ -144,7 +143,7 @@ impl<W: Write> Scanner<W> {
             };
             let bytes = buffer.get(..read).unwrap_or_default();
             places.take(bytes);
-            // With `OnError::Text` only a limit of the format could fail, and that is scanned as text too.
+            // With `OnError::Text` only gRPC fails: what is compressed in it could pass as text.
             let scanned = match read {
                 0 => masker.finish(&mut self.scratch, &mut masked),
                 _ => masker.push(&mut self.scratch, bytes, &mut masked),

@@ -56,6 +56,14 @@ fn configure(args: &ServeArgs) -> Result<GatewayConfig, Failure> {
         .zip(args.tls_key.clone())
         .map(|(certificate, key)| TlsFiles { certificate, key });
     config.upstream_ca = args.upstream_ca.clone();
+    config.masking.on_error = args.on_error.into();
+    config.masking.response_coding = args.response_coding.into();
+    if let Some(ratio) = args.coding_ratio_max {
+        config.masking.coding_limits.ratio_max = ratio;
+    }
+    if let Some(bodies) = args.coded_bodies_max {
+        config.limits.coded_bodies_max = bodies as usize;
+    }
     config.limits.body_bytes_max = args.body_bytes_max;
     if let Some(connections) = args.connections_max {
         config.limits.connections_max = connections as usize;

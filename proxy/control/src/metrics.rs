@@ -43,8 +43,10 @@ impl Collector for Counters {
             ("error", stats.upstream_errors),
         ];
         family(e, "upstream", "Upstream connections made and used again, and failures", "event", upstream)?;
+        let coded = [("request", stats.request_bodies_coded), ("response", stats.response_bodies_coded)];
+        family(e, "coded_bodies", "Bodies that came with content codings", "direction", coded)?;
         let scanned = [("request", stats.request_bytes_scanned), ("response", stats.response_bytes_scanned)];
-        bytes_family(e, "scanned", "Bytes of bodies scanned", "direction", scanned)?;
+        bytes_family(e, "scanned", "Bytes of bodies scanned, decoded", "direction", scanned)?;
         let passed = [("opaque_field", stats.bytes_passed_opaque)];
         bytes_family(e, "passed", "Bytes of bodies passed without a scan, by reason", "reason", passed)?;
         let matches = stats.matches.iter().filter(|(_, n)| **n > 0).map(|(id, n)| (id.as_str(), *n));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use sluice_engine::Ruleset;
+use sluice_engine::{CodingLimits, OnError, Ruleset};
 use sluice_policy::Access;
 
 /// Everything a gateway needs to start.
@@ -28,6 +28,8 @@ pub struct GatewayConfig {
     pub downstream_tls: Option<TlsFiles>,
     /// Roots that are trusted for `https` upstreams, in place of the system's.
     pub upstream_ca: Option<PathBuf>,
+    /// How bodies are masked.
+    pub masking: Masking,
     /// Limits and timeouts.
     pub limits: Limits,
 }
@@ -46,9 +48,33 @@ impl GatewayConfig {
             io: IoDriver::Auto,
             downstream_tls: None,
             upstream_ca: None,
+            masking: Masking::default(),
             limits: Limits::default(),
         }
     }
+}
+
+/// How bodies are masked, both ways.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Masking {
+    /// What happens to a body that is not valid in its declared format. Default: nothing more of it leaves.
+    pub on_error: OnError,
+    /// How a response leaves that came with content codings. Default: with the same.
+    pub response_coding: ResponseCoding,
+    /// How much a coded body may give. Default: 250 bytes a byte, the first MiB free, windows of 16 MiB; the last is
+    /// the memory of each coding of a body, of which there are at most three.
+    pub coding_limits: CodingLimits,
+}
+
+/// How a response leaves that came with content codings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ResponseCoding {
+    /// With the same; without, where the client takes no such coding.
+    #[default]
+    Same,
+    /// Without, where the client takes that; and that is what the upstream is asked for. It costs less time and more
+    /// network.
+    Identity,
 }
 
 /// Files of a TLS listener.
@@ -82,7 +108,8 @@ impl fmt::Display for IoDriver {
 }
 
 /// Limits and timeouts of a gateway. Memory: a connection holds at most two read buffers of
-/// [`Limits::READ_BYTES`], two heads, the masked output of one read, and what its two bodies hold back.
+/// [`Limits::READ_BYTES`], two heads, the masked output of one read, and what its two bodies hold back; and for each
+/// coded body, of which there are [`Limits::coded_bodies_max`], the windows that [`Masking::coding_limits`] allows.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of a head, request or response. 64 KiB: cookies and tokens are large.
@@ -93,6 +120,9 @@ pub struct Limits {
     pub target_bytes_max: usize,
     /// Bytes of a request's body; none: no limit, for bodies are never held whole.
     pub body_bytes_max: Option<u64>,
+    /// Bodies with content codings that a shard has in work at once, requests and responses; one more is refused with
+    /// 503, for their windows are the most memory that a client can ask for.
+    pub coded_bodies_max: usize,
     /// Connections a shard serves at once; one more is refused with 503.
     pub connections_max: usize,
     /// Idle upstream connections a shard keeps.
@@ -127,6 +157,7 @@ impl Default for Limits {
             fields_max: 128,
             target_bytes_max: 16 * 1024,
             body_bytes_max: None,
+            coded_bodies_max: 4 * 1024,
             connections_max: 16 * 1024,
             pool_idle_max: 64,
             pool_idle_ms_max: 30_000,

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use sluice_engine::{Format, Masker, MaskerOptions, OnError, Ruleset, Scratch};
+use sluice_engine::{Format, Masker, MaskerOptions, Ruleset, Scratch};
 
 use crate::codec::body::Framing;
 use crate::codec::fields::Fields;
 use crate::codec::head::{RequestHead, ResponseHead};
-use crate::config::UpstreamUrl;
+use crate::config::{ResponseCoding, UpstreamUrl};
+use crate::content::{Accepts, Content, Unreadable, codings, strengthened, weakened};
+use crate::mask::{Direction, Mask, MaskContext};
 use crate::problem::{Problem, reason};
-use crate::stats::{Matches, ShardStats};
+use crate::stats::ShardStats;
 
 /// Request fields that the gateway answers for itself.
 const REQUEST_DROPPED: &[&str] = &[
@@ -64,61 +66,6 @@ const RESPONSE_UNSCANNED: &[&str] = &[
     "access-control-allow-methods",
 ];
 
-/// Masks one body and counts what it does.
-pub(crate) struct Mask {
-    masker: Masker,
-    matches: Arc<Matches>,
-    held: u64,
-    is_request: bool,
-}
-
-impl Mask {
-    fn new(ruleset: &Arc<Ruleset>, format: Format, stats: &ShardStats, is_request: bool) -> Mask {
-        let options = MaskerOptions { on_error: OnError::Block, strategy: None };
-        let masker = Masker::new(ruleset, format, options);
-        Mask { masker, matches: stats.matches.load_full(), held: 0, is_request }
-    }
-
-    /// Masks the next bytes; `last`: none come after.
-    ///
-    /// # Errors
-    /// The body is not valid in its format.
-    pub(crate) fn push(
-        &mut self,
-        scratch: &mut Scratch,
-        stats: &ShardStats,
-        content: &[u8],
-        last: bool,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Problem> {
-        let started = std::time::Instant::now();
-        let mut done = self.masker.push(scratch, content, out);
-        if last && done.is_ok() {
-            done = self.masker.finish(scratch, out);
-        }
-        ShardStats::count(&stats.masking_us, started.elapsed().as_micros() as u64);
-        let scanned =
-            if self.is_request { &stats.request_bytes_scanned } else { &stats.response_bytes_scanned };
-        ShardStats::count(scanned, content.len() as u64);
-        ShardStats::count(&stats.bytes_passed_opaque, self.masker.take_unscanned());
-        self.masker.take_findings().iter().for_each(|f| self.matches.count(f.rule));
-        self.hold(stats, self.masker.held() as u64);
-        let problem =
-            if self.is_request { Problem::REQUEST_UNMASKABLE } else { Problem::RESPONSE_UNMASKABLE };
-        done.map_err(|_| problem)
-    }
-
-    fn hold(&mut self, stats: &ShardStats, held: u64) {
-        let change = held.wrapping_sub(std::mem::replace(&mut self.held, held));
-        stats.hold_back_bytes.fetch_add(change, std::sync::atomic::Ordering::Relaxed);
-    }
-
-    /// The body is over, whole or not: nothing is held any more.
-    pub(crate) fn close(&mut self, stats: &ShardStats) {
-        self.hold(stats, 0);
-    }
-}
-
 /// A request's head as the upstream gets it, and the masker of its body.
 pub(crate) struct ForwardRequest {
     pub(crate) head: Vec<u8>,
@@ -132,14 +79,16 @@ pub(crate) struct ForwardRequest {
 pub(crate) fn request(
     head: &RequestHead,
     upstream: &UpstreamUrl,
-    ruleset: &Arc<Ruleset>,
-    stats: &ShardStats,
+    masks: &MaskContext<'_>,
 ) -> Result<ForwardRequest, Problem> {
     let mask = match head.framing {
         Framing::Empty => None,
         Framing::Length(_) | Framing::Chunked | Framing::UntilClose => {
-            let format = format_of(&head.fields).ok_or(Problem::REQUEST_UNMASKABLE)?;
-            Some(Mask::new(ruleset, format, stats, true))
+            let content = Content::of(&head.fields, Some(&head.target)).map_err(|why| match why {
+                Unreadable::Type => Problem::REQUEST_UNMASKABLE,
+                Unreadable::Coding => Problem::REQUEST_CODING_UNKNOWN,
+            })?;
+            Some(Mask::new(masks, &content, Direction::Request, false)?)
         }
     };
     let mut fields = Fields::default();
@@ -147,7 +96,11 @@ pub(crate) fn request(
     for (name, value) in head.fields.forwarded(REQUEST_DROPPED).iter() {
         fields.push(name, value);
     }
-    fields.push("Accept-Encoding", "identity");
+    fields.map_values(|name, value| {
+        name.eq_ignore_ascii_case("if-match").then(|| strengthened(value)).flatten()
+    });
+    let prefers_identity = masks.masking.response_coding == ResponseCoding::Identity;
+    fields.push("Accept-Encoding", Accepts::of(&head.fields).for_upstream(prefers_identity));
     match &mask {
         Some(_) => fields.push("Transfer-Encoding", "chunked"),
         None if head.fields.has("content-length") || head.fields.has("transfer-encoding") => {
@@ -167,35 +120,57 @@ pub(crate) fn request(
 pub(crate) struct ForwardResponse {
     pub(crate) fields: Fields,
     pub(crate) mask: Option<Mask>,
-    /// Events must reach the client at once, their head too.
+    /// The head must not wait for the body.
     pub(crate) is_live: bool,
 }
 
-/// Plans a response.
+/// Plans a response to `request`.
 ///
 /// # Errors
 /// It can't be scanned.
 pub(crate) fn response(
     head: &ResponseHead,
-    ruleset: &Arc<Ruleset>,
+    request: &RequestHead,
+    masks: &MaskContext<'_>,
     scratch: &mut Scratch,
-    stats: &ShardStats,
 ) -> Result<ForwardResponse, Problem> {
     if head.status == 206 || head.fields.has("content-range") {
         return Err(Problem::RESPONSE_UNMASKABLE);
     }
+    let is_decoded = leaves_decoded(&head.fields, request, masks);
     let mut is_live = false;
     let mask = match head.framing {
         Framing::Empty => None,
         Framing::Length(_) | Framing::Chunked | Framing::UntilClose => {
-            let format = format_of(&head.fields).ok_or(Problem::RESPONSE_UNMASKABLE)?;
-            is_live = format == Format::Sse;
-            Some(Mask::new(ruleset, format, stats, false))
+            let content = Content::of(&head.fields, None).map_err(|why| match why {
+                Unreadable::Type => Problem::RESPONSE_UNMASKABLE,
+                Unreadable::Coding => Problem::RESPONSE_CODING_UNKNOWN,
+            })?;
+            is_live = content.is_live();
+            Some(Mask::new(masks, &content, Direction::Response, is_decoded)?)
         }
     };
     let mut fields = head.fields.forwarded(RESPONSE_DROPPED);
-    mask_fields(&mut fields, RESPONSE_UNSCANNED, ruleset, scratch, stats);
+    if is_decoded {
+        fields = fields.forwarded(&["content-encoding"]);
+        fields.push("Vary", "Accept-Encoding");
+    }
+    // What a HEAD or a 304 tells is of a body that is masked when it is asked for.
+    if mask.is_some() || request.method == "HEAD" || head.status == 304 {
+        fields.map_values(|name, value| name.eq_ignore_ascii_case("etag").then(|| weakened(value)).flatten());
+    }
+    mask_fields(&mut fields, RESPONSE_UNSCANNED, masks.ruleset, scratch, masks.stats);
     Ok(ForwardResponse { fields, mask, is_live })
+}
+
+/// Whether a coded response leaves without its codings: where that is preferred, or the client takes no such coding.
+fn leaves_decoded(fields: &Fields, request: &RequestHead, masks: &MaskContext<'_>) -> bool {
+    let Some(codings) = codings(fields).ok().filter(|codings| !codings.list().is_empty()) else {
+        return false;
+    };
+    let accepts = Accepts::of(&request.fields);
+    let is_preferred = masks.masking.response_coding == ResponseCoding::Identity;
+    accepts.takes_identity() && (is_preferred || !accepts.takes_all(&codings))
 }
 
 /// The trailers that go on, their values masked.
@@ -236,49 +211,4 @@ pub(crate) fn write_response_head(status: u16, fields: &Fields, out: &mut Vec<u8
     out.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", reason(status)).as_bytes());
     fields.write(out);
     out.extend_from_slice(b"\r\n");
-}
-
-/// How a body is to be read; `None` when it can't be: a content coding, or two readings of its type.
-fn format_of(fields: &Fields) -> Option<Format> {
-    let plain = |v: &[u8]| v.is_empty() || v.eq_ignore_ascii_case(b"identity");
-    if !fields.all("content-encoding").all(plain) {
-        return None;
-    }
-    let mut kinds = fields.all("content-type");
-    let Some(kind) = kinds.next() else { return Some(Format::Auto) };
-    if kinds.next().is_some() {
-        return None;
-    }
-    let kind = std::str::from_utf8(kind).ok()?;
-    if kind.trim_start().to_ascii_lowercase().starts_with("multipart/byteranges") {
-        return None;
-    }
-    Format::from_content_type(kind)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fields(list: &[(&str, &str)]) -> Fields {
-        let mut fields = Fields::default();
-        list.iter().for_each(|(n, v)| fields.push(*n, *v));
-        fields
-    }
-
-    #[test]
-    fn what_can_be_read() {
-        for (list, format) in [
-            (&[][..], Some(Format::Auto)),
-            (&[("Content-Type", "application/json")], Some(Format::Json)),
-            (&[("Content-Type", "text/plain"), ("Content-Encoding", "Identity")], Some(Format::Text)),
-            (&[("Content-Type", "text/plain"), ("Content-Encoding", "gzip")], None),
-            (&[("Content-Type", "text/plain"), ("Content-Encoding", "identity, br")], None),
-            (&[("Content-Type", "text/plain"), ("Content-Type", "application/json")], None),
-            (&[("Content-Type", "application/grpc")], None),
-            (&[("Content-Type", "multipart/byteranges; boundary=x")], None),
-        ] {
-            assert_eq!(format_of(&fields(list)), format, "{list:?}");
-        }
-    }
 }

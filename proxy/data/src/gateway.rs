@@ -118,6 +118,7 @@ impl Gateway {
                 addresses: Arc::clone(&addresses),
                 ruleset: Arc::clone(&ruleset),
                 stats,
+                masking: config.masking,
                 limits: config.limits,
                 downstream_tls: downstream_tls.clone(),
                 upstream_tls: upstream_tls.clone(),

@@ -1,6 +1,7 @@
 //! The data plane: shards that take requests, mask both ways while the bytes flow, and pass them on.
 //!
-//! [`codec`] reads and writes HTTP/1.1 without I/O, `forward` decides what goes on and how it is masked, `edge` and
+//! [`codec`] reads and writes HTTP/1.1 without I/O, `content` tells how a body is to be read, `forward` decides what goes
+//! on, `mask` decodes, masks and encodes a body as it passes, `edge` and
 //! `shard` move bytes on monoio, [`Gateway`] starts and drains it all.
 //!
 //! # Invariants
@@ -12,15 +13,19 @@
 
 pub mod codec;
 mod config;
+mod content;
 mod edge;
 mod forward;
 mod gateway;
+mod mask;
 mod problem;
 mod shard;
 mod stats;
 mod tls;
 
-pub use config::{GatewayConfig, IoDriver, Limits, TlsFiles, UpstreamUrl, UpstreamUrlError};
+pub use config::{
+    GatewayConfig, IoDriver, Limits, Masking, ResponseCoding, TlsFiles, UpstreamUrl, UpstreamUrlError,
+};
 pub use gateway::{DrainReport, Gateway, StartError};
 pub use problem::Problem;
 pub use stats::{FIRST_BYTE_US, GatewayStats, REFUSALS, StatsSnapshot};

@@ -38,17 +38,45 @@ impl Problem {
         Problem::new(503, "overloaded", "the gateway serves as many connections as it may");
     pub(crate) const BODY_TOO_LARGE: Problem =
         Problem::new(413, "too_large", "the request's body is larger than the limit");
+    pub(crate) const CODED_OVERLOADED: Problem =
+        Problem::new(503, "overloaded", "the gateway has as many coded bodies in work as it may");
+    pub(crate) const CODED_TOO_LARGE: Problem = Problem::new(
+        413,
+        "too_large",
+        "the request's body decodes to more than its content coding may give, or needs a window over the limit",
+    );
     pub(crate) const REQUEST_UNMASKABLE: Problem = Problem::new(
         415,
         "unmaskable",
-        "the request's body can't be scanned, so it was not sent on: send it without a content coding, in a type \
-         and charset that can be read, and valid in that type",
+        "the request's body can't be scanned, so it was not sent on: send it in a type and charset that can be \
+         read, and valid in that type",
+    );
+    pub(crate) const REQUEST_CODING_UNKNOWN: Problem = Problem::new(
+        415,
+        "unmaskable",
+        "the request's body has a content coding that can't be decoded, or more than three, so it was not sent on",
+    );
+    pub(crate) const REQUEST_CODING_INVALID: Problem = Problem::new(
+        415,
+        "unmaskable",
+        "the request's body is not valid in its content coding, or ends before it does, so it was not sent on",
     );
     pub(crate) const RESPONSE_UNMASKABLE: Problem = Problem::new(
         502,
         "unmaskable",
-        "the upstream's answer can't be scanned, so it was not passed on: it has a content coding, a range, or a \
-         type that can't be read, or is not valid in its type",
+        "the upstream's answer can't be scanned, so it was not passed on: it has a range, or a type or charset that \
+         can't be read, or is not valid in its type",
+    );
+    pub(crate) const RESPONSE_CODING_UNKNOWN: Problem = Problem::new(
+        502,
+        "unmaskable",
+        "the upstream's answer has a content coding that can't be decoded, or more than three, so it was not passed on",
+    );
+    pub(crate) const RESPONSE_CODING_INVALID: Problem = Problem::new(
+        502,
+        "unmaskable",
+        "the upstream's answer is not valid in its content coding, ends before it does, or decodes to more than it may, \
+         so it was not passed on",
     );
     pub(crate) const BAD_RESPONSE: Problem =
         Problem::new(502, "upstream_unreachable", "the upstream's answer is not valid HTTP/1.1");
@@ -147,6 +175,10 @@ pub(crate) fn response(
     }
     if problem.status == 405 {
         fields.push("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    }
+    if *problem == Problem::REQUEST_CODING_UNKNOWN {
+        // RFC 9110, section 12.5.3: so that it is told apart from a type that is not known.
+        fields.push("Accept-Encoding", "gzip, deflate, br, zstd");
     }
     if close {
         fields.push("Connection", "close");

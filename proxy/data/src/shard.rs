@@ -20,11 +20,12 @@ use monoio_rustls::TlsAcceptor;
 use sluice_audit::RequestIds;
 use sluice_engine::{Ruleset, Scratch};
 
-use crate::config::{IoDriver, Limits, UpstreamUrl};
+use crate::config::{IoDriver, Limits, Masking, UpstreamUrl};
 use crate::edge::connection::{Reader, Writer, split_server, split_tcp};
 use crate::edge::session::{SessionContext, serve};
 use crate::edge::signal::Signal;
 use crate::edge::upstream::Pool;
+use crate::mask::CodedPlaces;
 use crate::problem::{self, Problem, Shape};
 use crate::stats::ShardStats;
 
@@ -44,6 +45,7 @@ pub(crate) struct ShardConfig {
     pub(crate) addresses: Arc<ArcSwap<Vec<SocketAddr>>>,
     pub(crate) ruleset: Arc<ArcSwap<Ruleset>>,
     pub(crate) stats: Arc<ShardStats>,
+    pub(crate) masking: Masking,
     pub(crate) limits: Limits,
     pub(crate) downstream_tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) upstream_tls: Option<Arc<rustls::ClientConfig>>,
@@ -127,6 +129,8 @@ async fn accept_loop(
         upstream: config.upstream.clone(),
         ruleset: Arc::clone(&config.ruleset),
         pool: Rc::clone(&pool),
+        masking: config.masking,
+        places: CodedPlaces::new(config.limits.coded_bodies_max),
         limits: config.limits,
         stats: Arc::clone(&config.stats),
         scratch: Scratch::new().into(),

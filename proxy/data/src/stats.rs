@@ -81,9 +81,13 @@ counters! {
     upstream_reuses,
     /// Failures to connect to the upstream, or of it in mid-exchange.
     upstream_errors,
-    /// Bytes of request bodies scanned.
+    /// Request bodies that came with content codings.
+    request_bodies_coded,
+    /// Response bodies that came with content codings.
+    response_bodies_coded,
+    /// Bytes of request bodies scanned, decoded.
     request_bytes_scanned,
-    /// Bytes of response bodies scanned.
+    /// Bytes of response bodies scanned, decoded.
     response_bytes_scanned,
     /// Bytes of opaque fields, passed without a scan.
     bytes_passed_opaque,

@@ -6,11 +6,16 @@ import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { gunzipSync } from "node:zlib";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 const require = createRequire(`${process.env.SLUICE_TOOLS}/node/package.json`);
 export const OpenAI = require("openai").OpenAI;
 export const Anthropic = require("@anthropic-ai/sdk").Anthropic;
+export const { BasicTracerProvider, SimpleSpanProcessor } = require("@opentelemetry/sdk-trace-base");
+export const { resourceFromAttributes } = require("@opentelemetry/resources");
+export const JsonExporter = require("@opentelemetry/exporter-trace-otlp-http").OTLPTraceExporter;
+export const ProtoExporter = require("@opentelemetry/exporter-trace-otlp-proto").OTLPTraceExporter;
 export const planted = JSON.parse(readFileSync(`${root}/tests/cases/planted.json`, "utf8"));
 
 // An endpoint whose answers are the test's: `answer` is [status, content type, parts]; `requests` are what came.
@@ -29,6 +34,23 @@ export async function startLlm() {
   llm.url = `http://127.0.0.1:${server.address().port}`;
   llm.stop = () => server.closeAllConnections() ?? server.close();
   return llm;
+}
+
+// A store for OTLP over HTTP: `requests` are what came, decoded; it answers that all of it was kept.
+export async function startStore() {
+  const store = { requests: [] };
+  const server = createServer(async (request, response) => {
+    const parts = [];
+    for await (const part of request) parts.push(part);
+    const [type, coding] = [request.headers["content-type"], request.headers["content-encoding"]];
+    const content = Buffer.concat(parts);
+    store.requests.push({ path: request.url, type, coding, content: coding === "gzip" ? gunzipSync(content) : content });
+    response.writeHead(200, { "content-type": type }).end(type === "application/json" ? "{}" : "");
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  store.url = `http://127.0.0.1:${server.address().port}`;
+  store.stop = () => server.closeAllConnections() ?? server.close();
+  return store;
 }
 
 // `sluice serve` on a port of its own.

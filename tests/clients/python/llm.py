@@ -5,6 +5,19 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
+def read_body(handler):
+    """The body of the request that the handler answers, of a known length or in chunks."""
+    if "content-length" in handler.headers:
+        return handler.rfile.read(int(handler.headers["content-length"]))
+    body = b""
+    while size := int(handler.rfile.readline().split(b";")[0], 16):
+        body += handler.rfile.read(size)
+        handler.rfile.readline()
+    while handler.rfile.readline().strip():
+        pass
+    return body
+
+
 class Llm:
     """Answers every request with `answer`, and keeps what came."""
 
@@ -18,7 +31,7 @@ class Llm:
             disable_nagle_algorithm = True
 
             def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"])) if "content-length" in self.headers else self.chunked()
+                body = read_body(self)
                 llm.requests.append((self.path, dict(self.headers), json.loads(body)))
                 status, kind, parts = llm.answer
                 self.send_response(status)
@@ -34,15 +47,6 @@ class Llm:
                     self.send_header("content-length", str(len(body)))
                     self.end_headers()
                     self.wfile.write(body)
-
-            def chunked(self):
-                body = b""
-                while size := int(self.rfile.readline().split(b";")[0], 16):
-                    body += self.rfile.read(size)
-                    self.rfile.readline()
-                while self.rfile.readline().strip():
-                    pass
-                return body
 
             def log_message(self, *_):
                 pass

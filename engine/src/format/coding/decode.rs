@@ -10,9 +10,12 @@ use zstd::stream::write::Decoder as ZstdDecoder;
 
 use super::{Coding, CodingError, CodingErrorKind, CodingLimits, Codings};
 
-/// Bytes of input that a layer is given at once, and for which it is allowed output: with the ratio it bounds what lies
-/// between two layers. Pieces are counted from the start, so that a limit does not depend on chunks.
+/// Bytes of the body that the layers are given at once, and for which each of them is allowed output. Pieces are counted
+/// from the start, so that a limit does not depend on chunks.
 const PIECE_BYTES: usize = 4096;
+/// Bytes that a layer may give for one piece, whatever the ratio leaves: what lies between two layers, and what a
+/// [`Decoder`] appends for a piece. DEFLATE never gives more; of the others a few bytes can make gigabytes.
+const PIECE_OUTPUT_BYTES_MAX: u64 = PIECE_BYTES as u64 * 1032;
 
 /// Decodes one body as it streams.
 ///
@@ -32,6 +35,9 @@ const PIECE_BYTES: usize = 4096;
 pub struct Decoder {
     /// Outermost coding first.
     layers: Vec<Layer>,
+    limits: CodingLimits,
+    /// Bytes of the body.
+    taken: u64,
     error: Option<CodingError>,
 }
 
@@ -46,7 +52,7 @@ impl Decoder {
     #[must_use]
     pub fn new(codings: &Codings, limits: CodingLimits) -> Decoder {
         let layers = codings.list().iter().rev().map(|c| Layer::new(*c, limits)).collect();
-        Decoder { layers, error: None }
+        Decoder { layers, limits, taken: 0, error: None }
     }
 
     /// Takes the next bytes and appends to `out` all they tell.
@@ -57,8 +63,30 @@ impl Decoder {
         if let Some(error) = &self.error {
             return Err(error.clone());
         }
-        let done = push(&mut self.layers, bytes, out);
+        let done = self.take(bytes, out);
         done.inspect_err(|error| self.error = Some(error.clone()))
+    }
+
+    fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), CodingError> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let begun = (self.taken % PIECE_BYTES as u64) as usize;
+            if begun == 0 {
+                self.layers.iter_mut().for_each(|l| l.given_for_piece = 0);
+            }
+            let (piece, after) = rest.split_at((PIECE_BYTES - begun).min(rest.len()));
+            rest = after;
+            self.taken += piece.len() as u64;
+            let allowed = self.allowed();
+            push(&mut self.layers, piece, allowed, out)?;
+        }
+        Ok(())
+    }
+
+    /// What each layer may have given by now: the pieces that have begun count whole.
+    fn allowed(&self) -> u64 {
+        let pieces = self.taken.div_ceil(PIECE_BYTES as u64) * PIECE_BYTES as u64;
+        pieces.saturating_mul(u64::from(self.limits.ratio_max)).max(u64::from(self.limits.free_bytes))
     }
 
     /// Ends the body.
@@ -69,11 +97,14 @@ impl Decoder {
         if let Some(error) = &self.error {
             return Err(error.clone());
         }
+        let allowed = self.allowed();
         let mut layers = &mut self.layers[..];
         let mut done = Ok(());
         while let Some((layer, inner)) = layers.split_first_mut() {
             let mut rest = Vec::new();
-            done = done.and_then(|()| layer.finish(&mut rest)).and_then(|()| push(inner, &rest, out));
+            done = done
+                .and_then(|()| layer.finish(allowed, &mut rest))
+                .and_then(|()| push(inner, &rest, allowed, out));
             layers = inner;
         }
         // A decoder that has ended takes nothing more.
@@ -90,24 +121,17 @@ impl Decoder {
     }
 }
 
-fn push(layers: &mut [Layer], bytes: &[u8], out: &mut Vec<u8>) -> Result<(), CodingError> {
+fn push(layers: &mut [Layer], bytes: &[u8], allowed: u64, out: &mut Vec<u8>) -> Result<(), CodingError> {
     let Some((layer, inner)) = layers.split_first_mut() else {
         out.extend_from_slice(bytes);
         return Ok(());
     };
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let (piece, after) = rest.split_at(layer.piece_left().min(rest.len()));
-        rest = after;
-        if inner.is_empty() {
-            layer.push(piece, out)?;
-        } else {
-            let mut between = Vec::new();
-            layer.push(piece, &mut between)?;
-            push(inner, &between, out)?;
-        }
+    if inner.is_empty() {
+        return layer.push(bytes, allowed, out);
     }
-    Ok(())
+    let mut between = Vec::new();
+    layer.push(bytes, allowed, &mut between)?;
+    push(inner, &between, allowed, out)
 }
 
 /// Takes what a library decodes, and no more than is allowed.
@@ -150,13 +174,22 @@ struct Layer {
     coding: Coding,
     limits: CodingLimits,
     machine: Machine,
-    taken: u64,
+    /// Whether it has been given a byte.
+    has_begun: bool,
     given: u64,
+    given_for_piece: u64,
 }
 
 impl Layer {
     fn new(coding: Coding, limits: CodingLimits) -> Layer {
-        Layer { coding, limits, machine: Machine::Begin(Vec::new()), taken: 0, given: 0 }
+        Layer {
+            coding,
+            limits,
+            machine: Machine::Begin(Vec::new()),
+            has_begun: false,
+            given: 0,
+            given_for_piece: 0,
+        }
     }
 
     /// Chooses the machine by the first bytes; true once it is chosen.
@@ -193,32 +226,27 @@ impl Layer {
         Ok(true)
     }
 
-    /// Bytes of input that are left of the piece that has begun.
-    fn piece_left(&self) -> usize {
-        PIECE_BYTES - (self.taken % PIECE_BYTES as u64) as usize
-    }
-
-    /// Takes bytes of one piece.
-    fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), CodingError> {
-        self.taken += bytes.len() as u64;
+    /// Takes bytes; `allowed` is what it may have given after them.
+    fn push(&mut self, bytes: &[u8], allowed: u64, out: &mut Vec<u8>) -> Result<(), CodingError> {
+        self.has_begun |= !bytes.is_empty();
         if let Machine::Begin(start) = &mut self.machine {
             start.extend_from_slice(bytes);
             let start = start.clone();
-            return if self.begin(false)? { self.run(&start, out) } else { Ok(()) };
+            return if self.begin(false)? { self.run(&start, allowed, out) } else { Ok(()) };
         }
-        self.run(bytes, out)
+        self.run(bytes, allowed, out)
     }
 
-    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), CodingError> {
-        if self.taken == 0 {
+    fn finish(&mut self, allowed: u64, out: &mut Vec<u8>) -> Result<(), CodingError> {
+        if !self.has_begun {
             return Ok(());
         }
         if let Machine::Begin(start) = &self.machine {
             let start = start.clone();
             self.begin(true)?;
-            self.run(&start, out)?;
+            self.run(&start, allowed, out)?;
         }
-        self.allow();
+        self.allow(allowed);
         let done = match &mut self.machine {
             Machine::Begin(_) => Ok(()),
             Machine::Gzip(machine) => machine.try_finish(),
@@ -230,8 +258,8 @@ impl Layer {
         self.settle(done, out)
     }
 
-    fn run(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), CodingError> {
-        self.allow();
+    fn run(&mut self, bytes: &[u8], allowed: u64, out: &mut Vec<u8>) -> Result<(), CodingError> {
+        self.allow(allowed);
         let done = match &mut self.machine {
             Machine::Begin(_) => Ok(()),
             Machine::Gzip(machine) => run(&mut **machine, bytes),
@@ -254,13 +282,12 @@ impl Layer {
         }
     }
 
-    /// What may be given for the pieces that have begun.
-    fn allow(&mut self) {
-        let pieces = self.taken.div_ceil(PIECE_BYTES as u64) * PIECE_BYTES as u64;
-        let most = pieces.saturating_mul(u64::from(self.limits.ratio_max));
-        let allowed = most.max(u64::from(self.limits.free_bytes)).saturating_sub(self.given);
+    /// Makes room up to what it may have given.
+    fn allow(&mut self, allowed: u64) {
+        let room_left = allowed.saturating_sub(self.given);
+        let of_piece = PIECE_OUTPUT_BYTES_MAX.saturating_sub(self.given_for_piece);
         if let Some(room) = self.room() {
-            room.allowed = allowed;
+            room.allowed = room_left.min(of_piece);
         }
     }
 
@@ -270,6 +297,7 @@ impl Layer {
         let given = room.bytes.len() as u64;
         out.append(&mut room.bytes);
         self.given += given;
+        self.given_for_piece += given;
         match done {
             Ok(()) if !over => Ok(()),
             _ if over => Err(CodingError(CodingErrorKind::Limit("output to input of a content coding"))),

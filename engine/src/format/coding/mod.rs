@@ -113,8 +113,9 @@ impl Codings {
 /// How much a [`Decoder`] may give for what it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodingLimits {
-    /// Bytes of output a byte of input, at most; input counts by pieces of 4 KiB, so that the chunks of a body make no
-    /// difference. A text of one repeated byte reaches 1032 with gzip; real traffic seldom passes 50.
+    /// Bytes of output a byte of the body, at most, of each coding of a stack; the body counts by pieces of 4 KiB, so that
+    /// its chunks make no difference. A text of one repeated byte reaches 1032 with gzip, and no coding may give more
+    /// for one piece, however little the body gave before; real traffic seldom passes 50.
     pub ratio_max: u32,
     /// Bytes of output that are allowed whatever the ratio is: short bodies of little content compress best.
     pub free_bytes: u32,

@@ -166,6 +166,45 @@ fn the_ratio_has_a_limit() {
     }
 }
 
+/// A stack multiplies nothing: what each of its codings gives is held against the body itself.
+#[test]
+fn a_stack_has_the_limits_of_one_coding() {
+    let text = vec![b'a'; 8 << 20];
+    let limits = CodingLimits { ratio_max: 100, free_bytes: 1 << 20, ..CodingLimits::default() };
+    for value in ["gzip", "gzip, gzip", "zstd, br, gzip"] {
+        let codings = Codings::parse(value).unwrap();
+        let coded = encode(&codings, &[&text]);
+        let mut decoder = Decoder::new(&codings, limits);
+        let (mut out, mut most) = (Vec::new(), 0);
+        let error = coded.chunks(64).try_for_each(|part| {
+            let before = out.len();
+            let done = decoder.push(part, &mut out);
+            most = most.max(out.len() - before);
+            done
+        });
+        let kind = error.expect_err(value).kind();
+        assert_eq!(kind, CodingErrorKind::Limit("output to input of a content coding"), "{value}");
+        let pieces = coded.len().div_ceil(4096) * 4096;
+        assert!(out.len() <= (100 * pieces).max(1 << 20), "{value}: {} of {}", out.len(), coded.len());
+    }
+}
+
+/// A body that gave little for long has no right to give it all at once.
+#[test]
+fn a_piece_has_a_limit() {
+    let noise: Vec<u8> =
+        (0..400_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8 ^ (n >> 7) as u8).collect();
+    let limits = CodingLimits { ratio_max: 1000, ..CodingLimits::default() };
+    for coding in [Coding::Br, Coding::Zstd] {
+        let codings = Codings::new(vec![coding]).unwrap();
+        for (len, fits) in [(3usize << 20, true), (16 << 20, false)] {
+            let coded = encode(&codings, &[&noise, &vec![b'a'; len]]);
+            let done = decode(&codings, limits, [&coded[..]]);
+            assert_eq!(done.is_ok(), fits, "{coding:?}, {len} bytes at once");
+        }
+    }
+}
+
 #[test]
 fn the_window_has_a_limit() {
     let limits = |window_log_max| CodingLimits { window_log_max, ..CodingLimits::default() };

@@ -20,7 +20,7 @@ const HOP_BY_HOP: &[&str] = &[
 ];
 
 /// Fields that must not come in trailers (RFC 9110, section 6.5.1): framing, routing, authentication, and what
-/// changes how the content is read.
+/// changes how the content is read; and those that are not true of a masked body.
 const NOT_IN_TRAILERS: &[&str] = &[
     "content-length",
     "content-encoding",
@@ -48,6 +48,11 @@ const NOT_IN_TRAILERS: &[&str] = &[
     "retry-after",
     "vary",
     "warning",
+    "etag",
+    "content-md5",
+    "digest",
+    "content-digest",
+    "repr-digest",
 ];
 
 impl Fields {

@@ -73,7 +73,7 @@ impl Reader {
     }
 
     pub(crate) fn consume(&mut self, len: usize) {
-        self.from = (self.from + len).min(self.data.len());
+        self.from = self.from.saturating_add(len).min(self.data.len());
         if self.from == self.data.len() {
             self.data.clear();
             self.from = 0;

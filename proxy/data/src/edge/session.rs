@@ -25,8 +25,9 @@ use super::signal::Signal;
 use super::upstream::{ConnectFault, Pool, Upstream};
 use crate::codec::body::{BodyDecoder, Coding, Framing};
 use crate::codec::head::{HeadLimits, RequestHead, find_end, parse_request, parse_response};
-use crate::config::{Limits, UpstreamUrl};
-use crate::forward::{self, Mask};
+use crate::config::{Limits, Masking, UpstreamUrl};
+use crate::forward;
+use crate::mask::{CodedPlaces, Mask, MaskContext};
 use crate::problem::{self, Problem, Shape};
 use crate::stats::ShardStats;
 
@@ -40,6 +41,8 @@ pub(crate) struct SessionContext {
     pub(crate) upstream: UpstreamUrl,
     pub(crate) ruleset: Arc<ArcSwap<Ruleset>>,
     pub(crate) pool: Rc<Pool>,
+    pub(crate) masking: Masking,
+    pub(crate) places: CodedPlaces,
     pub(crate) limits: Limits,
     pub(crate) stats: Arc<ShardStats>,
     pub(crate) scratch: RefCell<Scratch>,
@@ -54,6 +57,10 @@ impl SessionContext {
             fields_max: self.limits.fields_max,
             target_bytes_max: self.limits.target_bytes_max,
         }
+    }
+
+    fn masks<'a>(&'a self, ruleset: &'a Arc<Ruleset>) -> MaskContext<'a> {
+        MaskContext { ruleset, masking: &self.masking, places: &self.places, stats: &self.stats }
     }
 
     pub(crate) fn new_id(&self) -> RequestId {
@@ -268,7 +275,7 @@ async fn attempt(
 ) -> Result<After, Attempt> {
     let ruleset = context.ruleset.load_full();
     let plan =
-        forward::request(head, &context.upstream, &ruleset, &context.stats).map_err(Attempt::Problem)?;
+        forward::request(head, &context.upstream, &context.masks(&ruleset)).map_err(Attempt::Problem)?;
     if let (Framing::Length(len), Some(max)) = (head.framing, context.limits.body_bytes_max)
         && len > max
     {
@@ -383,7 +390,7 @@ impl RequestSide<'_> {
         let SessionContext { limits, stats, scratch, .. } = self.context;
         let mut decoder = BodyDecoder::new(self.head.framing);
         let (mut content, mut masked, mut wire) = (Vec::new(), Vec::new(), Vec::new());
-        let mut total = 0u64;
+        let mut taken_bytes = 0u64;
         loop {
             if reader.buffered().is_empty() {
                 match reader.fill(limits.body_ms_max).await {
@@ -402,12 +409,14 @@ impl RequestSide<'_> {
                 .decode(reader.buffered(), &mut content)
                 .map_err(|fault| RequestFault::Problem(Problem::bad_request(400, fault.0)))?;
             reader.consume(taken);
-            total += content.len() as u64;
-            if limits.body_bytes_max.is_some_and(|max| total > max) {
-                return Err(RequestFault::Problem(Problem::BODY_TOO_LARGE));
-            }
+            taken_bytes += content.len() as u64;
             let done = decoder.is_done();
             let pushed = mask.push(&mut scratch.borrow_mut(), stats, &content, done, &mut masked);
+            // Decoded it may be the larger one.
+            let body_bytes = taken_bytes.max(mask.scanned());
+            if limits.body_bytes_max.is_some_and(|max| body_bytes > max) {
+                return Err(RequestFault::Problem(Problem::BODY_TOO_LARGE));
+            }
             pushed.map_err(RequestFault::Problem)?;
             Coding::Chunked.write(&masked, &mut wire);
             if done {
@@ -456,7 +465,8 @@ impl ResponseSide<'_> {
     ) -> Result<Sent, ResponseFault> {
         let SessionContext { stats, scratch, .. } = self.context;
         let head = self.read_head(upstream, is_reused).await?;
-        let plan = forward::response(&head, self.ruleset, &mut scratch.borrow_mut(), stats);
+        let masks = self.context.masks(self.ruleset);
+        let plan = forward::response(&head, self.head, &masks, &mut scratch.borrow_mut());
         let mut plan = plan.map_err(ResponseFault::Problem)?;
         let coding = if self.head.is_1_1 { Coding::Chunked } else { Coding::UntilClose };
         let ends_connection = plan.mask.is_some() && coding == Coding::UntilClose;

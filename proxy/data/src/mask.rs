@@ -1,0 +1,443 @@
+//! Masks one body as it passes: its content codings are taken off, it is masked in its format, and coded again.
+//!
+//! ```text
+//!   content ──► Decoder ──► Opening ──► Masker ──► Encoder ──► content
+//!              (if coded)  (few bytes)            (if it leaves coded)
+//! ```
+//!
+//! All that one push tells is flushed by its end, so that what the sender flushed arrives as soon as it may.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use sluice_engine::{
+    CodingError, CodingErrorKind, Decoder, Encoder, Format, FormatError, Masker, MaskerOptions, OnError,
+    Ruleset, Scratch,
+};
+
+use crate::config::Masking;
+use crate::content::{Content, hides_ascii};
+use crate::problem::Problem;
+use crate::stats::{Matches, ShardStats};
+
+/// Bytes of a coded body that are decoded, masked and coded again at once: it bounds what lies between.
+const CODED_BYTES_AT_ONCE: usize = 4096;
+
+/// Which way a body goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Request,
+    Response,
+}
+
+/// Places for coded bodies: each has machines with windows, which are the most memory that a body takes.
+#[derive(Clone, Debug)]
+pub(crate) struct CodedPlaces(Rc<Cell<usize>>);
+
+impl CodedPlaces {
+    pub(crate) fn new(max: usize) -> CodedPlaces {
+        CodedPlaces(Rc::new(Cell::new(max)))
+    }
+
+    fn take(&self) -> Option<CodedPlace> {
+        let left = self.0.get().checked_sub(1)?;
+        self.0.set(left);
+        Some(CodedPlace(self.clone()))
+    }
+}
+
+/// One of them, given back when dropped.
+struct CodedPlace(CodedPlaces);
+
+impl Drop for CodedPlace {
+    fn drop(&mut self) {
+        let left = &self.0.0;
+        left.set(left.get() + 1);
+    }
+}
+
+/// Masks one body and counts what it does.
+pub(crate) struct Mask {
+    text: Text,
+    coded: Option<Coded>,
+    matches: Arc<Matches>,
+    held: u64,
+    scanned: u64,
+    direction: Direction,
+}
+
+/// The content without its codings.
+struct Text {
+    ruleset: Arc<Ruleset>,
+    options: MaskerOptions,
+    format: Format,
+    /// The first bytes, until they are enough to tell what the body is.
+    opening: Vec<u8>,
+    /// None before.
+    masker: Option<Box<Masker>>,
+}
+
+struct Coded {
+    decoder: Decoder,
+    encoder: Out,
+    has_begun: bool,
+    /// The encoder has been given bytes that may not have left.
+    is_unflushed: bool,
+    plain: Vec<u8>,
+    masked: Vec<u8>,
+    _place: CodedPlace,
+}
+
+/// How a coded body leaves.
+enum Out {
+    Plain,
+    /// As it came. Only what comes tells which `deflate` it is, so the encoder is made then.
+    Same(Option<Encoder>),
+}
+
+/// Why a body does not go on.
+enum Fault {
+    Charset,
+    Format,
+    Coding(CodingErrorKind),
+}
+
+impl From<FormatError> for Fault {
+    fn from(_: FormatError) -> Fault {
+        Fault::Format
+    }
+}
+
+impl From<CodingError> for Fault {
+    fn from(error: CodingError) -> Fault {
+        Fault::Coding(error.kind())
+    }
+}
+
+/// What the masks of one shard share.
+pub(crate) struct MaskContext<'a> {
+    pub(crate) ruleset: &'a Arc<Ruleset>,
+    pub(crate) masking: &'a Masking,
+    pub(crate) places: &'a CodedPlaces,
+    pub(crate) stats: &'a ShardStats,
+}
+
+impl Mask {
+    /// A mask at the start of a body. `is_decoded`: it leaves without its codings.
+    ///
+    /// # Errors
+    /// It is coded, and there is no place.
+    pub(crate) fn new(
+        context: &MaskContext<'_>,
+        content: &Content,
+        direction: Direction,
+        is_decoded: bool,
+    ) -> Result<Mask, Problem> {
+        let MaskContext { ruleset, masking, places, stats } = context;
+        let options = MaskerOptions { on_error: masking.on_error, strategy: None };
+        let text = Text {
+            ruleset: Arc::clone(ruleset),
+            options,
+            format: content.format,
+            opening: Vec::new(),
+            masker: None,
+        };
+        let coded = if content.codings.list().is_empty() {
+            None
+        } else {
+            let place = places.take().ok_or(Problem::CODED_OVERLOADED)?;
+            let count = match direction {
+                Direction::Request => &stats.request_bodies_coded,
+                Direction::Response => &stats.response_bodies_coded,
+            };
+            ShardStats::count(count, 1);
+            Some(Coded {
+                decoder: Decoder::new(&content.codings, masking.coding_limits),
+                encoder: if is_decoded { Out::Plain } else { Out::Same(None) },
+                has_begun: false,
+                is_unflushed: false,
+                plain: Vec::new(),
+                masked: Vec::new(),
+                _place: place,
+            })
+        };
+        Ok(Mask { text, coded, matches: stats.matches.load_full(), held: 0, scanned: 0, direction })
+    }
+
+    /// Masks the next bytes; `last`: none come after. Nothing of what is in `out` after an error may leave.
+    ///
+    /// # Errors
+    /// The body is not valid in its format or codings, or passes a limit.
+    pub(crate) fn push(
+        &mut self,
+        scratch: &mut Scratch,
+        stats: &ShardStats,
+        content: &[u8],
+        last: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Problem> {
+        let started = Instant::now();
+        let scanned = self.scanned;
+        let done = self.run(scratch, content, last, out);
+        ShardStats::count(&stats.masking_us, started.elapsed().as_micros() as u64);
+        let counter = match self.direction {
+            Direction::Request => &stats.request_bytes_scanned,
+            Direction::Response => &stats.response_bytes_scanned,
+        };
+        ShardStats::count(counter, self.scanned - scanned);
+        if let Some(masker) = &mut self.text.masker {
+            ShardStats::count(&stats.bytes_passed_opaque, masker.take_unscanned());
+            masker.take_findings().iter().for_each(|f| self.matches.count(f.rule));
+        }
+        self.hold(stats, self.text.held() as u64);
+        done.map_err(|fault| self.problem(&fault))
+    }
+
+    fn run(
+        &mut self,
+        scratch: &mut Scratch,
+        content: &[u8],
+        last: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let Some(coded) = &mut self.coded else {
+            self.scanned += content.len() as u64;
+            return self.text.push(scratch, content, last, out);
+        };
+        for piece in content.chunks(CODED_BYTES_AT_ONCE) {
+            coded.has_begun = true;
+            coded.decoder.push(piece, &mut coded.plain)?;
+            self.scanned += coded.plain.len() as u64;
+            self.text.push(scratch, &coded.plain, false, &mut coded.masked)?;
+            coded.encode(out)?;
+        }
+        if last {
+            coded.decoder.finish(&mut coded.plain)?;
+            self.scanned += coded.plain.len() as u64;
+            self.text.push(scratch, &coded.plain, true, &mut coded.masked)?;
+        }
+        coded.flush(last, out)
+    }
+
+    fn problem(&self, fault: &Fault) -> Problem {
+        match (self.direction, fault) {
+            (Direction::Request, Fault::Format | Fault::Charset) => Problem::REQUEST_UNMASKABLE,
+            (Direction::Request, Fault::Coding(CodingErrorKind::Limit(_))) => Problem::CODED_TOO_LARGE,
+            (Direction::Request, Fault::Coding(_)) => Problem::REQUEST_CODING_INVALID,
+            (Direction::Response, Fault::Format | Fault::Charset) => Problem::RESPONSE_UNMASKABLE,
+            (Direction::Response, Fault::Coding(_)) => Problem::RESPONSE_CODING_INVALID,
+        }
+    }
+
+    /// Bytes of the body without its codings, so far.
+    pub(crate) fn scanned(&self) -> u64 {
+        self.scanned
+    }
+
+    fn hold(&mut self, stats: &ShardStats, held: u64) {
+        let change = held.wrapping_sub(std::mem::replace(&mut self.held, held));
+        stats.hold_back_bytes.fetch_add(change, Ordering::Relaxed);
+    }
+
+    /// The body is over, whole or not: nothing is held any more.
+    pub(crate) fn close(&mut self, stats: &ShardStats) {
+        self.hold(stats, 0);
+    }
+}
+
+impl Coded {
+    /// Gives what was masked to the encoder.
+    fn encode(&mut self, out: &mut Vec<u8>) -> Result<(), Fault> {
+        match &mut self.encoder {
+            Out::Plain => out.extend_from_slice(&self.masked),
+            Out::Same(_) if self.masked.is_empty() => {}
+            Out::Same(encoder) => {
+                encoder
+                    .get_or_insert_with(|| Encoder::new(&self.decoder.codings()))
+                    .push(&self.masked, out)?;
+                self.is_unflushed = true;
+            }
+        }
+        self.plain.clear();
+        self.masked.clear();
+        Ok(())
+    }
+
+    /// The same, and all of it leaves. A body without a byte stays one.
+    fn flush(&mut self, last: bool, out: &mut Vec<u8>) -> Result<(), Fault> {
+        self.encode(out)?;
+        match &mut self.encoder {
+            Out::Same(encoder) if last && self.has_begun => {
+                let encoder = encoder.take().unwrap_or_else(|| Encoder::new(&self.decoder.codings()));
+                encoder.finish(out)?;
+            }
+            Out::Same(Some(encoder)) if self.is_unflushed => encoder.flush(out)?,
+            Out::Same(_) | Out::Plain => {}
+        }
+        self.is_unflushed = false;
+        Ok(())
+    }
+}
+
+impl Text {
+    fn push(
+        &mut self,
+        scratch: &mut Scratch,
+        bytes: &[u8],
+        last: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let mut opening = Vec::new();
+        if self.masker.is_none() {
+            self.opening.extend_from_slice(bytes);
+            let Some(format) = opened(self.format, &self.opening, last)? else { return Ok(()) };
+            if matches!(format, Format::Protobuf(_)) {
+                // What is no message may have been taken for numbers up to where that shows: a value that begins there
+                // is cut, and no text.
+                self.options.on_error = OnError::Block;
+            }
+            self.format = format;
+            opening = std::mem::take(&mut self.opening);
+        }
+        let fresh = || Box::new(Masker::new(&self.ruleset, self.format, self.options.clone()));
+        let masker = self.masker.get_or_insert_with(fresh);
+        masker.push(scratch, if opening.is_empty() { bytes } else { &opening }, out)?;
+        if last {
+            masker.finish(scratch, out)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes that came and have not left.
+    fn held(&self) -> usize {
+        self.opening.len() + self.masker.as_ref().map_or(0, |m| m.held())
+    }
+}
+
+/// The format that the first bytes of a body leave of what its type says; `None` while more are needed.
+fn opened(format: Format, start: &[u8], last: bool) -> Result<Option<Format>, Fault> {
+    let told = match format {
+        Format::Protobuf(_) | Format::Grpc { .. } | Format::EventStream => return Ok(Some(format)),
+        // Of a type that is not known: texts with escapes in them are not bytes.
+        Format::Bytes => Format::from_start(start, last).map(|told| match told {
+            Format::Text => Format::Bytes,
+            _ => Format::Auto,
+        }),
+        _ => match hides_ascii(start) {
+            Some(true) => return Err(Fault::Charset),
+            Some(false) => Some(format),
+            None => last.then_some(format),
+        },
+    };
+    Ok(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_engine::{Action, Codings, CompileOptions, Confidence, Pattern, Rule, Strategy, Suppress};
+
+    const BODY: &[u8] = b"{\"key\": \"AKIAEZH5VTGLTMQAZX6T\", \"more\": [1, \"AKIAEZH5VTGLTMQAZX6\\u0054\"]}";
+    const MASKED: &[u8] = b"{\"key\": \"[key]\", \"more\": [1, \"[key]\"]}";
+
+    fn ruleset() -> Arc<Ruleset> {
+        let rule = Rule {
+            id: "key".into(),
+            entity: "key".into(),
+            description: "a key".into(),
+            pattern: Pattern::Regex(r"\bAKIA[0-9A-Z]{16}\b".into()),
+            keywords: Vec::new(),
+            near: 0,
+            validators: Vec::new(),
+            suppress: Suppress::default(),
+            max_len: Some(20),
+            confidence: Confidence::High,
+            action: Action::Mask,
+            labels: Vec::new(),
+            strategy: Strategy::Label,
+            priority: None,
+        };
+        Ruleset::compile(vec![rule], &CompileOptions::default()).unwrap()
+    }
+
+    fn encode(codings: &Codings, text: &[u8]) -> Vec<u8> {
+        let (mut encoder, mut out) = (Encoder::new(codings), Vec::new());
+        encoder.push(text, &mut out).unwrap();
+        encoder.finish(&mut out).unwrap();
+        out
+    }
+
+    fn decode(codings: &Codings, coded: &[u8]) -> Vec<u8> {
+        let (mut decoder, mut out) = (Decoder::new(codings, Default::default()), Vec::new());
+        decoder.push(coded, &mut out).unwrap();
+        decoder.finish(&mut out).unwrap();
+        out
+    }
+
+    /// What leaves, or the problem; `parts` in one push each, and what has left by then is kept.
+    fn pass(
+        ruleset: &Arc<Ruleset>,
+        content: &Content,
+        is_decoded: bool,
+        parts: &[&[u8]],
+    ) -> (Vec<u8>, Option<Problem>) {
+        let (stats, places) = (ShardStats::default(), CodedPlaces::new(1));
+        let masking = Masking::default();
+        let context = MaskContext { ruleset, masking: &masking, places: &places, stats: &stats };
+        let mut mask = Mask::new(&context, content, Direction::Request, is_decoded).unwrap();
+        let (mut scratch, mut left) = (Scratch::new(), Vec::new());
+        for (at, part) in parts.iter().enumerate() {
+            let mut out = Vec::new();
+            if let Err(problem) = mask.push(&mut scratch, &stats, part, at + 1 == parts.len(), &mut out) {
+                return (left, Some(problem));
+            }
+            left.extend(out);
+        }
+        (left, None)
+    }
+
+    #[test]
+    fn what_leaves_does_not_depend_on_cuts() {
+        let ruleset = ruleset();
+        for value in ["", "gzip", "deflate", "br", "zstd", "gzip, br"] {
+            let codings = Codings::parse(value).unwrap();
+            let content = Content { format: Format::Json, codings: codings.clone() };
+            let body = encode(&codings, BODY);
+            let bytes: Vec<&[u8]> = body.chunks(1).collect();
+            let cuts = (0..=body.len()).map(|cut| vec![&body[..cut], &body[cut..]]);
+            for parts in cuts.chain([bytes]) {
+                let (coded, problem) = pass(&ruleset, &content, false, &parts);
+                assert_eq!((decode(&codings, &coded).as_slice(), problem), (MASKED, None), "{value}");
+                let (plain, problem) = pass(&ruleset, &content, true, &parts);
+                assert_eq!((plain.as_slice(), problem), (MASKED, None), "{value}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_cut_short_is_a_problem_at_every_cut() {
+        let ruleset = ruleset();
+        for value in ["gzip", "deflate", "br", "zstd", "gzip, br"] {
+            let codings = Codings::parse(value).unwrap();
+            let content = Content { format: Format::Json, codings: codings.clone() };
+            let body = encode(&codings, BODY);
+            for cut in 1..body.len() {
+                let (left, problem) = pass(&ruleset, &content, true, &[&body[..cut], b""]);
+                assert_eq!(problem, Some(Problem::REQUEST_CODING_INVALID), "{value} {cut}");
+                assert!(MASKED.starts_with(&left), "{value} {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn places_are_given_back() {
+        let places = CodedPlaces::new(1);
+        let place = places.take();
+        assert!(place.is_some() && places.take().is_none());
+        drop(place);
+        assert!(places.take().is_some());
+    }
+}

@@ -31,6 +31,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod rows;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -238,7 +240,7 @@ pub(crate) struct Tables {
     #[cfg(target_arch = "x86_64")]
     avx512: Box<avx512::Tables>,
     #[cfg(target_arch = "x86_64")]
-    avx2: Box<avx2::Tables>,
+    rows: Box<rows::Tables>,
 }
 
 impl Tables {
@@ -248,7 +250,7 @@ impl Tables {
             #[cfg(target_arch = "x86_64")]
             avx512: avx512::Tables::new(&exact),
             #[cfg(target_arch = "x86_64")]
-            avx2: avx2::Tables::new(&exact),
+            rows: rows::Tables::new(&exact),
             exact,
         }
     }
@@ -268,7 +270,7 @@ impl Tables {
     pub(crate) fn memory_bytes(&self) -> usize {
         let exact = size_of::<Exact>() + size_of::<[u32; GRAM_CELLS]>();
         #[cfg(target_arch = "x86_64")]
-        let vectors = size_of::<avx512::Tables>() + size_of::<avx2::Tables>();
+        let vectors = size_of::<avx512::Tables>() + size_of::<rows::Tables>();
         #[cfg(not(target_arch = "x86_64"))]
         let vectors = 0;
         exact + vectors
@@ -289,7 +291,7 @@ impl Tables {
         hits.masks.classes.clear();
         match self.set {
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx2 => avx2::find(&self.avx2, symbols, windows, &mut hits.masks),
+            InstructionSet::Avx2 => avx2::find(&self.rows, symbols, windows, &mut hits.masks),
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 => avx512::find(&self.avx512, symbols, windows, &mut hits.masks),
             #[allow(unreachable_patterns)]

@@ -24,6 +24,13 @@ fn tables(seed: &mut u64, density: u64, bytes: &[u8]) -> Box<Exact> {
     exact
 }
 
+/// Else the tests below would compare nothing there.
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn arm_has_neon() {
+    assert_eq!(InstructionSet::available(), [InstructionSet::Scalar, InstructionSet::Neon]);
+}
+
 #[test]
 fn instruction_sets_agree() {
     for round in 0..400 {

@@ -8,8 +8,9 @@ pub fn describe() -> String {
         |name: &str| info.lines().find(|line| line.starts_with(name)).and_then(|l| l.split(": ").nth(1));
     let model = field("model name").unwrap_or("unknown processor");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let flags: Vec<&str> = field("flags").unwrap_or("").split(' ').collect();
-    let vector = ["sse4_2", "avx2", "avx512f", "avx512bw", "avx512vbmi"];
+    // What it is called on x86-64, and on ARM.
+    let flags: Vec<&str> = field("flags").or(field("Features")).unwrap_or("").split(' ').collect();
+    let vector = ["sse4_2", "avx2", "avx512f", "avx512bw", "avx512vbmi", "asimd"];
     let has: Vec<&str> = vector.into_iter().filter(|name| flags.contains(name)).collect();
     format!(
         "{model}, {cores} cores, {}; has {}; built for {}",
@@ -27,6 +28,8 @@ fn built_for() -> &'static str {
         "AVX2"
     } else if cfg!(target_feature = "sse2") {
         "SSE2 (more is chosen at run time)"
+    } else if cfg!(target_feature = "neon") {
+        "NEON"
     } else {
         "the least of its architecture"
     }

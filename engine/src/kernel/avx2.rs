@@ -16,39 +16,11 @@ use std::arch::x86_64::{
     _mm256_storeu_si256, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_xor_si256,
 };
 
-use super::{BUCKETS_BEHIND, Exact, Masks, PADDING, PAIRS, Symbols, WINDOW_LEN};
+use super::rows::{Row, Tables};
+use super::{BUCKETS_BEHIND, Masks, PADDING, PAIRS, Symbols, WINDOW_LEN};
 use crate::compile::symbol::WORD_SYMBOLS;
 
 const LANES: usize = 32;
-
-/// Buckets by position.
-#[repr(C, align(16))]
-#[derive(Clone, Copy)]
-struct Row([u32; PAIRS]);
-
-const NO_ROW: Row = Row([0; PAIRS]);
-
-pub(super) struct Tables {
-    /// By pair code.
-    pairs: [Row; 256],
-    /// By symbol: of the first four positions, and of the last four.
-    classes: [[Row; 2]; 64],
-}
-
-impl Tables {
-    pub(super) fn new(exact: &Exact) -> Box<Tables> {
-        let mut tables = Box::new(Tables { pairs: [NO_ROW; 256], classes: [[NO_ROW; 2]; 64] });
-        for (code, row) in tables.pairs.iter_mut().enumerate() {
-            row.0 = std::array::from_fn(|position| exact.pairs[position][code]);
-        }
-        for (symbol, rows) in tables.classes.iter_mut().enumerate() {
-            for (half, row) in rows.iter_mut().enumerate() {
-                row.0 = std::array::from_fn(|n| exact.classes[half * WINDOW_LEN / 2 + n][symbol]);
-            }
-        }
-        tables
-    }
-}
 
 pub(super) fn is_here() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2")

@@ -12,10 +12,10 @@
 //! for each bucket; the buckets that may be at a place are the conjunction over the positions. Half of the words' buckets
 //! hold windows that have no word character before them.
 //!
-//! Vectors look a byte's worth of buckets up at 64 places at once with `vpermb` (AVX-512 VBMI), or at 32 with `pshufb`
-//! (AVX2), and tell the places with any. Only those are looked at closer, without a branch for each: words must begin
-//! with a *gram* (four symbols) of a hashed bitmap, and classes are looked up again by pairs of kinds, so that what one
-//! window allows at one position and another window at the next passes no more.
+//! Vectors look a byte's worth of buckets up at 64 places at once with `vpermb` (AVX-512 VBMI), or all buckets of four
+//! positions at one place (AVX2, NEON), and tell the places with any. Only those are looked at closer, without a branch for
+//! each: words must begin with a *gram* (four symbols) of a hashed bitmap, and classes are looked up again by pairs of
+//! kinds, so that what one window allows at one position and another window at the next passes no more.
 //!
 //! All instruction sets give the same hits, in the order of the places.
 //!
@@ -33,6 +33,10 @@ mod avx2;
 mod avx512;
 #[cfg(feature = "hyperscan")]
 pub mod hyperscan;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod rows;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -203,6 +207,8 @@ pub enum InstructionSet {
     Avx2,
     /// AVX-512 with VBMI and BW.
     Avx512,
+    /// NEON, of 64-bit ARM.
+    Neon,
 }
 
 impl InstructionSet {
@@ -215,8 +221,15 @@ impl InstructionSet {
     /// All that this machine has, the slowest first.
     #[must_use]
     pub fn available() -> &'static [InstructionSet] {
-        const ALL: &[InstructionSet] =
-            &[InstructionSet::Scalar, InstructionSet::Avx2, InstructionSet::Avx512];
+        const ALL: &[InstructionSet] = &[
+            InstructionSet::Scalar,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512,
+            #[cfg(target_arch = "aarch64")]
+            InstructionSet::Neon,
+        ];
         let count = ALL.iter().take_while(|set| set.is_here()).count();
         ALL.get(..count).unwrap_or_default()
     }
@@ -228,8 +241,10 @@ impl InstructionSet {
             InstructionSet::Avx2 => avx2::is_here(),
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 => avx512::is_here(),
-            #[cfg(not(target_arch = "x86_64"))]
-            InstructionSet::Avx2 | InstructionSet::Avx512 => false,
+            #[cfg(target_arch = "aarch64")]
+            InstructionSet::Neon => neon::is_here(),
+            // Of another architecture.
+            _ => false,
         }
     }
 }
@@ -240,8 +255,8 @@ pub(crate) struct Tables {
     exact: Box<Exact>,
     #[cfg(target_arch = "x86_64")]
     avx512: Box<avx512::Tables>,
-    #[cfg(target_arch = "x86_64")]
-    avx2: Box<avx2::Tables>,
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    rows: Box<rows::Tables>,
 }
 
 impl Tables {
@@ -250,8 +265,8 @@ impl Tables {
             set: InstructionSet::best(),
             #[cfg(target_arch = "x86_64")]
             avx512: avx512::Tables::new(&exact),
-            #[cfg(target_arch = "x86_64")]
-            avx2: avx2::Tables::new(&exact),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            rows: rows::Tables::new(&exact),
             exact,
         }
     }
@@ -269,12 +284,13 @@ impl Tables {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        let exact = size_of::<Exact>() + size_of::<[u32; GRAM_CELLS]>();
-        #[cfg(target_arch = "x86_64")]
-        let vectors = size_of::<avx512::Tables>() + size_of::<avx2::Tables>();
-        #[cfg(not(target_arch = "x86_64"))]
-        let vectors = 0;
-        exact + vectors
+        let vectors: &[usize] = &[
+            #[cfg(target_arch = "x86_64")]
+            size_of::<avx512::Tables>(),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            size_of::<rows::Tables>(),
+        ];
+        size_of::<Exact>() + size_of::<[u32; GRAM_CELLS]>() + vectors.iter().sum::<usize>()
     }
 
     /// Finds the hits among the first `windows` places of `bytes`, of each of which a whole window is there at least.
@@ -300,10 +316,11 @@ impl Tables {
         hits.masks.classes.clear();
         match self.set {
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx2 => avx2::find(&self.avx2, symbols, windows, &mut hits.masks),
+            InstructionSet::Avx2 => avx2::find(&self.rows, symbols, windows, &mut hits.masks),
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 => avx512::find(&self.avx512, symbols, windows, &mut hits.masks),
-            #[allow(unreachable_patterns)]
+            #[cfg(target_arch = "aarch64")]
+            InstructionSet::Neon => neon::find(&self.rows, symbols, windows, &mut hits.masks),
             _ => return self.find_one_by_one(before, bytes, windows, hits),
         }
         let there = u64::MAX >> (windows.wrapping_neg() % 64);
@@ -423,6 +440,8 @@ impl Tables {
             InstructionSet::Avx512 => (avx512::fold, avx512::pair),
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => (avx2::fold, avx2::pair),
+            #[cfg(target_arch = "aarch64")]
+            InstructionSet::Neon => (neon::fold, neon::pair),
             _ => (scalar::fold, scalar::pair),
         };
         let Symbols { words, pairs, classes, kinds, .. } = symbols;

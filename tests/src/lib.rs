@@ -10,6 +10,7 @@
 //! * [`tls`] makes certificates and carries either side over TLS.
 //! * [`upstream`] is a server whose answers are the test's.
 //! * [`llm`] makes the streams of LLM APIs and reads them as a client does.
+//! * [`streams`] makes those of every API, several texts interleaved, and [`readings`] is all that can be read in one.
 //! * [`planted`] are the values that must never arrive.
 //!
 //! A harness fails by panicking: that is what makes a test fail.
@@ -20,6 +21,8 @@ pub mod checkout;
 pub mod llm;
 pub mod planted;
 pub mod process;
+pub mod readings;
+pub mod streams;
 pub mod tls;
 pub mod upstream;
 pub mod wire;

@@ -10,6 +10,19 @@ mod tests;
 
 pub(super) use reading::{Manner, Reading, Said};
 
+/// Whether a string of this name may be opaque, by its path.
+pub(super) fn may_be_opaque(name: &[u8]) -> bool {
+    const NAMES: &[&[u8]] = &[
+        b"signature",
+        b"data",
+        b"thoughtSignature",
+        b"thought_signature",
+        b"encrypted_content",
+        b"redactedContent",
+    ];
+    NAMES.contains(&name)
+}
+
 /// Signed or encrypted by the upstream: an edit would break the conversation, and nothing can be read in them.
 ///
 /// `path` is the keys from the outermost object; arrays add none.

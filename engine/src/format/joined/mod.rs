@@ -12,6 +12,7 @@
 //! nobody sent, and leaves log probabilities that no longer belong to their text.
 #![deny(clippy::indexing_slicing)]
 
+mod clean;
 mod decisions;
 mod edits;
 mod inner;
@@ -28,6 +29,7 @@ use super::leaves::{Leaf, LeafKind, Leaves, feed_string};
 use super::llm::{self, Manner, Reading, Said};
 use crate::ruleset::Ruleset;
 use crate::stream::StreamOptions;
+use clean::Clean;
 use edits::To;
 pub(super) use edits::{Change, apply};
 pub(super) use restating::Restated;
@@ -65,6 +67,7 @@ pub(super) struct Joined<E> {
     whole: Carried,
     json: Carried,
     restated: Restated,
+    clean: Clean,
     unscanned: u64,
 }
 
@@ -135,6 +138,7 @@ impl<E: Carry> Joined<E> {
             whole: Carried::new(ruleset, options, Carrier::Decoded),
             json: Carried::new(ruleset, options, Carrier::Json),
             restated: Restated::new(ruleset, options),
+            clean: Clean::default(),
             unscanned: 0,
         }
     }
@@ -464,34 +468,41 @@ impl<E: Carry> Joined<E> {
         let spelling = leaf.spelling();
         let raw = leaves.bytes(spelling.clone());
         let at = at + spelling.start as u64;
+        if leaf.kind == LeafKind::Literal {
+            return;
+        }
+        // No context stands before a key.
+        let key = if leaf.kind == LeafKind::Key { b"" } else { last_key(leaves, leaf) };
+        if leaf.is_string() && llm::may_be_opaque(key) && llm::is_opaque(&leaves.keys(leaf)) {
+            self.unscanned += leaf.content.len() as u64;
+            return;
+        }
+        if self.clean.has(leaf.kind, key, raw) {
+            return;
+        }
+        let findings = target.findings.len();
         let mut masked = Vec::new();
-        match leaf.kind {
-            LeafKind::Literal => return,
-            LeafKind::String if llm::is_opaque(&leaves.keys(leaf)) => {
-                self.unscanned += leaf.content.len() as u64;
-                return;
+        if leaf.kind == LeafKind::Number {
+            let context = json::context(key, true);
+            masked = self.mask_whole(&context, raw, at, target);
+            if masked != raw {
+                masked = quoted(&masked);
             }
-            LeafKind::Key | LeafKind::String => {
-                if leaf.is_string() {
-                    self.json.prime(target.scratch, &context(leaves, leaf));
-                }
-                masked.push(b'"');
-                let mut inner =
-                    Target { scratch: target.scratch, out: &mut masked, findings: target.findings };
-                let mut feeder = Whole { text: &mut self.json, target: &mut inner, at };
-                // The leaf was tokenized before: it can't fail.
-                let _ = feed_string(raw, &mut feeder);
-                masked.push(b'"');
+        } else {
+            if leaf.is_string() {
+                self.json.prime(target.scratch, &json::context(key, false));
             }
-            LeafKind::Number => {
-                masked = self.mask_whole(&context(leaves, leaf), raw, at, target);
-                if masked != raw {
-                    masked = quoted(&masked);
-                }
-            }
+            masked.push(b'"');
+            let mut inner = Target { scratch: target.scratch, out: &mut masked, findings: target.findings };
+            let mut feeder = Whole { text: &mut self.json, target: &mut inner, at };
+            // The leaf was tokenized before: it can't fail.
+            let _ = feed_string(raw, &mut feeder);
+            masked.push(b'"');
         }
         if masked != raw {
             self.change(document, spelling, masked);
+        } else if target.findings.len() == findings {
+            self.clean.add(leaf.kind, key, raw);
         }
     }
 }
@@ -499,10 +510,15 @@ impl<E: Carry> Joined<E> {
 /// The text of data that is no JSON.
 const TEXT_KEY: &[u8] = b"t";
 
-/// What stands before a leaf: its key, or that of its array.
+/// What stands before a leaf.
 fn context(leaves: &Leaves<'_>, leaf: &Leaf) -> Vec<u8> {
-    let keys = leaves.keys(leaf);
-    json::context(keys.last().copied().unwrap_or_default(), leaf.kind == LeafKind::Number)
+    json::context(last_key(leaves, leaf), leaf.kind == LeafKind::Number)
+}
+
+/// The key of a leaf, or that of its array.
+fn last_key<'a>(leaves: &'a Leaves<'_>, leaf: &Leaf) -> &'a [u8] {
+    let is_index = |part: &&[u8]| part.iter().all(u8::is_ascii_digit);
+    leaves.path(leaf).rsplit(|b| *b == b'.').find(|part| !is_index(part)).unwrap_or_default()
 }
 
 /// Where the object lies that a container is a member of, as far as its leaves go.

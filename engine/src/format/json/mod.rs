@@ -14,6 +14,8 @@ mod walk;
 
 pub(super) use keys::{Keys, context};
 pub(super) use token::{Fail, Handler, Kind, Tokens};
+#[cfg(test)]
+pub(super) use walk::RESTATING_BYTES_MAX;
 pub(super) use walk::{JsonWalker, NUMBER_BYTES_MAX};
 
 /// Appends `bytes` as they are written inside a JSON string; what is not UTF-8 becomes U+FFFD.

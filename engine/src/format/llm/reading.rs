@@ -11,6 +11,7 @@
 //! ```
 #![deny(clippy::indexing_slicing)]
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::ops::Range;
 
@@ -91,7 +92,8 @@ impl Reading {
         self.said.clear();
         self.ends.clear();
         self.ends_all = false;
-        let kind = leaves.find("type").filter(|l| l.is_string()).map(|l| leaves.bytes(l.content.clone()));
+        let kind = leaves.find("type").filter(|l| l.is_string()).map(|l| said(leaves, l));
+        let kind = kind.as_deref();
         let under = |prefix: &[u8]| leaves.iter().any(|l| leaves.path(l).starts_with(prefix));
         match kind {
             Some(b"content_block_delta") => self.block(leaves, b"delta."),
@@ -317,7 +319,7 @@ impl Reading {
                 (Some(index), _) => write!(keys, "r/{index}/"),
                 (None, Some(item)) => {
                     keys.extend_from_slice(b"r/");
-                    keys.extend_from_slice(leaves.bytes(item.content.clone()));
+                    keys.extend_from_slice(&said(leaves, item));
                     keys.write_all(b"/")
                 }
                 (None, None) => keys.write_all(b"r//"),
@@ -386,6 +388,16 @@ fn is_complete(leaves: &Leaves<'_>, kind: Option<&[u8]>) -> bool {
 
 fn strings<'a>(leaves: &'a Leaves<'_>) -> impl Iterator<Item = (usize, &'a Leaf)> {
     leaves.iter().enumerate().filter(|(_, l)| l.is_string())
+}
+
+/// What a scalar says, without escapes.
+fn said<'a>(leaves: &Leaves<'a>, leaf: &Leaf) -> Cow<'a, [u8]> {
+    let raw = leaves.bytes(leaf.content.clone());
+    let text = if raw.contains(&b'\\') { leaves.text(leaf) } else { None };
+    match text {
+        Some(text) => Cow::Owned(text.into_bytes()),
+        None => Cow::Borrowed(raw),
+    }
 }
 
 fn is_name(path: &[u8]) -> bool {
@@ -486,7 +498,7 @@ fn tell_indexes(leaves: &Leaves<'_>, outer: &[u8], keys: &mut Vec<u8>) -> bool {
                 keys.extend_from_slice(name);
             }
             keys.push(b'#');
-            keys.extend_from_slice(leaves.bytes(leaf.content.clone()));
+            keys.extend_from_slice(&said(leaves, leaf));
         }
     }
     keys.len() > before

@@ -229,3 +229,57 @@ fn texts_of_which_nothing_is_known_make_room() {
     let done = mask(&rules(), Format::Sse, OnError::Block, [body.as_bytes()]);
     assert_eq!((String::from_utf8_lossy(&done.output).into_owned(), done.error), (body, None));
 }
+
+#[test]
+fn limits_of_what_waits() {
+    use super::super::joined::{TEXTS_MAX, WAITING_BYTES_MAX};
+    use crate::format::FormatErrorKind;
+    let held = sse(&[r#"{"choices":[{"delta":{"content":"ghp_"}}]}"#]);
+    let comment = |len: usize| format!(":{}\n\n", " x".repeat(len)[..len - 3].to_owned());
+    let waiting = |over: usize| {
+        let rest = WAITING_BYTES_MAX + over - held.len();
+        let (quarter, last) = (rest / 4, rest - rest / 4 * 3);
+        held.clone() + &comment(quarter).repeat(3) + &comment(last)
+    };
+    let texts = |n: usize| -> String {
+        (0..n)
+            .map(|n| sse(&[&format!(r#"{{"choices":[{{"index":{n},"delta":{{"content":"ghp_"}}}}]}}"#)]))
+            .collect()
+    };
+    for (body, error) in [
+        (waiting(0), None),
+        (waiting(1), Some("the size of events that wait")),
+        (texts(TEXTS_MAX), None),
+        (texts(TEXTS_MAX + 1), Some("the number of texts")),
+    ] {
+        let done = mask(&rules(), Format::Sse, OnError::Block, [body.as_bytes()]);
+        assert_eq!(done.error.map(|e| e.kind()), error.map(FormatErrorKind::Limit));
+        let done = mask(&rules(), Format::Sse, OnError::Text, [body.as_bytes()]);
+        assert_eq!(done.error, None);
+        assert!(done.output == body.as_bytes(), "what can't be joined is text");
+    }
+}
+
+#[test]
+fn limit_of_what_says_a_text_again() {
+    use super::super::json::RESTATING_BYTES_MAX;
+    for (over, kept) in [(0, true), (1, false)] {
+        let tokens = " x".repeat(RESTATING_BYTES_MAX)[..RESTATING_BYTES_MAX + over - 4].to_owned();
+        let body = format!(r#"{{"logprobs":["{tokens}"]}}"#);
+        let done = mask(&rules(), Format::Json, OnError::Block, [body.as_bytes()]);
+        let masked = if kept { body } else { r#"{"logprobs":[]}"#.to_owned() };
+        assert!(done.output == masked.as_bytes(), "{over} over");
+    }
+}
+
+#[test]
+fn names_are_read_without_their_escapes() {
+    let body = sse(&[
+        r#"{"type":"response.output_text.delta","output_index":0,"delta":"ghp_Ab"}"#,
+        r#"{"t\u0079pe":"\u0072esponse.output_text.delta","outp\u0075t_index":0,"delt\u0061":"cd1234"}"#,
+        r#"{"typ\u0065":"response.output_text.done","output_index":0,"text":"ghp_Abcd1234"}"#,
+    ]);
+    let done = check(Format::Sse, &body);
+    let masked = body.replace("ghp_Abcd1234", "[gh]").replace("ghp_Ab", "[gh]").replace("cd1234", "");
+    assert_eq!(String::from_utf8_lossy(&done.output), masked);
+}

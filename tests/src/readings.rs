@@ -30,6 +30,24 @@ pub fn readings(format: Format, body: &[u8]) -> Vec<String> {
             _ => places.entry(String::new()).or_default().extend(data.bytes()),
         }
     }
+    texts(body, places)
+}
+
+/// Readings of a JSON document, as those of a stream.
+///
+/// # Panics
+/// When it is not JSON.
+#[must_use]
+pub fn readings_of_json(body: &[u8]) -> Vec<String> {
+    let mut places = BTreeMap::new();
+    let value =
+        serde_json::from_slice(body).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(body)));
+    read(&value, &mut String::new(), &mut places);
+    texts(body, places)
+}
+
+/// The bytes themselves, and what each place says.
+fn texts(body: &[u8], places: BTreeMap<String, Vec<u8>>) -> Vec<String> {
     let mut all = vec![String::from_utf8_lossy(body).into_owned()];
     for text in places.into_values() {
         let text = String::from_utf8_lossy(&text).into_owned();

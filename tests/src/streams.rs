@@ -62,12 +62,31 @@ fn finish(index: usize, _: &str) -> Vec<Value> {
 }
 
 /// A text as a list of tokens of three bytes, as log probabilities tell it.
-fn tokens(text: &str) -> Value {
+#[must_use]
+pub fn tokens(text: &str) -> Value {
     let one = |token: &[u8]| {
         let text = String::from_utf8_lossy(token);
         json!({"token": text, "logprob": -0.1, "bytes": token, "top_logprobs": [{"token": text, "logprob": -0.1, "bytes": token}]})
     };
     text.as_bytes().chunks(3).map(one).collect()
+}
+
+/// Whole answers of the APIs that say this text.
+#[must_use]
+pub fn answers(text: &str) -> Vec<Value> {
+    let spelled: Vec<String> =
+        text.as_bytes().chunks(3).map(|token| String::from_utf8_lossy(token).into_owned()).collect();
+    let arguments = json!({"note": text}).to_string();
+    let call = json!([{"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}]);
+    let message = |content: Value| json!({"role": "assistant", "content": content, "tool_calls": call});
+    vec![
+        json!({"choices": [{"index": 0, "message": message(json!(text)), "logprobs": {"content": tokens(text), "refusal": tokens(text)}}]}),
+        json!({"choices": [{"index": 0, "text": text, "logprobs": {"tokens": spelled, "token_logprobs": [-0.1], "top_logprobs": [{text: -0.1}]}}]}),
+        json!({"output": [self::message(text), {"type": "function_call", "arguments": arguments}, {"type": "reasoning", "summary": [{"type": "summary_text", "text": text}]}]}),
+        json!({"content": [{"type": "text", "text": text}, {"type": "tool_use", "input": {"note": text}}, {"type": "thinking", "thinking": text}]}),
+        json!({"candidates": [{"content": {"parts": [{"text": text}, {"functionCall": {"args": {"q": text}}}]}, "logprobsResult": {"chosenCandidates": tokens(text), "topCandidates": [{"candidates": tokens(text)}]}}]}),
+        json!({"output": {"message": {"content": [{"text": text}, {"toolUse": {"input": {"note": text}}}, {"reasoningContent": {"reasoningText": {"text": text}}}]}}}),
+    ]
 }
 
 fn response(kind: &str, output: usize, members: Value) -> Value {

@@ -16,8 +16,8 @@ use sluice_engine::{CompileOptions, Format, Masker, MaskerOptions, Ruleset, Scra
 use sluice_patterns::PackSet;
 use sluice_tests::checkout;
 use sluice_tests::planted::Planted;
-use sluice_tests::readings::readings;
-use sluice_tests::streams::{CHANNELS, Channel};
+use sluice_tests::readings::{readings, readings_of_json};
+use sluice_tests::streams::{CHANNELS, Channel, answers};
 
 fn ruleset() -> Arc<Ruleset> {
     static RULESET: OnceLock<Arc<Ruleset>> = OnceLock::new();
@@ -141,6 +141,27 @@ fn nothing_leaks_and_the_table_says_so() {
     assert!(rows.iter().flatten().all(|leaked| *leaked == 0), "something leaks:\n{made}");
     let published = fs::read_to_string(&file).unwrap_or_default();
     assert!(published == made, "docs/leaks.md is not what this test makes: run it with SLUICE_BLESS=1");
+}
+
+#[test]
+fn nothing_leaks_from_whole_answers() {
+    let mut scratch = Scratch::new();
+    for planted in Planted::all() {
+        for answer in answers(&planted.sentence()) {
+            let body = answer.to_string();
+            for chunk in [1, body.len()] {
+                let output = mask(Format::Json, body.as_bytes(), chunk, &mut scratch);
+                for text in readings_of_json(&output) {
+                    assert_eq!(planted.leaked_bytes(&text), 0, "{} leaks: {text}", planted.class);
+                }
+            }
+        }
+    }
+    for answer in answers("Nothing to see here, so it goes.") {
+        let body = answer.to_string();
+        let output = mask(Format::Json, body.as_bytes(), body.len(), &mut scratch);
+        assert_eq!(String::from_utf8_lossy(&output), body, "a clean answer changed");
+    }
 }
 
 /// Numbers from a seed (Knuth's MMIX).

@@ -57,6 +57,9 @@ pub(super) struct EventStreamWalker {
     binary: Carried,
 }
 
+/// Events of models: where they stand in the payload, and they themselves.
+type Inner = Vec<(Range<usize>, Vec<u8>)>;
+
 /// A message that is whole.
 #[derive(Debug)]
 struct Event {
@@ -64,8 +67,8 @@ struct Event {
     /// Headers, masked and spelled.
     headers: Vec<u8>,
     payload: Range<usize>,
-    /// Events of models in the payload: where they stand, and they themselves; documents from 1 on.
-    inner: Vec<(Range<usize>, Vec<u8>)>,
+    /// Documents from 1 on.
+    inner: Inner,
 }
 
 impl Carry for Event {
@@ -227,7 +230,7 @@ impl EventStreamWalker {
         name: Option<&str>,
         at: u64,
         target: &mut Target<'_>,
-    ) -> Result<Vec<(Range<usize>, Vec<u8>)>, &'static str> {
+    ) -> Result<Inner, &'static str> {
         let mut inner = Vec::new();
         let Some(leaves) = Leaves::of(payload).filter(|_| is_json(payload)) else {
             let masked = self.mask_other(payload, at, target);

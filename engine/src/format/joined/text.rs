@@ -72,7 +72,7 @@ pub(super) struct Text {
 
 #[derive(Debug)]
 enum Scan {
-    Text(Single),
+    Text(Box<Single>),
     Json(Box<Inner>),
 }
 
@@ -100,7 +100,7 @@ impl Text {
         let leaf = (manner == Manner::Any).then(|| Box::new(single()));
         let scan = match manner {
             Manner::Json => Scan::Json(Box::new(Inner::new(rules.ruleset, rules.options))),
-            Manner::Text | Manner::Any => Scan::Text(single()),
+            Manner::Text | Manner::Any => Scan::Text(Box::new(single())),
         };
         Text {
             scan,
@@ -185,7 +185,7 @@ impl Text {
         }
         scan.decisions.base = scan.decisions.at;
         scan.stream.push(scratch, left, &mut scan.decisions);
-        self.scan = Scan::Text(scan);
+        self.scan = Scan::Text(Box::new(scan));
     }
 
     /// The leaf ends.

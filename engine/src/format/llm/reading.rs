@@ -60,7 +60,6 @@ const NAMES: &[&[u8]] = &[
     b"stop_reason",
     b"system_fingerprint",
     b"service_tier",
-    b"obfuscation",
     b"created_at",
     b"signature",
 ];

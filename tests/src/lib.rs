@@ -12,6 +12,7 @@
 //! * [`coding`] puts content codings on and takes them off.
 //! * [`llm`] makes the streams of LLM APIs and reads them as a client does.
 //! * [`protobuf`] makes messages of protobuf and gRPC.
+//! * [`streams`] makes those of every API, several texts interleaved, and [`readings`] is all that can be read in one.
 //! * [`planted`] are the values that must never arrive.
 //!
 //! A harness fails by panicking: that is what makes a test fail.
@@ -24,6 +25,8 @@ pub mod llm;
 pub mod planted;
 pub mod process;
 pub mod protobuf;
+pub mod readings;
+pub mod streams;
 pub mod tls;
 pub mod upstream;
 pub mod wire;

@@ -47,6 +47,21 @@ impl Planted {
         start..start + self.value.len()
     }
 
+    /// How many bytes of the value are in fragments of it that `text` holds, line breaks and their JSON escapes left out.
+    #[must_use]
+    pub fn leaked_bytes(&self, text: &str) -> usize {
+        let text = text.replace("\\n", "").replace('\n', "");
+        let sensitive = self.sensitive.as_deref().unwrap_or(&self.value);
+        let length = FRAGMENT_BYTES.min(sensitive.len());
+        let mut leaked = vec![false; sensitive.len()];
+        for at in 0..=sensitive.len() - length {
+            if sensitive.get(at..at + length).is_some_and(|fragment| text.contains(fragment)) {
+                leaked[at..at + length].fill(true);
+            }
+        }
+        leaked.into_iter().filter(|leaked| *leaked).count()
+    }
+
     /// The first fragment of the value that `text` holds, line breaks and their JSON escapes left out.
     #[must_use]
     pub fn leak_in(&self, text: &[u8]) -> Option<String> {

@@ -76,17 +76,13 @@ impl<'a> Leaves<'a> {
         self.data.get(range).unwrap_or_default()
     }
 
-    /// Bytes of the document.
-    pub(super) fn len(&self) -> usize {
-        self.data.len()
-    }
-
     /// The scalar at `path`.
     pub(super) fn find(&self, path: &str) -> Option<&Leaf> {
         self.leaves.iter().find(|l| l.kind != LeafKind::Key && self.path(l) == path.as_bytes())
     }
 
     /// The string at `path`, decoded.
+    #[cfg(test)]
     pub(super) fn string(&self, path: &str) -> Option<String> {
         self.text(self.find(path)?)
     }
@@ -101,6 +97,8 @@ impl<'a> Leaves<'a> {
         String::from_utf8(text.0).ok()
     }
 
+    /// The number at `path`.
+    #[cfg(test)]
     pub(super) fn integer(&self, path: &str) -> Option<u64> {
         let leaf = self.find(path).filter(|l| l.kind == LeafKind::Number)?;
         std::str::from_utf8(self.bytes(leaf.content.clone())).ok()?.parse().ok()

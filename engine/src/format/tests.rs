@@ -75,7 +75,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Whole, byte by byte and at every cut; events may be made elsewhere only in SSE, whose unit is the event.
-fn check(format: Format, body: &str) -> Done {
+pub(super) fn check(format: Format, body: &str) -> Done {
     check_bytes(format, body.as_bytes())
 }
 
@@ -109,6 +109,7 @@ fn json_leaves_as_it_came() {
         "\"plain\"",
         "12345678",
         r#"{"choices":[{"logprobs":null}]}"#,
+        r#"{"choices":[{"logprobs":{"content":[ {"token":"a\u0062","bytes":[97, 98],"top_logprobs":[]} ]}}]}"#,
     ] {
         assert_eq!(masked(Format::Json, body), body);
     }
@@ -128,8 +129,12 @@ fn json_values_are_masked() {
         (r#"{"a":"{\"password\":\"hunter2\"}"}"#, r#"{"a":"{\"password\":\"[pw]\"}"}"#),
         (r#"{"a":"-----BEGIN KEY-----\nabc","b":"c"}"#, r#"{"a":"[pem]","b":"c"}"#),
         (
-            r#"{"choices":[{"message":"x","logprobs":{"content":[{"token":"ghp_"}]},"i":0}]}"#,
+            r#"{"choices":[{"message":"x","logprobs":{"content":[{"token":"ghp_"},{"token":"Abcd1234"}]},"i":0}]}"#,
             r#"{"choices":[{"message":"x","logprobs":null,"i":0}]}"#,
+        ),
+        (
+            r#"{"output":[{"content":[{"text":"x","logprobs":[{"token":"ghp_Abcd"},{"token":"1234"}]}]}]}"#,
+            r#"{"output":[{"content":[{"text":"x","logprobs":[]}]}]}"#,
         ),
         (
             r#"{"content":[{"signature":"ghp_Abcd1234"}],"signature":"ghp_Abcd1234"}"#,

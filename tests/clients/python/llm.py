@@ -127,3 +127,61 @@ class Llm:
 
     def anthropic_message(self, content):
         self.json({**self.MESSAGE, "content": content, "stop_reason": "end_turn"})
+
+    # OpenAI Responses.
+
+    def responses(self, items):
+        """Items as (kind, parts): a message's `text`, a `call`'s arguments, a reasoning `summary`."""
+        events, done = [], []
+        def event(kind, **fields):
+            events.append((kind, {"type": kind, "sequence_number": len(events), **fields}))
+        def response(status, output):
+            return {"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "status": status, "output": output,
+                    "parallel_tool_calls": True, "tool_choice": "auto", "tools": []}
+        event("response.created", response=response("in_progress", []))
+        for n, (kind, parts) in enumerate(items):
+            text, at = "".join(parts), {"item_id": f"item_{n}", "output_index": n}
+            if kind == "text":
+                item = {"id": f"item_{n}", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+                part = {"type": "output_text", "text": "", "annotations": []}
+                event("response.output_item.added", output_index=n, item=item)
+                event("response.content_part.added", **at, content_index=0, part=part)
+                for piece in parts:
+                    logprobs = [{"token": piece, "logprob": -0.1, "bytes": list(piece.encode()), "top_logprobs": []}]
+                    event("response.output_text.delta", **at, content_index=0, delta=piece, logprobs=logprobs)
+                event("response.output_text.done", **at, content_index=0, text=text, logprobs=[])
+                part = {**part, "text": text}
+                event("response.content_part.done", **at, content_index=0, part=part)
+                item = {**item, "status": "completed", "content": [part]}
+            elif kind == "call":
+                item = {"id": f"item_{n}", "type": "function_call", "call_id": "call_1", "name": "note", "arguments": ""}
+                event("response.output_item.added", output_index=n, item=item)
+                for piece in parts:
+                    event("response.function_call_arguments.delta", **at, delta=piece)
+                event("response.function_call_arguments.done", **at, name="note", arguments=text)
+                item = {**item, "status": "completed", "arguments": text}
+            else:
+                item = {"id": f"item_{n}", "type": "reasoning", "summary": []}
+                part = {"type": "summary_text", "text": ""}
+                event("response.output_item.added", output_index=n, item=item)
+                event("response.reasoning_summary_part.added", **at, summary_index=0, part=part)
+                for piece in parts:
+                    event("response.reasoning_summary_text.delta", **at, summary_index=0, delta=piece)
+                event("response.reasoning_summary_text.done", **at, summary_index=0, text=text)
+                part = {**part, "text": text}
+                event("response.reasoning_summary_part.done", **at, summary_index=0, part=part)
+                item = {**item, "summary": [part]}
+            event("response.output_item.done", output_index=n, item=item)
+            done.append(item)
+        event("response.completed", response=response("completed", done))
+        self.events(events)
+
+    # Gemini.
+
+    def gemini(self, events):
+        """Events as lists of parts of the first candidate; the last one ends it."""
+        def chunk(parts, reason):
+            end = {"finishReason": "STOP"} if reason else {}
+            candidate = {"content": {"role": "model", "parts": parts}, "index": 0, **end}
+            return {"candidates": [candidate], "usageMetadata": {"totalTokenCount": 3}, "modelVersion": "m"}
+        self.events([(None, chunk(parts, n == len(events) - 1)) for n, parts in enumerate(events)])

@@ -6,9 +6,8 @@
 //! ```
 //!
 //! One message is the unit: its CRC stands at its end and its lengths at its start, so it is taken whole (at most
-//! [`MESSAGE_BYTES_MAX`]) and leaves with what can leave of its texts by then. Texts that go on over messages are
-//! [`super::joined`]; what one holds at the end leaves in a message made like the last that carried it. A message in
-//! which nothing changed leaves exactly as it came.
+//! [`MESSAGE_BYTES_MAX`]) and leaves when all that its texts carry is decided. Texts that go on over messages are
+//! [`super::joined`]. A message in which nothing changed leaves exactly as it came.
 //!
 //! Texts are the names and values of headers, and the payload: JSON by its leaves, anything else whole. A payload
 //! `{"bytes": "…"}` is base64 of a model's own event (`InvokeModelWithResponseStream`), which is masked inside.
@@ -21,6 +20,7 @@ mod frame;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -28,10 +28,9 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::{DecodePaddingMode, general_purpose};
 
 use super::carried::{Carried, Carrier, Target};
-use super::joined::{Event, Joined, Made};
+use super::joined::{Carry, Change, Joined, apply};
 use super::json::Fail;
 use super::leaves::Leaves;
-use super::llm::Ends;
 use crate::mask::Strategy;
 use crate::ruleset::Ruleset;
 use crate::stream::StreamOptions;
@@ -53,18 +52,47 @@ pub(super) struct EventStreamWalker {
     message: Vec<u8>,
     prelude: Option<Prelude>,
     at: u64,
-    joined: Joined<Frame>,
+    joined: Joined<Event>,
     /// For payloads that are neither JSON nor text: their length stays.
     binary: Carried,
 }
 
-/// What a message needs that is made for a text.
-#[derive(Clone, Debug)]
-struct Frame {
+/// Events of models: where they stand in the payload, and they themselves.
+type Inner = Vec<(Range<usize>, Vec<u8>)>;
+
+/// A message that is whole.
+#[derive(Debug)]
+struct Event {
+    bytes: Vec<u8>,
     /// Headers, masked and spelled.
     headers: Vec<u8>,
-    /// The event is in base64 in the payload.
-    is_wrapped: bool,
+    payload: Range<usize>,
+    /// Documents from 1 on.
+    inner: Inner,
+}
+
+impl Carry for Event {
+    fn len(&self) -> usize {
+        self.bytes.len() + self.headers.len() + self.inner.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
+    }
+
+    fn write(&self, changes: Vec<Change>, out: &mut Vec<u8>) -> Result<(), &'static str> {
+        let spelled = self.bytes.get(PRELUDE_BYTES..self.payload.start).unwrap_or_default();
+        if changes.is_empty() && self.headers == spelled {
+            out.extend_from_slice(&self.bytes);
+            return Ok(());
+        }
+        let (mut outer, inner): (Vec<_>, Vec<_>) = changes.into_iter().partition(|c| c.document() == 0);
+        for (document, (spelling, bytes)) in (1u8..).zip(&self.inner) {
+            let of = |change: &&Change| change.document() == document;
+            if inner.iter().any(|change| of(&change)) {
+                let masked = apply(bytes, inner.iter().filter(of));
+                outer.push(Change::to_bytes(0, spelling.clone(), wrap(&masked)));
+            }
+        }
+        let payload = self.bytes.get(self.payload.clone()).unwrap_or_default();
+        frame::write(&self.headers, &apply(payload, &outer), out)
+    }
 }
 
 /// What is wrong with a message.
@@ -115,10 +143,12 @@ impl EventStreamWalker {
                 }
                 Some(prelude) => {
                     let bytes = std::mem::take(&mut self.message);
-                    self.mask(&bytes, prelude, &mut target).map_err(fail)?;
-                    self.at += bytes.len() as u64;
-                    self.message = bytes;
-                    self.message.clear();
+                    let left = self.mask(bytes, prelude, &mut target).map_err(fail)?;
+                    self.at += prelude.total as u64;
+                    if let Some(Event { mut bytes, .. }) = left {
+                        bytes.clear();
+                        self.message = bytes;
+                    }
                     self.prelude = None;
                 }
             }
@@ -130,10 +160,9 @@ impl EventStreamWalker {
         if !self.message.is_empty() {
             return Err(Fail { limit: false, what: "a message ends too early", taken: 0 });
         }
-        let mut made = Vec::new();
-        self.joined.end(&Ends::All, &mut made, &mut target);
-        let fail = |fault: Fault| Fail { limit: fault.limit, what: fault.what, taken: 0 };
-        write_made(made, target.out).map_err(fail)
+        self.joined.end(b"", &mut target);
+        let left = self.joined.drain(target.out);
+        left.map(drop).map_err(|what| Fail { limit: true, what, taken: 0 })
     }
 
     pub(super) fn held(&self) -> usize {
@@ -145,35 +174,30 @@ impl EventStreamWalker {
         self.joined.take_unscanned()
     }
 
-    /// Masks a message that is whole, and tells it.
-    fn mask(&mut self, bytes: &[u8], prelude: Prelude, target: &mut Target<'_>) -> Result<(), Fault> {
-        let message = Message::of(bytes, prelude).map_err(invalid)?;
+    /// Masks a message that is whole; it and what waited for it leave, if they can. Gives one that left.
+    fn mask(
+        &mut self,
+        bytes: Vec<u8>,
+        prelude: Prelude,
+        target: &mut Target<'_>,
+    ) -> Result<Option<Event>, Fault> {
+        let message = Message::of(&bytes, prelude).map_err(invalid)?;
         let findings = target.findings.len();
         let headers = self.mask_headers(&message, target).map_err(over)?;
-        let payload = message.part(&message.payload);
         let at = self.at + message.payload.start as u64;
-        let mut made = Vec::new();
-        let is_failure = matches!(message.string(":message-type"), Some("exception" | "error"));
-        if is_failure {
-            self.joined.end(&Ends::All, &mut made, target);
+        if matches!(message.string(":message-type"), Some("exception" | "error")) {
+            self.joined.end(b"", target);
         }
+        self.joined.begin();
         let name = message.string(":event-type");
-        let masked = self.mask_payload(payload, name, &headers, at, &mut made, target).map_err(over)?;
-        write_made(made, target.out)?;
+        let inner = self.mask_payload(message.part(&message.payload), name, at, target).map_err(over)?;
         let end = self.at + bytes.len() as u64;
         for finding in target.findings.iter_mut().skip(findings) {
             finding.end = finding.end.min(end);
             finding.start = finding.start.min(finding.end.saturating_sub(1));
         }
-        let spelled = bytes.get(PRELUDE_BYTES..message.payload.start).unwrap_or_default();
-        match masked {
-            None if headers == spelled => target.out.extend_from_slice(bytes),
-            masked => {
-                let payload = masked.as_deref().unwrap_or(payload);
-                frame::write(&headers, payload, target.out).map_err(over)?;
-            }
-        }
-        Ok(())
+        let payload = message.payload;
+        self.joined.commit(Event { bytes, headers, payload, inner }, target.out).map_err(over)
     }
 
     /// The headers, masked and spelled.
@@ -199,53 +223,48 @@ impl EventStreamWalker {
         Ok(out)
     }
 
-    /// The new payload, if it is new.
+    /// Masks the payload; gives the events of models in it.
     fn mask_payload(
         &mut self,
         payload: &[u8],
         name: Option<&str>,
-        headers: &[u8],
         at: u64,
-        made: &mut Vec<Made<Frame>>,
         target: &mut Target<'_>,
-    ) -> Result<Option<Vec<u8>>, &'static str> {
+    ) -> Result<Inner, &'static str> {
+        let mut inner = Vec::new();
         let Some(leaves) = Leaves::of(payload).filter(|_| is_json(payload)) else {
-            let masked = match std::str::from_utf8(payload) {
-                Ok(_) => self.joined.mask_whole(b"", payload, at, target),
-                Err(_) => self.mask_binary(payload, at, target),
-            };
-            return Ok((masked != payload).then_some(masked));
+            let masked = self.mask_other(payload, at, target);
+            if masked != payload {
+                self.joined.change(0, 0..payload.len(), masked);
+            }
+            return Ok(inner);
         };
-        let frame = || Frame { headers: headers.to_vec(), is_wrapped: false };
-        let mut event = Event { leaves: &leaves, name, at, last: false, given: Vec::new(), frame: &frame };
+        let mut done = Vec::new();
         // Of a member that is there twice, clients differ in which they take.
         for (n, leaf) in leaves.iter().enumerate().filter(|(_, l)| leaves.path(l) == b"bytes") {
-            let Some(inner) = leaves.text(leaf).and_then(|text| BASE64.decode(text).ok()) else { continue };
-            let masked = self.mask_inner(&inner, headers, at, made, target)?;
-            event.given.push((n, masked.map(|masked| wrap(&masked))));
+            let Some(bytes) = leaves.text(leaf).and_then(|text| BASE64.decode(text).ok()) else { continue };
+            done.push(n);
+            let document = u8::try_from(inner.len() + 1).map_err(|_| "the number of events in a message")?;
+            if let Some(leaves) = Leaves::of(&bytes).filter(|_| is_json(&bytes)) {
+                self.joined.mask(document, &leaves, None, at, &[], target)?;
+            } else {
+                let masked = self.mask_other(&bytes, at, target);
+                if masked != bytes {
+                    self.joined.change(0, leaf.spelling(), wrap(&masked));
+                }
+            }
+            inner.push((leaf.spelling(), bytes));
         }
-        self.joined.mask(event, made, target)
+        self.joined.mask(0, &leaves, name, at, &done, target)?;
+        Ok(inner)
     }
 
-    /// The new event of a model, if it is new.
-    fn mask_inner(
-        &mut self,
-        inner: &[u8],
-        headers: &[u8],
-        at: u64,
-        made: &mut Vec<Made<Frame>>,
-        target: &mut Target<'_>,
-    ) -> Result<Option<Vec<u8>>, &'static str> {
-        let Some(leaves) = Leaves::of(inner).filter(|_| is_json(inner)) else {
-            let masked = match std::str::from_utf8(inner) {
-                Ok(_) => self.joined.mask_whole(b"", inner, at, target),
-                Err(_) => self.mask_binary(inner, at, target),
-            };
-            return Ok((masked != inner).then_some(masked));
-        };
-        let frame = || Frame { headers: headers.to_vec(), is_wrapped: true };
-        let event = Event { leaves: &leaves, name: None, at, last: false, given: Vec::new(), frame: &frame };
-        self.joined.mask(event, made, target)
+    /// Masks what is no JSON.
+    fn mask_other(&mut self, bytes: &[u8], at: u64, target: &mut Target<'_>) -> Vec<u8> {
+        match std::str::from_utf8(bytes) {
+            Ok(_) => self.joined.mask_whole(b"", bytes, at, target),
+            Err(_) => self.mask_binary(bytes, at, target),
+        }
     }
 
     fn mask_binary(&mut self, bytes: &[u8], at: u64, target: &mut Target<'_>) -> Vec<u8> {
@@ -264,14 +283,4 @@ fn is_json(bytes: &[u8]) -> bool {
 /// A string of JSON that is base64 of `bytes`.
 fn wrap(bytes: &[u8]) -> Vec<u8> {
     format!("\"{}\"", general_purpose::STANDARD.encode(bytes)).into_bytes()
-}
-
-/// Writes messages that were made.
-fn write_made(made: Vec<Made<Frame>>, out: &mut Vec<u8>) -> Result<(), Fault> {
-    for Made { frame, data } in made {
-        let payload =
-            if frame.is_wrapped { [b"{\"bytes\":", wrap(&data).as_slice(), b"}"].concat() } else { data };
-        frame::write(&frame.headers, &payload, out).map_err(over)?;
-    }
-    Ok(())
 }

@@ -6,13 +6,17 @@
 //!
 //! A number in which something is found becomes a string. Strings that upstreams sign or encrypt
 //! ([`super::llm::is_opaque`]) pass as they are and are counted; log probabilities restate the text token by
-//! token and are replaced by `null`.
+//! token, and leave empty where a value is in them.
 
+mod keys;
 mod token;
 mod walk;
 
+pub(super) use keys::{Keys, context};
 pub(super) use token::{Fail, Handler, Kind, Tokens};
-pub(super) use walk::JsonWalker;
+#[cfg(test)]
+pub(super) use walk::RESTATING_BYTES_MAX;
+pub(super) use walk::{JsonWalker, NUMBER_BYTES_MAX};
 
 /// Appends `bytes` as they are written inside a JSON string; what is not UTF-8 becomes U+FFFD.
 pub(super) fn escape(bytes: &[u8], out: &mut Vec<u8>) {

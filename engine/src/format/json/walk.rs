@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
+use super::keys::Keys;
 use super::token::{Fail, Handler, Kind, Tokens};
 use crate::format::carried::{Carried, Carrier, Target};
+use crate::format::joined::Restated;
 use crate::format::llm;
 use crate::ruleset::Ruleset;
 use crate::stream::{Scratch, StreamOptions};
 
-/// Bytes of a key that are remembered as context: of a longer one, the last.
-const KEY_BYTES_MAX: usize = 128;
+/// Most bytes of what says a text again, token by token: it is held whole, and leaves empty when it is longer.
+pub(in crate::format) const RESTATING_BYTES_MAX: usize = 1 << 20;
 /// Longest number; it is held whole, for it may become a string.
 pub(in crate::format) const NUMBER_BYTES_MAX: usize = 1024;
 
@@ -30,17 +32,22 @@ struct Texts {
     /// The number that is being read, and where it began.
     digits: Vec<u8>,
     digits_at: u64,
-    /// By open container: the key that its values have.
-    keys: Vec<Vec<u8>>,
-    /// By open container: true for arrays.
-    arrays: Vec<bool>,
-    /// Keys of the objects that are open, outermost first.
-    key: Vec<u8>,
+    keys: Keys,
     /// The text is passed as it is.
     opaque: bool,
-    /// Depth at which a value began that is replaced by `null`.
-    dropped: Option<usize>,
+    /// What says a text again, while it comes in.
+    restating: Option<Restating>,
+    restated: Restated,
     unscanned: u64,
+}
+
+/// A container that says a text again.
+#[derive(Debug)]
+struct Restating {
+    /// How many containers are open in it and around it when it has begun.
+    depth: usize,
+    bytes: Vec<u8>,
+    is_over: bool,
 }
 
 /// What a [`Texts`] writes to while it handles one chunk.
@@ -58,11 +65,10 @@ impl JsonWalker {
             kind: Kind::String,
             digits: Vec::new(),
             digits_at: 0,
-            keys: Vec::new(),
-            arrays: Vec::new(),
-            key: Vec::new(),
+            keys: Keys::default(),
             opaque: false,
-            dropped: None,
+            restating: None,
+            restated: Restated::new(ruleset, options),
             unscanned: 0,
         };
         JsonWalker { tokens: Tokens::new(many), texts }
@@ -78,6 +84,11 @@ impl JsonWalker {
 
     /// After a fault: ends the text it was in, and gives the bytes that were taken and not told.
     pub(in crate::format) fn break_off(&mut self, mut target: Target<'_>) -> Vec<u8> {
+        if let Some(restating) = self.texts.restating.take() {
+            // Of what is not whole nobody can say what it spells.
+            target.out.extend_from_slice(restating.empty());
+            return Vec::new();
+        }
         if self.tokens.in_text() && !self.texts.opaque {
             match self.texts.kind {
                 Kind::Key | Kind::String => self.texts.string.finish(&mut target),
@@ -88,7 +99,8 @@ impl JsonWalker {
     }
 
     pub(in crate::format) fn held(&self) -> usize {
-        self.texts.string.held() + self.texts.digits.len() + self.tokens.pending().len()
+        let restating = self.texts.restating.as_ref().map_or(0, |r| r.bytes.len());
+        self.texts.string.held() + self.texts.digits.len() + self.tokens.pending().len() + restating
     }
 
     /// Bytes that passed unscanned since this was last asked: opaque fields.
@@ -98,74 +110,57 @@ impl JsonWalker {
 }
 
 impl Texts {
-    /// The key of the value that comes next, and whether it is the key of an array around it.
-    fn key_of_value(&self) -> &[u8] {
-        match self.arrays.last() {
-            Some(true) => self.keys.last().map_or(&[], Vec::as_slice),
-            Some(false) | None => &self.key,
-        }
-    }
-
-    /// Keys from the outermost object to the value that comes next; arrays add none.
-    fn path(&self) -> Vec<&[u8]> {
-        let outer = self.keys.iter().zip(&self.arrays).enumerate();
-        let mut path: Vec<&[u8]> = Vec::with_capacity(self.keys.len() + 1);
-        for (depth, (key, _)) in outer {
-            let within_array = depth > 0 && self.arrays.get(depth - 1) == Some(&true);
-            if depth > 0 && !within_array {
-                path.push(key);
-            }
-        }
-        if self.arrays.last() == Some(&false) {
-            path.push(&self.key);
-        }
-        path
-    }
-
     fn prime(&mut self, kind: Kind, scratch: &mut Scratch) {
-        let key = self.key_of_value();
-        if key.is_empty() || kind == Kind::Key {
-            return;
-        }
-        let mut context = Vec::with_capacity(key.len() + 4);
-        context.push(b'"');
-        context.extend_from_slice(key);
-        context.extend_from_slice(if kind == Kind::Number { b"\":" } else { b"\":\"" });
+        let context = self.keys.context(kind == Kind::Number);
         match kind {
+            _ if context.is_empty() => {}
+            Kind::Key => {}
             Kind::Number => self.number.prime(scratch, &context),
-            Kind::Key | Kind::String => self.string.prime(scratch, &context),
+            Kind::String => self.string.prime(scratch, &context),
         }
+    }
+}
+
+impl Restating {
+    fn push(&mut self, bytes: &[u8]) {
+        self.is_over |= self.bytes.len() + bytes.len() > RESTATING_BYTES_MAX;
+        if !self.is_over {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// What stands in its place.
+    fn empty(&self) -> &'static [u8] {
+        if self.bytes.starts_with(b"[") { b"[]" } else { b"null" }
     }
 }
 
 impl Handler for Writer<'_, '_> {
     fn structure(&mut self, bytes: &[u8], _at: u64) {
-        if self.texts.dropped.is_none() {
-            self.target.out.extend_from_slice(bytes);
+        match &mut self.texts.restating {
+            Some(restating) => restating.push(bytes),
+            None => self.target.out.extend_from_slice(bytes),
         }
     }
 
     fn open(&mut self, array: bool) {
         let texts = &mut *self.texts;
-        let key = texts.key_of_value().to_vec();
-        texts.keys.push(key);
-        texts.arrays.push(array);
-        texts.key.clear();
-        // Only containers restate texts; the bracket that has been told becomes `null`.
-        if texts.dropped.is_none() && llm::is_restating(&texts.path_of_container()) {
-            texts.dropped = Some(texts.keys.len());
-            self.target.out.pop();
-            self.target.out.extend_from_slice(b"null");
+        texts.keys.open(array);
+        // Only containers restate texts; the bracket has been told.
+        if texts.restating.is_none() && llm::is_restating(&texts.keys.path_of_container()) {
+            let bytes = self.target.out.pop().into_iter().collect();
+            texts.restating = Some(Restating { depth: texts.keys.depth(), bytes, is_over: false });
         }
     }
 
     fn close(&mut self) {
         let texts = &mut *self.texts;
-        let depth = texts.keys.len();
-        texts.arrays.pop();
-        texts.key = texts.keys.pop().unwrap_or_default();
-        if texts.dropped == Some(depth) {
-            texts.dropped = None;
+        let depth = texts.keys.depth();
+        texts.keys.close();
+        if let Some(restating) = texts.restating.take_if(|restating| restating.depth == depth) {
+            let leaves =
+                !restating.is_over && !texts.restated.is_found(&restating.bytes, self.target.scratch);
+            self.target.out.extend_from_slice(if leaves { &restating.bytes } else { restating.empty() });
         }
     }
 
@@ -174,11 +169,14 @@ impl Handler for Writer<'_, '_> {
     fn begin(&mut self, kind: Kind) {
         let texts = &mut *self.texts;
         texts.kind = kind;
-        texts.opaque = kind == Kind::String && llm::is_opaque(&texts.path());
         if kind == Kind::Key {
-            texts.key.clear();
+            texts.keys.begin();
         }
-        if kind != Kind::Number && !texts.opaque {
+        if texts.restating.is_some() {
+            return;
+        }
+        texts.opaque = kind == Kind::String && llm::is_opaque(&texts.keys.path());
+        if kind == Kind::String && !texts.opaque {
             texts.prime(kind, self.target.scratch);
         }
     }
@@ -186,22 +184,24 @@ impl Handler for Writer<'_, '_> {
     fn plain(&mut self, bytes: &[u8], at: u64) {
         let texts = &mut *self.texts;
         texts.note_key(bytes);
-        if texts.kind == Kind::Number {
+        if let Some(restating) = &mut texts.restating {
+            restating.push(bytes);
+        } else if texts.kind == Kind::Number {
             if texts.digits.is_empty() {
                 texts.digits_at = at;
             }
             texts.digits.extend_from_slice(bytes);
-        } else if texts.opaque && texts.dropped.is_none() {
+        } else if texts.opaque {
             texts.unscanned += bytes.len() as u64;
             self.target.out.extend_from_slice(bytes);
-        } else if texts.dropped.is_none() {
+        } else {
             texts.string.plain(bytes, at, &mut self.target);
         }
     }
 
     fn last(&mut self, bytes: &[u8], at: u64) {
         let texts = &mut *self.texts;
-        if texts.opaque || texts.dropped.is_some() {
+        if texts.opaque || texts.restating.is_some() {
             self.plain(bytes, at);
             self.end();
             return;
@@ -213,19 +213,24 @@ impl Handler for Writer<'_, '_> {
     fn spelled(&mut self, decoded: &[u8], raw: &[u8], at: u64) {
         let texts = &mut *self.texts;
         texts.note_key(decoded);
-        if texts.opaque && texts.dropped.is_none() {
+        if let Some(restating) = &mut texts.restating {
+            restating.push(raw);
+        } else if texts.opaque {
             texts.unscanned += raw.len() as u64;
             self.target.out.extend_from_slice(raw);
-        } else if texts.dropped.is_none() {
+        } else {
             texts.string.spelled(decoded, raw, at, &mut self.target);
         }
     }
 
     fn end(&mut self) {
         let texts = &mut *self.texts;
+        if texts.restating.is_some() {
+            return;
+        }
         if texts.kind == Kind::Number {
             self.end_number();
-        } else if texts.dropped.is_none() && !texts.opaque {
+        } else if !texts.opaque {
             texts.string.finish(&mut self.target);
         }
         self.texts.opaque = false;
@@ -240,9 +245,6 @@ impl Writer<'_, '_> {
     fn end_number(&mut self) {
         let texts = &mut *self.texts;
         let digits = std::mem::take(&mut texts.digits);
-        if texts.dropped.is_some() {
-            return;
-        }
         texts.prime(Kind::Number, self.target.scratch);
         let mut text = Vec::new();
         let findings = &mut *self.target.findings;
@@ -264,18 +266,7 @@ impl Writer<'_, '_> {
 impl Texts {
     fn note_key(&mut self, bytes: &[u8]) {
         if self.kind == Kind::Key {
-            self.key.extend_from_slice(bytes);
-            let over = self.key.len().saturating_sub(KEY_BYTES_MAX);
-            self.key.drain(..over);
+            self.keys.push(bytes);
         }
-    }
-
-    /// The path of the container that has just been opened.
-    fn path_of_container(&self) -> Vec<&[u8]> {
-        let mut path = self.path();
-        if self.arrays.last() == Some(&false) {
-            path.pop();
-        }
-        path
     }
 }

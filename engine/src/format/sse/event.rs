@@ -4,11 +4,10 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::{Frame, SseWalker};
+use super::SseWalker;
 use crate::format::carried::Target;
-use crate::format::joined::{Event, Made};
+use crate::format::joined::{Carry, Change, apply};
 use crate::format::leaves::Leaves;
-use crate::format::llm::Ends;
 
 const BOM: &[u8; 3] = b"\xEF\xBB\xBF";
 
@@ -62,19 +61,35 @@ fn lines(event: &[u8], is_first: bool) -> Vec<Line> {
     lines
 }
 
-/// Masks `event` and appends it, and what must come before it, to the target. `last`: the body ends with it.
-///
-/// # Errors
-/// The name of a limit.
-pub(super) fn mask(
-    walker: &mut SseWalker,
-    event: &[u8],
-    last: bool,
-    target: &mut Target<'_>,
-) -> Result<(), &'static str> {
-    let lines = lines(event, walker.at == 0);
-    let findings = target.findings.len();
-    let mut data = Vec::new();
+/// An event that is in whole.
+#[derive(Debug)]
+pub(super) struct SseEvent {
+    pub(super) bytes: Vec<u8>,
+    /// It is the first of its stream.
+    is_first: bool,
+}
+
+impl Carry for SseEvent {
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn write(&self, changes: Vec<Change>, out: &mut Vec<u8>) -> Result<(), &'static str> {
+        if changes.is_empty() {
+            out.extend_from_slice(&self.bytes);
+        } else {
+            let lines = lines(&self.bytes, self.is_first);
+            let mut data = Vec::new();
+            data_of(&self.bytes, &lines, &mut data);
+            write(&self.bytes, &lines, &apply(&read_as(&data, is_json(&data)), &changes), out);
+        }
+        Ok(())
+    }
+}
+
+/// The data of an event (WHATWG HTML, section 9.2.6); where its first line's value begins.
+fn data_of(event: &[u8], lines: &[Line], data: &mut Vec<u8>) -> Option<usize> {
+    data.clear();
     let mut first = None;
     for line in lines.iter().filter(|l| l.is(event, b"data")) {
         if first.is_some() {
@@ -83,112 +98,143 @@ pub(super) fn mask(
         first.get_or_insert(line.value.start);
         data.extend_from_slice(event.get(line.value.clone()).unwrap_or_default());
     }
+    first
+}
+
+/// Whether the data may be JSON: a value of one number or word is no more than text.
+fn is_json(data: &[u8]) -> bool {
+    let data = data.strip_prefix(BOM).unwrap_or(data);
+    matches!(data.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'))
+}
+
+/// A parser of JSON reads what is not UTF-8 as U+FFFD (WHATWG Encoding, "UTF-8 decode").
+fn read_as(data: &[u8], is_json: bool) -> Cow<'_, [u8]> {
+    match String::from_utf8_lossy(data) {
+        Cow::Owned(text) if is_json => Cow::Owned(text.into_bytes()),
+        Cow::Borrowed(_) | Cow::Owned(_) => Cow::Borrowed(data),
+    }
+}
+
+/// Masks an event; it and what waited for it are appended to the target, if they can leave. `last`: the body ends with
+/// it. Gives memory that is no longer needed.
+///
+/// # Errors
+/// The name of a limit. The event is the walker's again then, if it did not leave.
+pub(super) fn mask(
+    walker: &mut SseWalker,
+    bytes: Vec<u8>,
+    last: bool,
+    target: &mut Target<'_>,
+) -> Result<Option<SseEvent>, &'static str> {
+    let is_first = walker.at == 0;
+    let event_lines = lines(&bytes, is_first);
+    let findings = target.findings.len();
+    let mut data = std::mem::take(&mut walker.data);
+    let first = data_of(&bytes, &event_lines, &mut data);
     let at = walker.at + first.unwrap_or(0) as u64;
-    // A parser reads what is not UTF-8 as U+FFFD (WHATWG Encoding, "UTF-8 decode") before it reads JSON.
-    let read: Cow<'_, [u8]> = match String::from_utf8_lossy(&data) {
-        Cow::Borrowed(_) => Cow::Borrowed(&data),
-        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    let end = walker.at + bytes.len() as u64;
+    let masked = mask_lines(walker, &bytes, &event_lines, target);
+    walker.joined.begin();
+    let result = match first {
+        Some(_) => mask_data(walker, &bytes, &event_lines, &data, at, target),
+        None => Ok(()),
     };
-    let looks_json = matches!(read.trim_ascii_start().first(), Some(b'{' | b'['));
-    let leaves = if looks_json { Leaves::of(&read) } else { None };
-    let mut made = Vec::new();
-    let masked = match leaves {
-        Some(leaves) => {
-            let frame = || frame(event, &lines);
-            let json = Event { leaves: &leaves, name: None, at, last, given: Vec::new(), frame: &frame };
-            walker.joined.mask(json, &mut made, target)?
-        }
-        None => {
-            if last || data.trim_ascii() == b"[DONE]" {
-                walker.joined.end(&Ends::All, &mut made, target);
-            }
-            let masked = walker.joined.mask_whole(b"", &data, at, target);
-            (masked != data).then_some(masked)
-        }
-    };
-    write_made(walker, made, target);
-    write(walker, event, &lines, masked, target);
+    walker.data = data;
+    if let Err(what) = result {
+        walker.joined.abandon();
+        walker.event = bytes;
+        return Err(what);
+    }
+    if last {
+        walker.joined.end(b"", target);
+    }
+    let event = SseEvent { bytes: masked.unwrap_or(bytes), is_first };
+    let left = walker.joined.commit(event, target.out)?;
     // Where broken UTF-8 was read as longer text, places in it are no better than the event.
-    let end = walker.at + event.len() as u64;
     for finding in target.findings.iter_mut().skip(findings) {
         finding.end = finding.end.min(end);
         finding.start = finding.start.min(finding.end.saturating_sub(1));
     }
-    Ok(())
+    Ok(left)
 }
 
-/// What an event made like this one needs.
-fn frame(event: &[u8], lines: &[Line]) -> Frame {
-    // Of several names the last one counts.
-    let named = lines.iter().rev().find(|l| l.is(event, b"event"));
-    let name = named.and_then(|l| event.get(l.value.clone())).unwrap_or_default().to_vec();
-    let crlf = lines.first().is_some_and(|l| l.end(event) == b"\r\n");
-    Frame { name, newline: if crlf { b"\r\n" } else { b"\n" } }
-}
-
-/// Writes events that were made.
-fn write_made(walker: &mut SseWalker, made: Vec<Made<Frame>>, target: &mut Target<'_>) {
-    for Made { frame, data } in made {
-        if !frame.name.is_empty() {
-            // The name was told where it stood: here it is only masked again.
-            let mut findings = Vec::new();
-            let mut inner = Target { scratch: target.scratch, out: &mut Vec::new(), findings: &mut findings };
-            let line = [b"event: ", frame.name.as_slice()].concat();
-            let name = walker.joined.mask_whole(b"", &line, 0, &mut inner);
-            target.out.extend(name.iter().filter(|b| !matches!(b, b'\r' | b'\n')));
-            target.out.extend_from_slice(frame.newline);
-        }
-        target.out.extend_from_slice(b"data: ");
-        target.out.extend_from_slice(&data);
-        target.out.extend_from_slice(frame.newline);
-        target.out.extend_from_slice(frame.newline);
-    }
-}
-
-/// Writes the event with new data, if it is new, and its other lines masked.
-fn write(
+fn mask_data(
     walker: &mut SseWalker,
     event: &[u8],
     lines: &[Line],
-    data: Option<Vec<u8>>,
+    data: &[u8],
+    at: u64,
     target: &mut Target<'_>,
-) {
-    let mut written = false;
-    for line in lines {
-        let bytes = event.get(line.whole.clone()).unwrap_or_default();
-        let end = line.end(event);
-        match (line.is(event, b"data"), &data) {
-            (true, None) => target.out.extend_from_slice(bytes),
-            (true, Some(data)) => {
-                if std::mem::replace(&mut written, true) {
-                    continue;
-                }
-                let prefix = event.get(line.content.start..line.value.start).unwrap_or_default();
-                // A name without a colon has an empty value.
-                let colon: &[u8] = if prefix.ends_with(b":") || prefix.ends_with(b" ") { b"" } else { b":" };
-                for (n, part) in data.split(|b| *b == b'\n').enumerate() {
-                    let prefix = if n == 0 { prefix } else { prefix.strip_prefix(BOM).unwrap_or(prefix) };
-                    target.out.extend_from_slice(prefix);
-                    target.out.extend_from_slice(colon);
-                    target.out.extend(part.iter().filter(|b| **b != b'\r'));
-                    target.out.extend_from_slice(end);
-                }
-            }
-            (false, _) => {
-                let content = event.get(line.content.clone()).unwrap_or_default();
-                let at = walker.at + line.content.start as u64;
-                let masked = walker.joined.mask_whole(b"", content, at, target);
-                let safe = |b: &&u8| !matches!(**b, b'\r' | b'\n');
-                target.out.extend(masked.iter().filter(safe));
-                target.out.extend_from_slice(end);
-            }
-        }
+) -> Result<(), &'static str> {
+    let may_be_json = is_json(data);
+    let read = read_as(data, may_be_json);
+    // In a stream of words a word in quotes is one more word.
+    let is_word = read.trim_ascii_start().starts_with(b"\"") && walker.joined.is_text();
+    let leaves = if may_be_json && !is_word { Leaves::of(&read) } else { None };
+    if let Some(leaves) = leaves {
+        return walker.joined.mask(0, &leaves, None, at, &[], target);
     }
+    if read.trim_ascii() == b"[DONE]" {
+        walker.joined.end(b"", target);
+        return Ok(());
+    }
+    // The first event of the Model Context Protocol's older transport: the client waits for it, the server for the client.
+    let named = lines.iter().rev().find(|l| l.is(event, b"event"));
+    if named.is_some_and(|l| event.get(l.value.clone()) == Some(b"endpoint")) {
+        let masked = walker.joined.mask_whole(b"", &read, at, target);
+        if masked != *read {
+            walker.joined.change(0, 0..read.len(), masked);
+        }
+        return Ok(());
+    }
+    walker.joined.mask_text(&read, at, target)
 }
 
-/// Ends all texts.
-pub(super) fn end_all(walker: &mut SseWalker, target: &mut Target<'_>) {
-    let mut made = Vec::new();
-    walker.joined.end(&Ends::All, &mut made, target);
-    write_made(walker, made, target);
+/// The event with its lines masked that are no data, if that is new.
+fn mask_lines(
+    walker: &mut SseWalker,
+    event: &[u8],
+    lines: &[Line],
+    target: &mut Target<'_>,
+) -> Option<Vec<u8>> {
+    let mut new = None;
+    let mut from = 0;
+    for line in lines.iter().filter(|l| !l.content.is_empty() && !l.is(event, b"data")) {
+        let content = event.get(line.content.clone()).unwrap_or_default();
+        let masked = walker.joined.mask_whole(b"", content, walker.at + line.content.start as u64, target);
+        if masked != content {
+            let new = new.get_or_insert_with(Vec::new);
+            new.extend_from_slice(event.get(from..line.content.start).unwrap_or_default());
+            new.extend(masked.iter().filter(|b| !matches!(**b, b'\r' | b'\n')));
+            from = line.content.end;
+        }
+    }
+    if let Some(new) = &mut new {
+        new.extend_from_slice(event.get(from..).unwrap_or_default());
+    }
+    new
+}
+
+/// Appends an event with new data.
+fn write(event: &[u8], lines: &[Line], data: &[u8], out: &mut Vec<u8>) {
+    let mut written = false;
+    for line in lines {
+        if !line.is(event, b"data") {
+            out.extend_from_slice(event.get(line.whole.clone()).unwrap_or_default());
+            continue;
+        }
+        if std::mem::replace(&mut written, true) {
+            continue;
+        }
+        let prefix = event.get(line.content.start..line.value.start).unwrap_or_default();
+        // A name without a colon has an empty value.
+        let colon: &[u8] = if prefix.ends_with(b":") || prefix.ends_with(b" ") { b"" } else { b":" };
+        for (n, part) in data.split(|b| *b == b'\n').enumerate() {
+            let prefix = if n == 0 { prefix } else { prefix.strip_prefix(BOM).unwrap_or(prefix) };
+            out.extend_from_slice(prefix);
+            out.extend_from_slice(colon);
+            out.extend(part.iter().filter(|b| **b != b'\r'));
+            out.extend_from_slice(line.end(event));
+        }
+    }
 }

@@ -1,13 +1,14 @@
 //! Server-sent events (WHATWG HTML, section 9.2.6) as a stream.
 //!
-//! One event is the unit: it leaves when its blank line is in, with what can leave of its texts by then; texts that go
+//! One event is the unit: it leaves when its blank line is in and all that its texts carry is decided; texts that go
 //! on over events are [`super::joined`]. An event in which nothing changed leaves exactly as it came. What comes last
 //! without a blank line is masked as an event: the standard's parser drops it, others do not.
 //!
-//! What is not JSON is scanned as text, event by event; so are comments and the other fields.
+//! Data that is not JSON is one text over all events, and each event's is scanned on its own too; comments and the other
+//! fields are texts of their own.
 //!
-//! Memory: one event of at most [`EVENT_BYTES_MAX`] (and its rewritten copy), and for each of at most
-//! [`super::joined::TEXTS_MAX`] texts its stream and the frame of the event that may have to be made.
+//! Memory: one event of at most [`EVENT_BYTES_MAX`], events that wait of at most
+//! [`super::joined::WAITING_BYTES_MAX`], and for each of at most [`super::joined::TEXTS_MAX`] texts its streams.
 #![deny(clippy::indexing_slicing)]
 
 mod event;
@@ -21,6 +22,7 @@ use super::joined::Joined;
 use super::json::Fail;
 use crate::ruleset::Ruleset;
 use crate::stream::StreamOptions;
+use event::SseEvent;
 
 /// Most bytes of one event, its blank line included.
 pub(super) const EVENT_BYTES_MAX: usize = 1 << 20;
@@ -35,15 +37,9 @@ pub(super) struct SseWalker {
     line: usize,
     /// The last byte was a CR: an LF belongs to it.
     after_cr: bool,
-    joined: Joined<Frame>,
-}
-
-/// What an event needs that is made for a text.
-#[derive(Debug)]
-struct Frame {
-    /// The event's name, as it came.
-    name: Vec<u8>,
-    newline: &'static [u8],
+    joined: Joined<SseEvent>,
+    /// Room for an event's data.
+    data: Vec<u8>,
 }
 
 impl SseWalker {
@@ -54,6 +50,7 @@ impl SseWalker {
             line: 0,
             after_cr: false,
             joined: Joined::new(ruleset, options),
+            data: Vec::new(),
         }
     }
 
@@ -89,7 +86,10 @@ impl SseWalker {
     /// An LF that belongs to the CR before it.
     fn end_of_cr(&mut self, target: &mut Target<'_>) {
         if self.event.is_empty() {
-            target.out.push(b'\n');
+            match self.joined.last_mut() {
+                Some(waiting) => waiting.bytes.push(b'\n'),
+                None => target.out.push(b'\n'),
+            }
             self.at += 1;
         } else {
             self.event.push(b'\n');
@@ -101,22 +101,25 @@ impl SseWalker {
         self.dispatch(true, &mut target).map_err(|what| Fail { limit: true, what, taken: 0 })
     }
 
-    /// Masks the event that is in, and tells it.
+    /// Masks the event that is in.
     fn dispatch(&mut self, last: bool, target: &mut Target<'_>) -> Result<(), &'static str> {
         let event = std::mem::take(&mut self.event);
-        let done = event::mask(self, &event, last, target);
-        self.event = event;
-        if done.is_ok() {
-            self.at += self.event.len() as u64;
-            self.line = 0;
-            self.event.clear();
+        let len = event.len() as u64;
+        let left = event::mask(self, event, last, target)?;
+        self.at += len;
+        self.line = 0;
+        if let Some(SseEvent { mut bytes, .. }) = left {
+            bytes.clear();
+            self.event = bytes;
         }
-        done
+        Ok(())
     }
 
-    /// After a fault: what texts hold leaves masked, and the bytes that were taken and not told are given back.
+    /// After a fault: what is held leaves masked, and the bytes that were taken and not told are given back.
     pub(super) fn break_off(&mut self, mut target: Target<'_>) -> Vec<u8> {
-        event::end_all(self, &mut target);
+        self.joined.end(b"", &mut target);
+        // Nothing is wrong with events that were taken.
+        let _ = self.joined.drain(target.out);
         std::mem::take(&mut self.event)
     }
 

@@ -130,14 +130,35 @@ fn a_last_event_without_a_blank_line_is_masked() {
 }
 
 #[test]
-fn the_name_of_an_event_that_is_made_is_masked() {
+fn names_of_events_are_masked() {
     let body =
         format!("event: ghp_Abcd1234\nevent: x ghp_Abcd1234\ndata: {}\n\ndata: [DONE]\n\n", chat("ghp_"));
     let output = output(body.as_bytes());
-    assert!(!String::from_utf8_lossy(&output).contains("ghp_Abcd1234"));
-    let events = parse(&output, false);
-    assert_eq!(events[0].0, events[1].0);
-    assert_eq!(joined(&output, false), "ghp_");
+    assert_eq!(output, body.replace("ghp_Abcd1234", "[gh]").as_bytes());
+}
+
+#[test]
+fn a_line_feed_stays_behind_its_carriage_return_while_an_event_waits() {
+    for end in ["\r\n", "\r"] {
+        let event = |text: &str| format!("data: {}{end}{end}", chat(text));
+        let body = event("my ghp_A") + &event("bc") + &event("d12345");
+        assert_eq!(output(body.as_bytes()), body.as_bytes(), "{end:?}");
+    }
+}
+
+#[test]
+fn data_that_is_no_json_is_one_text() {
+    for (parts, masked) in [
+        (&["my ghp_Ab", "cd12", "34 x"][..], &["my [gh]", "", " x"][..]),
+        (&["ghp_Abcd1234", "ghp_Abcd1234"], &["[gh]", "[gh]"]),
+        (&["password=", "hunter2", " x"], &["password=", "[pw]", " x"]),
+        (&["password=", "\"hunter2\"", " x"], &["password=", "\"[pw]\"", " x"]),
+        (&["\"ghp_Ab\"", "\"cd1234\"", "\"\""], &["\"[gh]\"", "\"\"", "\"\""]),
+    ] {
+        let body = |parts: &[&str]| parts.iter().map(|p| format!("data: {p}\n\n")).collect::<String>();
+        let output = output((body(parts) + "data: [DONE]\n\n").as_bytes());
+        assert_eq!(String::from_utf8_lossy(&output), body(masked) + "data: [DONE]\n\n");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::carried::{Carried, Carrier, Target};
+use super::fields::Fields;
 use super::json::{self, Handler, Kind};
 use super::leaves::{Leaf, LeafKind, Leaves, feed_string};
 use super::llm::{self, Ends, Envelope, Key};
@@ -29,6 +30,7 @@ pub(super) struct Joined<F> {
     whole: Carried,
     json: Carried,
     unscanned: u64,
+    pub(super) fields: Option<Arc<Fields>>,
 }
 
 /// A text that goes on over events.
@@ -73,6 +75,7 @@ impl<F> Joined<F> {
             whole: Carried::new(ruleset, options, Carrier::Decoded),
             json: Carried::new(ruleset, options, Carrier::Json),
             unscanned: 0,
+            fields: None,
         }
     }
 
@@ -119,6 +122,7 @@ impl<F> Joined<F> {
         }
         let mut edits = Edits::default();
         let mut done: HashMap<usize, Option<Vec<u8>>> = event.given.into_iter().collect();
+        self.unscanned += self.fields.as_ref().map_or(0, |f| f.settle(leaves, &mut done));
         for (n, key) in &reading.deltas {
             if let Some(leaf) = leaves.iter().nth(*n).filter(|_| !done.contains_key(n)) {
                 let ends = ends(&reading.ends, *key);

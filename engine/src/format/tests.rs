@@ -49,7 +49,7 @@ pub(super) fn mask<'a>(
     chunks: impl IntoIterator<Item = &'a [u8]>,
 ) -> Done {
     let mut scratch = Scratch::new();
-    let mut masker = Masker::new(rules, format, MaskerOptions { on_error, strategy: None });
+    let mut masker = Masker::new(rules, format, MaskerOptions { on_error, ..MaskerOptions::default() });
     let mut output = Vec::new();
     let mut error = None;
     for chunk in chunks {

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &MaskArgs) -> Result<u8, Failure> {
     };
     let (input, name) = open(args.file.as_deref())?;
     let mut pipe = Pipe {
-        masker: Masker::new(&ruleset, format, MaskerOptions { on_error, strategy: None }),
+        masker: Masker::new(&ruleset, format, MaskerOptions { on_error, ..MaskerOptions::default() }),
         scratch: Scratch::new(),
         // Not `Stdout`, which looks for line ends and copies what follows the last one.
         output: io::stdout().as_fd().try_clone_to_owned().map_err(unwritable)?.into(),

@@ -74,7 +74,7 @@ pub(crate) struct Mask {
 
 impl Mask {
     fn new(ruleset: &Arc<Ruleset>, format: Format, stats: &ShardStats, is_request: bool) -> Mask {
-        let options = MaskerOptions { on_error: OnError::Block, strategy: None };
+        let options = MaskerOptions { on_error: OnError::Block, ..MaskerOptions::default() };
         let masker = Masker::new(ruleset, format, options);
         Mask { masker, matches: stats.matches.load_full(), held: 0, is_request }
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::token::{Fail, Handler, Kind, Tokens};
 use crate::format::carried::{Carried, Carrier, Target};
+use crate::format::fields::{self, FieldAction, Fields};
 use crate::format::llm;
+use crate::mask::{FILL, Strategy};
 use crate::ruleset::Ruleset;
 use crate::stream::{Scratch, StreamOptions};
 
@@ -41,6 +43,22 @@ struct Texts {
     /// Depth at which a value began that is replaced by `null`.
     dropped: Option<usize>,
     unscanned: u64,
+    fields: Option<Arc<Fields>>,
+    declared: Declared,
+}
+
+/// What a declared field asks for the value that is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Declared {
+    Nothing,
+    /// Its content is swallowed; `*` stands for each byte, if so asked.
+    Replaced { fills: bool },
+    /// As `Replaced`, and so is the quote that ends it.
+    Null,
+    /// A literal comes.
+    Literal,
+    /// The letters of a literal are swallowed.
+    Letters,
 }
 
 /// What a [`Texts`] writes to while it handles one chunk.
@@ -64,8 +82,15 @@ impl JsonWalker {
             opaque: false,
             dropped: None,
             unscanned: 0,
+            fields: None,
+            declared: Declared::Nothing,
         };
         JsonWalker { tokens: Tokens::new(many), texts }
+    }
+
+    pub(in crate::format) fn with_fields(mut self, fields: Option<Arc<Fields>>) -> JsonWalker {
+        self.texts.fields = fields;
+        self
     }
 
     pub(in crate::format) fn push(&mut self, chunk: &[u8], target: Target<'_>) -> Result<(), Fail> {
@@ -78,7 +103,7 @@ impl JsonWalker {
 
     /// After a fault: ends the text it was in, and gives the bytes that were taken and not told.
     pub(in crate::format) fn break_off(&mut self, mut target: Target<'_>) -> Vec<u8> {
-        if self.tokens.in_text() && !self.texts.opaque {
+        if self.tokens.in_text() && !self.texts.opaque && self.texts.declared == Declared::Nothing {
             match self.texts.kind {
                 Kind::Key | Kind::String => self.texts.string.finish(&mut target),
                 Kind::Number => return std::mem::take(&mut self.texts.digits),
@@ -140,9 +165,18 @@ impl Texts {
 
 impl Handler for Writer<'_, '_> {
     fn structure(&mut self, bytes: &[u8], _at: u64) {
-        if self.texts.dropped.is_none() {
-            self.target.out.extend_from_slice(bytes);
+        if self.texts.dropped.is_some() {
+            return;
         }
+        let rest = match self.texts.declared {
+            Declared::Nothing | Declared::Replaced { .. } => bytes,
+            Declared::Null => bytes.get(1..).unwrap_or_default(),
+            Declared::Literal | Declared::Letters => self.replace_literal(bytes),
+        };
+        if !rest.is_empty() || self.texts.declared == Declared::Null {
+            self.texts.declared = Declared::Nothing;
+        }
+        self.target.out.extend_from_slice(rest);
     }
 
     fn open(&mut self, array: bool) {
@@ -152,7 +186,9 @@ impl Handler for Writer<'_, '_> {
         texts.arrays.push(array);
         texts.key.clear();
         // Only containers restate texts; the bracket that has been told becomes `null`.
-        if texts.dropped.is_none() && llm::is_restating(&texts.path_of_container()) {
+        let path = texts.path_of_container();
+        let is_dropped = matches!(texts.declared_at(&path), Some(FieldAction::Drop)) || llm::is_restating(&path);
+        if texts.dropped.is_none() && is_dropped {
             texts.dropped = Some(texts.keys.len());
             self.target.out.pop();
             self.target.out.extend_from_slice(b"null");
@@ -169,7 +205,14 @@ impl Handler for Writer<'_, '_> {
         }
     }
 
-    fn literal(&mut self) {}
+    fn literal(&mut self) {
+        let texts = &mut *self.texts;
+        let is_replaced =
+            matches!(texts.declared_at(&texts.path()), Some(FieldAction::Mask { .. } | FieldAction::Drop));
+        if texts.dropped.is_none() && is_replaced {
+            texts.declared = Declared::Literal;
+        }
+    }
 
     fn begin(&mut self, kind: Kind) {
         let texts = &mut *self.texts;
@@ -178,7 +221,11 @@ impl Handler for Writer<'_, '_> {
         if kind == Kind::Key {
             texts.key.clear();
         }
-        if kind != Kind::Number && !texts.opaque {
+        if kind != Kind::Key && texts.fields.is_some() && texts.dropped.is_none() {
+            self.begin_declared(kind);
+        }
+        let texts = &mut *self.texts;
+        if kind != Kind::Number && !texts.opaque && texts.declared == Declared::Nothing {
             texts.prime(kind, self.target.scratch);
         }
     }
@@ -191,6 +238,8 @@ impl Handler for Writer<'_, '_> {
                 texts.digits_at = at;
             }
             texts.digits.extend_from_slice(bytes);
+        } else if texts.declared != Declared::Nothing {
+            self.fill(bytes.len());
         } else if texts.opaque && texts.dropped.is_none() {
             texts.unscanned += bytes.len() as u64;
             self.target.out.extend_from_slice(bytes);
@@ -201,7 +250,7 @@ impl Handler for Writer<'_, '_> {
 
     fn last(&mut self, bytes: &[u8], at: u64) {
         let texts = &mut *self.texts;
-        if texts.opaque || texts.dropped.is_some() {
+        if texts.opaque || texts.dropped.is_some() || texts.declared != Declared::Nothing {
             self.plain(bytes, at);
             self.end();
             return;
@@ -213,7 +262,9 @@ impl Handler for Writer<'_, '_> {
     fn spelled(&mut self, decoded: &[u8], raw: &[u8], at: u64) {
         let texts = &mut *self.texts;
         texts.note_key(decoded);
-        if texts.opaque && texts.dropped.is_none() {
+        if texts.declared != Declared::Nothing {
+            self.fill(decoded.len());
+        } else if texts.opaque && texts.dropped.is_none() {
             texts.unscanned += raw.len() as u64;
             self.target.out.extend_from_slice(raw);
         } else if texts.dropped.is_none() {
@@ -225,6 +276,11 @@ impl Handler for Writer<'_, '_> {
         let texts = &mut *self.texts;
         if texts.kind == Kind::Number {
             self.end_number();
+        } else if texts.declared != Declared::Nothing {
+            // A quote that is swallowed comes yet.
+            if texts.declared != Declared::Null {
+                texts.declared = Declared::Nothing;
+            }
         } else if texts.dropped.is_none() && !texts.opaque {
             texts.string.finish(&mut self.target);
         }
@@ -237,12 +293,88 @@ impl Handler for Writer<'_, '_> {
 }
 
 impl Writer<'_, '_> {
+    /// A text begins that may be declared; numbers are settled at their end.
+    fn begin_declared(&mut self, kind: Kind) {
+        let texts = &mut *self.texts;
+        match texts.declared_at(&texts.path()).cloned() {
+            Some(FieldAction::Allow) if kind == Kind::String => texts.opaque = true,
+            Some(FieldAction::Mask { entity, strategy }) if kind == Kind::String => {
+                let mut text = Vec::new();
+                fields::replacement(&entity, &strategy, 0, &mut text);
+                super::escape(&text, self.target.out);
+                texts.opaque = false;
+                texts.declared = Declared::Replaced { fills: strategy == Strategy::Fill };
+            }
+            Some(FieldAction::Drop) if kind == Kind::String => {
+                self.target.out.pop();
+                self.target.out.extend_from_slice(b"null");
+                texts.opaque = false;
+                texts.declared = Declared::Null;
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    fn fill(&mut self, len: usize) {
+        if self.texts.declared == (Declared::Replaced { fills: true }) {
+            self.target.out.resize(self.target.out.len() + len, FILL);
+        }
+    }
+
+    /// Swallows the letters of a literal; `null` stays. Gives what is behind it.
+    fn replace_literal<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let texts = &mut *self.texts;
+        if texts.declared == Declared::Literal {
+            if bytes.first() == Some(&b'n') {
+                return bytes;
+            }
+            match texts.declared_at(&texts.path()) {
+                Some(FieldAction::Mask { entity, strategy }) => {
+                    let mut text = Vec::new();
+                    fields::replacement(entity, strategy, 4, &mut text);
+                    self.target.out.push(b'"');
+                    super::escape(&text, self.target.out);
+                    self.target.out.push(b'"');
+                }
+                Some(FieldAction::Drop | FieldAction::Allow) | None => {
+                    self.target.out.extend_from_slice(b"null");
+                }
+            }
+            texts.declared = Declared::Letters;
+        }
+        let letters = bytes.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+        bytes.get(letters..).unwrap_or_default()
+    }
+
+    /// Whether the number is declared; it is written then.
+    fn end_declared_number(&mut self, digits: &[u8]) -> bool {
+        let texts = &mut *self.texts;
+        let out = &mut *self.target.out;
+        match texts.declared_at(&texts.path()) {
+            Some(FieldAction::Allow) => {
+                out.extend_from_slice(digits);
+                texts.unscanned += digits.len() as u64;
+            }
+            Some(FieldAction::Drop) => out.extend_from_slice(b"null"),
+            Some(FieldAction::Mask { entity, strategy }) => {
+                let mut text = Vec::new();
+                fields::replacement(entity, strategy, digits.len(), &mut text);
+                out.push(b'"');
+                super::escape(&text, out);
+                out.push(b'"');
+            }
+            None => return false,
+        }
+        true
+    }
+
     fn end_number(&mut self) {
         let texts = &mut *self.texts;
         let digits = std::mem::take(&mut texts.digits);
-        if texts.dropped.is_some() {
+        if texts.dropped.is_some() || self.end_declared_number(&digits) {
             return;
         }
+        let texts = &mut *self.texts;
         texts.prime(Kind::Number, self.target.scratch);
         let mut text = Vec::new();
         let findings = &mut *self.target.findings;
@@ -262,6 +394,10 @@ impl Writer<'_, '_> {
 }
 
 impl Texts {
+    fn declared_at(&self, path: &[&[u8]]) -> Option<&FieldAction> {
+        self.fields.as_ref()?.find(path)
+    }
+
     fn note_key(&mut self, bytes: &[u8]) {
         if self.kind == Kind::Key {
             self.key.extend_from_slice(bytes);

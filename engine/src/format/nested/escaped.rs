@@ -1,0 +1,192 @@
+//! A text in which escapes are read as what they spell.
+#![deny(clippy::indexing_slicing)]
+
+use std::collections::VecDeque;
+
+use super::Nested;
+use super::find::{self, Escape, Kind};
+use super::source::{Source, is_label};
+use crate::ruleset::{RuleId, Ruleset};
+use crate::stream::{Event, Scratch, Sink};
+
+/// The reading.
+#[derive(Clone, Debug)]
+pub(super) struct Escaped {
+    child: Nested,
+    map: Map,
+    /// Bytes of the child since the last escape.
+    since: u64,
+    /// Room for what the escapes of a piece spell.
+    decoded: Vec<u8>,
+}
+
+/// How bytes of the child, which it has not decided, lie in the text.
+#[derive(Clone, Debug)]
+struct Map {
+    parts: VecDeque<Part>,
+    /// Of the escape read last.
+    kind: Kind,
+    /// Labels that have been told: both readings find most of them.
+    labels: Vec<RuleId>,
+}
+
+#[derive(Clone, Debug)]
+struct Part {
+    /// Bytes of the child that are left.
+    left: u64,
+    escape: Option<(Kind, u64)>,
+}
+
+impl Escaped {
+    /// `child`: as the text has been read so far; `held`: bytes of that which are not decided. An escape comes next.
+    pub(super) fn new(child: Nested, held: u64, kind: Kind) -> Escaped {
+        let mut map = Map { parts: VecDeque::new(), kind, labels: Vec::new() };
+        map.plain(held);
+        Escaped { child, map, since: 0, decoded: Vec::new() }
+    }
+
+    /// Takes the next bytes of the text; no escape is cut by their end.
+    pub(super) fn push(
+        &mut self,
+        scratch: &mut Scratch,
+        bytes: &[u8],
+        source: &mut Source,
+        ruleset: &Ruleset,
+        sink: &mut dyn Sink,
+    ) {
+        let mut decoded = std::mem::take(&mut self.decoded);
+        decoded.clear();
+        let mut from = 0;
+        while let Some((at, Some(escape))) = find::next_escape(bytes, from, true) {
+            self.plain(bytes.get(from..at).unwrap_or_default(), &mut decoded);
+            self.escape(&escape, &mut decoded);
+            from = at + escape.len;
+        }
+        self.plain(bytes.get(from..).unwrap_or_default(), &mut decoded);
+        self.child.push(scratch, &decoded, &mut EscapedSink { map: &mut self.map, source, ruleset, sink });
+        self.decoded = decoded;
+    }
+
+    fn plain(&mut self, bytes: &[u8], decoded: &mut Vec<u8>) {
+        self.map.plain(bytes.len() as u64);
+        self.since += bytes.len() as u64;
+        decoded.extend_from_slice(bytes);
+    }
+
+    fn escape(&mut self, escape: &Escape, decoded: &mut Vec<u8>) {
+        let left = escape.decoded().len() as u64;
+        self.map.parts.push_back(Part { left, escape: Some((escape.kind, escape.len as u64)) });
+        self.since = 0;
+        decoded.extend_from_slice(escape.decoded());
+    }
+
+    /// The text ends.
+    pub(super) fn finish(
+        &mut self,
+        scratch: &mut Scratch,
+        source: &mut Source,
+        ruleset: &Ruleset,
+        sink: &mut dyn Sink,
+    ) {
+        self.child.finish(scratch, &mut EscapedSink { map: &mut self.map, source, ruleset, sink });
+        source.end_edit();
+    }
+
+    /// How many bytes ago the text was last spelled otherwise, if nothing of that can matter any more.
+    pub(super) fn is_over(&self) -> Option<u64> {
+        self.child.is_settled(self.since).then_some(self.since)
+    }
+}
+
+impl Map {
+    fn plain(&mut self, len: u64) {
+        match self.parts.back_mut() {
+            _ if len == 0 => {}
+            Some(Part { left, escape: None }) => *left += len,
+            _ => self.parts.push_back(Part { left: len, escape: None }),
+        }
+    }
+}
+
+struct EscapedSink<'a> {
+    map: &'a mut Map,
+    source: &'a mut Source,
+    ruleset: &'a Ruleset,
+    sink: &'a mut dyn Sink,
+}
+
+impl EscapedSink<'_> {
+    /// The child has decided `len` bytes.
+    fn advance(&mut self, mut len: u64, masked: bool) {
+        while len > 0 {
+            let Some(part) = self.map.parts.front_mut() else { return };
+            let now = len.min(part.left);
+            part.left -= now;
+            len -= now;
+            let (step, to) = match part.escape {
+                None => (now, self.source.at + now),
+                Some((_, spelled)) if part.left == 0 => (spelled, self.source.at + spelled),
+                Some((_, spelled)) => (0, self.source.at + spelled),
+            };
+            if masked && let Some(edit) = self.source.edit(self.source.at) {
+                edit.to = edit.to.max(to);
+            }
+            self.source.at += step;
+            if part.left == 0 {
+                self.map.kind = part.escape.map_or(self.map.kind, |(kind, _)| kind);
+                self.map.parts.pop_front();
+            }
+        }
+    }
+}
+
+impl Sink for EscapedSink<'_> {
+    fn pass(&mut self, bytes: &[u8]) {
+        self.source.end_edit();
+        self.advance(bytes.len() as u64, false);
+    }
+
+    fn emit(&mut self, bytes: &[u8]) {
+        let kind = self.map.kind;
+        if let Some(edit) = self.source.edit(self.source.at) {
+            write(kind, bytes, &mut edit.new);
+        }
+    }
+
+    fn skip(&mut self, len: usize) {
+        self.advance(len as u64, true);
+    }
+
+    fn event(&mut self, event: &Event) {
+        if !is_label(self.ruleset, event.rule) {
+            if let Some(edit) = self.source.edits.back_mut() {
+                edit.rules.push(event.rule);
+                edit.done = true;
+            }
+        } else if !self.map.labels.contains(&event.rule) {
+            self.map.labels.push(event.rule);
+            let at = self.source.at;
+            self.sink.event(&Event { rule: event.rule, input: at..at, output: 0..0 });
+        }
+    }
+}
+
+/// Appends replacement text, spelled as the escapes around it are.
+fn write(kind: Kind, bytes: &[u8], out: &mut Vec<u8>) {
+    match kind {
+        Kind::Percent => crate::format::form::encode(bytes, out),
+        Kind::Backslash => crate::format::json::escape(bytes, out),
+        Kind::Entity => {
+            for &byte in bytes {
+                match byte {
+                    b'&' => out.extend_from_slice(b"&amp;"),
+                    b'<' => out.extend_from_slice(b"&lt;"),
+                    b'>' => out.extend_from_slice(b"&gt;"),
+                    b'"' => out.extend_from_slice(b"&quot;"),
+                    b'\'' => out.extend_from_slice(b"&#39;"),
+                    _ => out.push(byte),
+                }
+            }
+        }
+    }
+}

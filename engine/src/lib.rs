@@ -23,10 +23,10 @@ mod stream;
 mod validate;
 
 pub use built::{Built, BuiltError};
+pub use format::{Boundary, FieldAction, FieldError, FieldRule, Fields};
 pub use format::{
     CODINGS_MAX, Coding, CodingError, CodingErrorKind, CodingLimits, Codings, Decoder, Encoder,
 };
-pub use format::{Boundary, FieldAction, FieldError, FieldRule, Fields};
 pub use format::{Finding, Format, FormatError, FormatErrorKind, Masker, MaskerOptions, OnError, Schema};
 pub use kernel::InstructionSet;
 pub use mask::{Strategy, StrategyError, TokenKey};

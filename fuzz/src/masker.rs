@@ -1,6 +1,6 @@
 //! Bodies in a format: the same for every chunking, and well formed where they were.
 
-use sluice_engine::{Finding, Format, FormatError, Masker, MaskerOptions, OnError, Scratch};
+use sluice_engine::{Boundary, Finding, Format, FormatError, Masker, MaskerOptions, OnError, Scratch};
 
 use crate::random::Random;
 use crate::stream::every_part;
@@ -146,6 +146,19 @@ pub fn form(body: &[u8]) {
             assert!(outcome.output == body, "a clean form changed");
         }
     }
+}
+
+/// A multipart body with the boundary `XyZ`.
+pub fn multipart(body: &[u8]) {
+    let Some(boundary) = Boundary::new("XyZ") else { return };
+    check(Format::Multipart(boundary), body);
+}
+
+/// Texts that spell other texts: of equal length where framing is not known, and the same for every chunking.
+pub fn nested(body: &[u8]) {
+    check(Format::Text, body);
+    let bytes = check(Format::Bytes, body);
+    assert_eq!(bytes.output.len(), body.len(), "bytes of unknown framing keep their length");
 }
 
 /// Whatever it is.

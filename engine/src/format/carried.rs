@@ -132,7 +132,16 @@ pub(super) struct Target<'a> {
 impl Carried {
     pub(super) fn new(ruleset: &Arc<Ruleset>, options: &StreamOptions, carrier: Carrier) -> Carried {
         let stream = Nested::new(ruleset, options.clone());
-        Carried { stream, runs: Runs::default(), carrier, mark: None, told: false, end: 0, start: None, decided: 0 }
+        Carried {
+            stream,
+            runs: Runs::default(),
+            carrier,
+            mark: None,
+            told: false,
+            end: 0,
+            start: None,
+            decided: 0,
+        }
     }
 
     /// Context before the text; only at its start.
@@ -262,7 +271,8 @@ impl Sink for CarriedSink<'_> {
                 *self.told = true;
                 (start, self.runs.front_at(self.end))
             }
-            _ => (self.start + event.input.start, self.start + event.input.end),
+            // A label in a spelled text has no place of its own.
+            _ => (self.start + event.input.start, self.start + event.input.end.max(event.input.start + 1)),
         };
         self.findings.push(Finding { rule: event.rule, start, end });
     }

@@ -168,7 +168,8 @@ impl Path {
             } else if rest.starts_with('[') {
                 return Err("only `[*]` and `[\"name\"]` may stand in brackets");
             } else {
-                let name = if is_first { rest } else { rest.strip_prefix('.').ok_or("expected `.` or `[`")? };
+                let name =
+                    if is_first { rest } else { rest.strip_prefix('.').ok_or("expected `.` or `[`")? };
                 let end = name.find(['.', '[']).unwrap_or(name.len());
                 let (name, after) = name.split_at(end);
                 parts.push(names(name)?);
@@ -244,7 +245,11 @@ mod tests {
             ("$.*.b", "x b", true),
         ] {
             let path = Path::read(path).unwrap();
-            assert_eq!(path.covers(&keys.split(' ').map(str::as_bytes).collect::<Vec<_>>()), covers, "{path:?}");
+            assert_eq!(
+                path.covers(&keys.split(' ').map(str::as_bytes).collect::<Vec<_>>()),
+                covers,
+                "{path:?}"
+            );
         }
         let long = |n: usize| vec!["a"; n].join(".");
         for path in ["", "$", "$.", "a..b", "a[1]", "a[\"b", "$a", "a.", &long(33)] {
@@ -254,7 +259,8 @@ mod tests {
     }
 
     fn mask(format: Format, fields: &[(&str, FieldAction)], body: &str) -> (String, u64) {
-        let rule = |(path, action): &(&str, FieldAction)| FieldRule { path: (*path).into(), action: action.clone() };
+        let rule =
+            |(path, action): &(&str, FieldAction)| FieldRule { path: (*path).into(), action: action.clone() };
         let fields = Arc::new(Fields::new(fields.iter().map(rule).collect()).unwrap());
         let mut first: Option<(String, u64)> = None;
         let cuts: Vec<Vec<&[u8]>> = std::iter::once(body.as_bytes().chunks(1).collect())
@@ -286,15 +292,45 @@ mod tests {
                 r#"{"a":{"mySecret":"x\n\"","secrets":[1,-2.5,true,null,{"k":"v","e":{}}],"b":"ghp_Abcd1234"},"n":3}"#,
                 r#"{"a":{"mySecret":"[own]","secrets":["[own]","[own]","[own]",null,{"k":"[own]","e":{}}],"b":"[gh]"},"n":3}"#,
             ),
-            (Format::Json, &[("$.a", FieldAction::Drop)], r#"{"a":{"b":[1,"ghp_"]},"b":{"a":"x"}}"#, r#"{"a":null,"b":{"a":"x"}}"#),
-            (Format::Json, &[("a", FieldAction::Drop)], r#"[{"a":"b" },{"a": 12,"c":true},{"a":false}]"#, r#"[{"a":null },{"a": null,"c":true},{"a":null}]"#),
-            (Format::Json, &[("a", FieldAction::Allow)], r#"{"a":"ghp_Abcd1234","b":"ghp_Abcd1234"}"#, r#"{"a":"ghp_Abcd1234","b":"[gh]"}"#),
+            (
+                Format::Json,
+                &[("$.a", FieldAction::Drop)],
+                r#"{"a":{"b":[1,"ghp_"]},"b":{"a":"x"}}"#,
+                r#"{"a":null,"b":{"a":"x"}}"#,
+            ),
+            (
+                Format::Json,
+                &[("a", FieldAction::Drop)],
+                r#"[{"a":"b" },{"a": 12,"c":true},{"a":false}]"#,
+                r#"[{"a":null },{"a": null,"c":true},{"a":null}]"#,
+            ),
+            (
+                Format::Json,
+                &[("a", FieldAction::Allow)],
+                r#"{"a":"ghp_Abcd1234","b":"ghp_Abcd1234"}"#,
+                r#"{"a":"ghp_Abcd1234","b":"[gh]"}"#,
+            ),
             (Format::Json, &[("a", masks(Strategy::Fill))], r#"{"a":"xyz","b":1}"#, r#"{"a":"***","b":1}"#),
             (Format::Json, &[("a.b", label()), ("a", FieldAction::Drop)], r#"{"a":"x"}"#, r#"{"a":null}"#),
-            (Format::Ndjson, &secret[..], "{\"secret\":1}\n{\"secret\":\"\"}\n", "{\"secret\":\"[own]\"}\n{\"secret\":\"[own]\"}\n"),
-            (Format::Form, &secret[..], "a=1&my%53ecret=a%20b+c&b=&secret=&secret", "a=1&my%53ecret=%5Bown%5D&b=&secret=%5Bown%5D&secret"),
+            (
+                Format::Ndjson,
+                &secret[..],
+                "{\"secret\":1}\n{\"secret\":\"\"}\n",
+                "{\"secret\":\"[own]\"}\n{\"secret\":\"[own]\"}\n",
+            ),
+            (
+                Format::Form,
+                &secret[..],
+                "a=1&my%53ecret=a%20b+c&b=&secret=&secret",
+                "a=1&my%53ecret=%5Bown%5D&b=&secret=%5Bown%5D&secret",
+            ),
             (Format::Form, &[("a", FieldAction::Drop)], "a=ghp&b=2", "a=&b=2"),
-            (Format::Form, &[("a", FieldAction::Allow)], "a=ghp_Abcd1234&b=ghp_Abcd1234", "a=ghp_Abcd1234&b=%5Bgh%5D"),
+            (
+                Format::Form,
+                &[("a", FieldAction::Allow)],
+                "a=ghp_Abcd1234&b=ghp_Abcd1234",
+                "a=ghp_Abcd1234&b=%5Bgh%5D",
+            ),
             (
                 Format::Sse,
                 &secret[..],

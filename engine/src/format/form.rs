@@ -46,7 +46,9 @@ enum Declared {
     Nothing,
     Allowed,
     /// Its content is swallowed; `*` stands for each byte, if so asked.
-    Replaced { fills: bool },
+    Replaced {
+        fills: bool,
+    },
 }
 
 impl FormWalker {

@@ -62,8 +62,7 @@ impl Masker {
         options: MaskerOptions,
         depth: u8,
     ) -> Self {
-        let strategy =
-            if format.keeps_length() { Some(Strategy::Fill) } else { options.strategy.clone() };
+        let strategy = if format.keeps_length() { Some(Strategy::Fill) } else { options.strategy.clone() };
         let stream = StreamOptions { strategy };
         // What is only guessed is never a reason to refuse.
         let on_error = if format == Format::Auto { OnError::Text } else { options.on_error };
@@ -287,7 +286,9 @@ fn walker(
         Format::Sse => Walker::Sse(Box::new(SseWalker::new(ruleset, options).with_fields(fields))),
         Format::Protobuf(schema) => Walker::Protobuf(Box::new(ProtobufWalker::new(ruleset, schema))),
         Format::Grpc { schema, coding } => Walker::Grpc(Box::new(GrpcWalker::new(ruleset, schema, coding))),
-        Format::EventStream => Walker::EventStream(Box::new(EventStreamWalker::new(ruleset, options).with_fields(fields))),
+        Format::EventStream => {
+            Walker::EventStream(Box::new(EventStreamWalker::new(ruleset, options).with_fields(fields)))
+        }
         Format::Multipart(boundary) => {
             Walker::Multipart(Box::new(MultipartWalker::new(ruleset, options, masker, boundary, depth)))
         }

@@ -160,7 +160,9 @@ impl MultipartWalker {
                 self.text.finish(&mut target);
                 Ok(())
             }
-            State::Preamble | State::Headers | State::Part(_) => Err(invalid("the multipart body ends too early")),
+            State::Preamble | State::Headers | State::Part(_) => {
+                Err(invalid("the multipart body ends too early"))
+            }
         });
         let used = usize::try_from(self.at - at).unwrap_or(usize::MAX).min(bytes.len());
         self.held = bytes.get(used..).unwrap_or_default().to_vec();
@@ -334,7 +336,8 @@ impl MultipartWalker {
     }
 
     fn begin_part(&mut self, block: &[u8], at: u64, target: &mut Target<'_>) -> Result<(), Fail> {
-        let text = String::from_utf8_lossy(block).replace("\r\n", "\n").replace("\n ", " ").replace("\n\t", " ");
+        let text =
+            String::from_utf8_lossy(block).replace("\r\n", "\n").replace("\n ", " ").replace("\n\t", " ");
         let header = |name: &str| {
             let lines = text.lines().filter_map(|l| l.split_once(':'));
             lines.filter(|(n, _)| n.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).last()
@@ -472,10 +475,30 @@ mod tests {
         for (head, body, head_out, body_out) in [
             (text, "x ghp_Abcd1234\r\nnext", text, "x [gh]\r\nnext"),
             (text, "%67hp_Abcd1234", text, "%5Bgh%5D"),
-            ("content-disposition: form-data; name=password", "hunter2", "content-disposition: form-data; name=password", "[pw]"),
-            ("Content-Type: application/json", "{\"password\":\"hunter2\"}", "Content-Type: application/json", "{\"password\":\"[pw]\"}"),
-            ("Content-Type: image/png", "\u{1}ghp_Abcd1234\u{2}", "Content-Type: image/png", "\u{1}************\u{2}"),
-            ("Content-Type: application/x-www-form-urlencoded", "a=ghp%5FAbcd1234", "Content-Type: application/x-www-form-urlencoded", "a=%5Bgh%5D"),
+            (
+                "content-disposition: form-data; name=password",
+                "hunter2",
+                "content-disposition: form-data; name=password",
+                "[pw]",
+            ),
+            (
+                "Content-Type: application/json",
+                "{\"password\":\"hunter2\"}",
+                "Content-Type: application/json",
+                "{\"password\":\"[pw]\"}",
+            ),
+            (
+                "Content-Type: image/png",
+                "\u{1}ghp_Abcd1234\u{2}",
+                "Content-Type: image/png",
+                "\u{1}************\u{2}",
+            ),
+            (
+                "Content-Type: application/x-www-form-urlencoded",
+                "a=ghp%5FAbcd1234",
+                "Content-Type: application/x-www-form-urlencoded",
+                "a=%5Bgh%5D",
+            ),
             (
                 "Content-Disposition: form-data; name=\"f\"; filename=\"ghp_Abcd1234.txt\"",
                 "x",
@@ -498,7 +521,8 @@ mod tests {
     #[test]
     fn faults_and_limits() {
         let rules = rules();
-        let error = |body: &str| mask(&rules, format(), OnError::Block, [body.as_bytes()]).error.map(|e| e.kind());
+        let error =
+            |body: &str| mask(&rules, format(), OnError::Block, [body.as_bytes()]).error.map(|e| e.kind());
         for body in [
             "",
             "x",
@@ -518,13 +542,19 @@ mod tests {
         }
         let headers = |n: usize| format!("--XyZ\r\nA: {}\r\n\r\n\r\n--XyZ--", "b".repeat(n - 7));
         assert_eq!(error(&headers(HEADERS_BYTES_MAX)), None);
-        assert_eq!(error(&headers(HEADERS_BYTES_MAX + 1)), Some(FormatErrorKind::Limit("the headers of a part")));
+        assert_eq!(
+            error(&headers(HEADERS_BYTES_MAX + 1)),
+            Some(FormatErrorKind::Limit("the headers of a part"))
+        );
         let parts = |n: u64| "--XyZ\r\n\r\n\r\n".repeat(n as usize - 1) + "--XyZ--";
         assert_eq!(error(&parts(PARTS_MAX)), None);
         assert_eq!(error(&parts(PARTS_MAX + 1)), Some(FormatErrorKind::Limit("the number of parts")));
         let nest = |n: u8| {
             let inner = |body: String, depth: u8| {
-                format!("--B{depth}\r\nContent-Type: multipart/mixed; boundary=B{}\r\n\r\n{body}\r\n--B{depth}--", depth + 1)
+                format!(
+                    "--B{depth}\r\nContent-Type: multipart/mixed; boundary=B{}\r\n\r\n{body}\r\n--B{depth}--",
+                    depth + 1
+                )
             };
             (0..n - 1).rev().fold(format!("--B{}--", n - 1), inner)
         };
@@ -535,6 +565,8 @@ mod tests {
         assert_eq!(deep(DEPTH_MAX), None);
         assert_eq!(deep(DEPTH_MAX + 1), Some(FormatErrorKind::Limit("multipart depth")));
         assert!(Boundary::new(&"a".repeat(70)).is_some() && Boundary::new(&"a".repeat(71)).is_none());
-        assert!(Boundary::new("").is_none() && Boundary::new("a ").is_none() && Boundary::new("a\n").is_none());
+        assert!(
+            Boundary::new("").is_none() && Boundary::new("a ").is_none() && Boundary::new("a\n").is_none()
+        );
     }
 }

@@ -34,8 +34,7 @@ impl Format {
         let mut boundary = None;
         for parameter in parts {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            if name.trim().eq_ignore_ascii_case("charset")
-                && !is_ascii_based(value.trim().trim_matches('"'))
+            if name.trim().eq_ignore_ascii_case("charset") && !is_ascii_based(value.trim().trim_matches('"'))
             {
                 return None;
             }

@@ -52,7 +52,9 @@ struct Texts {
 enum Declared {
     Nothing,
     /// Its content is swallowed; `*` stands for each byte, if so asked.
-    Replaced { fills: bool },
+    Replaced {
+        fills: bool,
+    },
     /// As `Replaced`, and so is the quote that ends it.
     Null,
     /// A literal comes.
@@ -187,7 +189,8 @@ impl Handler for Writer<'_, '_> {
         texts.key.clear();
         // Only containers restate texts; the bracket that has been told becomes `null`.
         let path = texts.path_of_container();
-        let is_dropped = matches!(texts.declared_at(&path), Some(FieldAction::Drop)) || llm::is_restating(&path);
+        let is_dropped =
+            matches!(texts.declared_at(&path), Some(FieldAction::Drop)) || llm::is_restating(&path);
         if texts.dropped.is_none() && is_dropped {
             texts.dropped = Some(texts.keys.len());
             self.target.out.pop();

@@ -6,8 +6,11 @@ use std::collections::VecDeque;
 use super::Nested;
 use super::find::{self, Escape, Kind};
 use super::source::{Source, is_label};
-use crate::ruleset::{RuleId, Ruleset};
+use crate::ruleset::Ruleset;
 use crate::stream::{Event, Scratch, Sink};
+
+/// Escapes whose places are remembered, to tell which labels have one in them.
+const ESCAPES_MAX: usize = 4096;
 
 /// The reading.
 #[derive(Clone, Debug)]
@@ -26,8 +29,10 @@ struct Map {
     parts: VecDeque<Part>,
     /// Of the escape read last.
     kind: Kind,
-    /// Labels that have been told: both readings find most of them.
-    labels: Vec<RuleId>,
+    /// Where in the child the latest escapes are.
+    escapes: VecDeque<u64>,
+    /// Where the child's next byte is.
+    at: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -40,7 +45,7 @@ struct Part {
 impl Escaped {
     /// `child`: as the text has been read so far; `held`: bytes of that which are not decided. An escape comes next.
     pub(super) fn new(child: Nested, held: u64, kind: Kind) -> Escaped {
-        let mut map = Map { parts: VecDeque::new(), kind, labels: Vec::new() };
+        let mut map = Map { parts: VecDeque::new(), kind, escapes: VecDeque::new(), at: child.at - held };
         map.plain(held);
         Escaped { child, map, since: 0, decoded: Vec::new() }
     }
@@ -56,6 +61,7 @@ impl Escaped {
     ) {
         let mut decoded = std::mem::take(&mut self.decoded);
         decoded.clear();
+        self.child.forget_spelled();
         let mut from = 0;
         while let Some((at, Some(escape))) = find::next_escape(bytes, from, true) {
             self.plain(bytes.get(from..at).unwrap_or_default(), &mut decoded);
@@ -77,6 +83,12 @@ impl Escaped {
         let left = escape.decoded().len() as u64;
         self.map.parts.push_back(Part { left, escape: Some((escape.kind, escape.len as u64)) });
         self.since = 0;
+        if self.map.escapes.len() == ESCAPES_MAX {
+            self.map.escapes.pop_front();
+        }
+        self.map.escapes.push_back(self.map.at);
+        self.child.spelled.extend(self.map.at..self.map.at + left);
+        self.map.at += left;
         decoded.extend_from_slice(escape.decoded());
     }
 
@@ -100,6 +112,7 @@ impl Escaped {
 
 impl Map {
     fn plain(&mut self, len: u64) {
+        self.at += len;
         match self.parts.back_mut() {
             _ if len == 0 => {}
             Some(Part { left, escape: None }) => *left += len,
@@ -163,10 +176,9 @@ impl Sink for EscapedSink<'_> {
                 edit.rules.push(event.rule);
                 edit.done = true;
             }
-        } else if !self.map.labels.contains(&event.rule) {
-            self.map.labels.push(event.rule);
-            let at = self.source.at;
-            self.sink.event(&Event { rule: event.rule, input: at..at, output: 0..0 });
+        } else if event.input.is_empty() || self.map.escapes.iter().any(|at| event.input.contains(at)) {
+            // What spells nothing the text's own stream tells as well.
+            self.sink.event(&Event { rule: event.rule, input: 0..0, output: 0..0 });
         }
     }
 }

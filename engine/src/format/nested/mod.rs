@@ -11,7 +11,7 @@
 //! * An escape begins the second reading, which goes on from where the first one is ([`Stream`] is cloned), until
 //!   nothing that was spelled otherwise can matter any more.
 //! * A run of [`find::RUN_LEN_MIN`] characters or more is read as the bytes it spells, from its first character on. What
-//!   is found there counts where its first [`find::TEXT_LEN_MIN`] bytes are printable ASCII. Of a shorter run that could
+//!   is masked there counts where its first [`find::TEXT_LEN_MIN`] bytes are printable ASCII; labels do not. Of a shorter run that could
 //!   still grow, what such a value may begin in is held.
 //! * JSON within a JSON string needs no reading of its own: it is text, and its strings' escapes are escapes.
 //!
@@ -33,6 +33,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -57,6 +58,10 @@ pub(super) struct Nested {
     ruleset: Arc<Ruleset>,
     options: StreamOptions,
     depth: u8,
+    /// Depth of the text that this one reads but for escapes.
+    base: u8,
+    /// Where the latest bytes are that escapes of the text around spelled.
+    spelled: VecDeque<u64>,
     stream: Stream,
     /// Bytes that the readings have been given.
     at: u64,
@@ -108,6 +113,8 @@ impl Nested {
             stream: Stream::new(ruleset, options.clone()),
             options,
             depth,
+            base: depth,
+            spelled: VecDeque::new(),
             at: 0,
             head: Vec::new(),
             escape_end: 0,
@@ -187,7 +194,7 @@ impl Nested {
                 }
                 Next::Wait => {}
                 Next::Fork(kind) => self.fork(kind),
-                Next::BeginRun => self.begin_run(scratch, sink),
+                Next::BeginRun => self.begin_run(scratch),
                 Next::EndRun => self.end_run(scratch, sink),
                 Next::Hide => self.hide(scratch, sink),
             }
@@ -267,7 +274,7 @@ impl Nested {
             let is_long = head.len() + len >= RUN_LEN_MIN;
             let is_whole = len < rest.len() || at_end;
             if is_long && self.depth == DEPTH_MAX {
-                if find::is_text(head, run) {
+                if self.is_own(from as u64 + self.at - head.len() as u64) && find::is_text(head, run) {
                     return Some((from + RUN_LEN_MIN - head.len(), Next::Hide));
                 }
             } else if is_long && (!is_whole || find::has_text(head, run)) {
@@ -316,7 +323,7 @@ impl Nested {
             reading.push(scratch, bytes, escaped, ruleset, sink);
         }
         if let Some(reading) = &mut wide.run {
-            reading.push(scratch, bytes, run, ruleset, sink);
+            reading.push(scratch, bytes, run, ruleset);
         }
         wide.held.release(&mut wide.sources, sink);
         self.narrow();
@@ -325,7 +332,10 @@ impl Nested {
     /// Gives up readings that can't differ from the first any more.
     fn narrow(&mut self) {
         let Some(wide) = &mut self.wide else { return };
-        if wide.run.is_some() || wide.held.is_within_region() || wide.sources.iter().any(|s| !s.edits.is_empty()) {
+        if wide.run.is_some()
+            || wide.held.is_within_region()
+            || wide.sources.iter().any(|s| !s.edits.is_empty())
+        {
             return;
         }
         if let Some(reading) = &wide.escaped {
@@ -359,6 +369,7 @@ impl Nested {
     fn fork(&mut self, kind: Kind) {
         let mut child = self.clone();
         child.depth += 1;
+        child.spelled.clear();
         let at = self.at;
         let wide = self.widen();
         wide.escaped = Some(Escaped::new(child, at - wide.held.base, kind));
@@ -368,26 +379,42 @@ impl Nested {
     }
 
     /// A run comes next, or has begun with the head.
-    fn begin_run(&mut self, scratch: &mut Scratch, sink: &mut dyn Sink) {
-        let child = Nested::at_depth(&self.ruleset, self.options.clone(), self.depth + 1);
+    fn begin_run(&mut self, scratch: &mut Scratch) {
         let head = std::mem::take(&mut self.head);
         let start = self.at - head.len() as u64;
+        let depth = if self.is_own(start) { self.depth } else { self.base };
+        let child = Nested::at_depth(&self.ruleset, self.options.clone(), depth + 1);
         let fill = self.fills();
         let ruleset = Arc::clone(&self.ruleset);
         let wide = self.widen();
         let mut run = Run::new(child, start, fill);
         if let Some(source) = wide.sources.get_mut(RUN) {
             *source = Source::from(wide.held.base.max(start));
-            run.push(scratch, &head, source, &ruleset, sink);
+            run.push(scratch, &head, source, &ruleset);
         }
         wide.run = Some(run);
+    }
+
+    /// Whether the run that begins at `start` is none in the text around; all texts have those that escapes have no
+    /// part in.
+    fn is_own(&self, start: u64) -> bool {
+        let head = start..start + RUN_LEN_MIN as u64;
+        self.depth == self.base || self.spelled.iter().any(|at| head.contains(at))
+    }
+
+    /// Forgets places that no run can begin at any more.
+    fn forget_spelled(&mut self) {
+        let from = self.at.saturating_sub(RUN_LEN_MIN as u64);
+        while self.spelled.front().is_some_and(|at| *at < from) {
+            self.spelled.pop_front();
+        }
     }
 
     fn end_run(&mut self, scratch: &mut Scratch, sink: &mut dyn Sink) {
         self.head.clear();
         let Some(wide) = &mut self.wide else { return };
         if let (Some(mut run), Some(source)) = (wide.run.take(), wide.sources.get_mut(RUN)) {
-            run.finish(scratch, source, &self.ruleset, sink);
+            run.finish(scratch, source, &self.ruleset);
             source.at = u64::MAX;
         }
         wide.held.release(&mut wide.sources, sink);
@@ -420,7 +447,7 @@ impl Nested {
             reading.finish(scratch, escaped, ruleset, sink);
         }
         if let Some(reading) = &mut wide.run {
-            reading.finish(scratch, run, ruleset, sink);
+            reading.finish(scratch, run, ruleset);
             run.at = u64::MAX;
         }
         wide.held.release(&mut wide.sources, sink);
@@ -432,6 +459,7 @@ impl Nested {
         self.at = 0;
         self.head.clear();
         self.escape_end = 0;
+        self.spelled.clear();
         self.pending.clear();
         self.hidden = false;
         self.wide = None;

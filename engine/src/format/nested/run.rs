@@ -11,7 +11,7 @@
 use super::Nested;
 use super::find::{self, Bits, TEXT_LEN_MIN};
 use super::source::{Edit, Source, is_label};
-use crate::ruleset::{RuleId, Ruleset};
+use crate::ruleset::Ruleset;
 use crate::stream::{Event, Scratch, Sink};
 
 /// The reading.
@@ -44,7 +44,6 @@ struct Spelling {
     is_dirty: bool,
     value: Value,
     fill: bool,
-    labels: Vec<RuleId>,
 }
 
 /// The value that is being replaced.
@@ -72,20 +71,12 @@ impl Run {
             is_dirty: false,
             value: Value::None,
             fill,
-            labels: Vec::new(),
         };
         Run { child, bits: Bits::default(), spelling, decoded: Vec::new() }
     }
 
     /// Takes the next characters.
-    pub(super) fn push(
-        &mut self,
-        scratch: &mut Scratch,
-        run: &[u8],
-        source: &mut Source,
-        ruleset: &Ruleset,
-        sink: &mut dyn Sink,
-    ) {
+    pub(super) fn push(&mut self, scratch: &mut Scratch, run: &[u8], source: &mut Source, ruleset: &Ruleset) {
         self.decoded.clear();
         self.bits.decode(run, &mut self.decoded);
         if self.spelling.url_from.is_none() {
@@ -94,19 +85,13 @@ impl Run {
         }
         self.spelling.chars += run.len() as u64;
         self.spelling.bytes.extend_from_slice(&self.decoded);
-        let mut sink = RunSink { spelling: &mut self.spelling, source, ruleset, sink };
+        let mut sink = RunSink { spelling: &mut self.spelling, source, ruleset };
         self.child.push(scratch, &self.decoded, &mut sink);
     }
 
     /// The run ends.
-    pub(super) fn finish(
-        &mut self,
-        scratch: &mut Scratch,
-        source: &mut Source,
-        ruleset: &Ruleset,
-        sink: &mut dyn Sink,
-    ) {
-        let mut sink = RunSink { spelling: &mut self.spelling, source, ruleset, sink };
+    pub(super) fn finish(&mut self, scratch: &mut Scratch, source: &mut Source, ruleset: &Ruleset) {
+        let mut sink = RunSink { spelling: &mut self.spelling, source, ruleset };
         self.child.finish(scratch, &mut sink);
         sink.end_value();
         sink.align();
@@ -119,7 +104,6 @@ struct RunSink<'a> {
     spelling: &'a mut Spelling,
     source: &'a mut Source,
     ruleset: &'a Ruleset,
-    sink: &'a mut dyn Sink,
 }
 
 impl RunSink<'_> {
@@ -192,7 +176,9 @@ impl RunSink<'_> {
         }
         let group = spelling.decided - spelling.old;
         let to = match last {
-            true => spelling.start + spelling.decided * 8 / 6 + u64::from(!spelling.decided.is_multiple_of(3)),
+            true => {
+                spelling.start + spelling.decided * 8 / 6 + u64::from(!spelling.decided.is_multiple_of(3))
+            }
             false => spelling.start + find::chars_of(group + old),
         };
         let written = if last { spelling.new.len() } else { new };
@@ -276,11 +262,6 @@ impl Sink for RunSink<'_> {
 
     fn event(&mut self, event: &Event) {
         if is_label(self.ruleset, event.rule) {
-            if !self.spelling.labels.contains(&event.rule) {
-                self.spelling.labels.push(event.rule);
-                let at = self.source.at;
-                self.sink.event(&Event { rule: event.rule, input: at..at, output: 0..0 });
-            }
             return;
         }
         let counted = self.spelling.value == Value::Counts;

@@ -225,9 +225,8 @@ impl Held {
     fn filled(&self, to: u64, sources: &[Source; 3]) -> Vec<u8> {
         let mut filled = vec![FILL; (to - self.base) as usize];
         let [plain, escaped, run] = sources;
-        let covers = |source: &Source| {
-            source.edits.front().is_some_and(|e| e.from <= self.base && e.to >= to)
-        };
+        let covers =
+            |source: &Source| source.edits.front().is_some_and(|e| e.from <= self.base && e.to >= to);
         if let Some(edit) = run.edits.front().filter(|_| covers(run) && !covers(plain) && !covers(escaped)) {
             let new = edit.new.get((self.base - edit.from) as usize..).unwrap_or_default();
             filled.iter_mut().zip(new).for_each(|(slot, byte)| *slot = *byte);

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use super::Nested;
 use super::find::{self, Escape, Kind};
 use super::source::{Source, is_label};
+use crate::mask::FILL;
 use crate::ruleset::Ruleset;
 use crate::stream::{Event, Scratch, Sink};
 
@@ -29,6 +30,8 @@ struct Map {
     parts: VecDeque<Part>,
     /// Of the escape read last.
     kind: Kind,
+    /// Replacements are as long as what they replace: what stands for the child's bytes that are masked next.
+    fill: Option<Vec<u8>>,
     /// Where in the child the latest escapes are.
     escapes: VecDeque<u64>,
     /// Where the child's next byte is.
@@ -44,8 +47,14 @@ struct Part {
 
 impl Escaped {
     /// `child`: as the text has been read so far; `held`: bytes of that which are not decided. An escape comes next.
-    pub(super) fn new(child: Nested, held: u64, kind: Kind) -> Escaped {
-        let mut map = Map { parts: VecDeque::new(), kind, escapes: VecDeque::new(), at: child.at - held };
+    pub(super) fn new(child: Nested, held: u64, kind: Kind, fill: bool) -> Escaped {
+        let mut map = Map {
+            parts: VecDeque::new(),
+            kind,
+            fill: fill.then(Vec::new),
+            escapes: VecDeque::new(),
+            at: child.at - held,
+        };
         map.plain(held);
         Escaped { child, map, since: 0, decoded: Vec::new() }
     }
@@ -142,6 +151,14 @@ impl EscapedSink<'_> {
                 Some((_, spelled)) => (0, self.source.at + spelled),
             };
             if masked && let Some(edit) = self.source.edit(self.source.at) {
+                if let Some(fill) = &mut self.map.fill {
+                    let new = fill.drain(..fill.len().min(now as usize));
+                    if part.escape.is_none() {
+                        edit.new.extend(new);
+                    }
+                    let len = (to.max(edit.to) - edit.from) as usize;
+                    edit.new.resize(len.max(edit.new.len()), FILL);
+                }
                 edit.to = edit.to.max(to);
             }
             self.source.at += step;
@@ -160,6 +177,10 @@ impl Sink for EscapedSink<'_> {
     }
 
     fn emit(&mut self, bytes: &[u8]) {
+        if let Some(fill) = &mut self.map.fill {
+            fill.extend_from_slice(bytes);
+            return;
+        }
         let kind = self.map.kind;
         if let Some(edit) = self.source.edit(self.source.at) {
             write(kind, bytes, &mut edit.new);

@@ -317,7 +317,7 @@ impl Nested {
         };
         let ruleset = &*self.ruleset;
         wide.held.bytes.extend_from_slice(bytes);
-        let [plain, escaped, run] = &mut wide.sources;
+        let [plain, run, escaped] = &mut wide.sources;
         self.stream.push(scratch, bytes, &mut PlainSink { source: plain, ruleset, sink });
         if let Some(reading) = &mut wide.escaped {
             reading.push(scratch, bytes, escaped, ruleset, sink);
@@ -370,9 +370,9 @@ impl Nested {
         let mut child = self.clone();
         child.depth += 1;
         child.spelled.clear();
-        let at = self.at;
+        let (at, fill) = (self.at, self.fills());
         let wide = self.widen();
-        wide.escaped = Some(Escaped::new(child, at - wide.held.base, kind));
+        wide.escaped = Some(Escaped::new(child, at - wide.held.base, kind, fill));
         if let Some(source) = wide.sources.get_mut(ESCAPED) {
             *source = Source::from(wide.held.base);
         }
@@ -440,7 +440,7 @@ impl Nested {
             return self.reset();
         };
         let ruleset = &*self.ruleset;
-        let [plain, escaped, run] = &mut wide.sources;
+        let [plain, run, escaped] = &mut wide.sources;
         self.stream.finish(scratch, &mut PlainSink { source: plain, ruleset, sink });
         plain.end_edit();
         if let Some(reading) = &mut wide.escaped {

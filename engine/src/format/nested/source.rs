@@ -13,8 +13,8 @@ use crate::stream::{Event, Sink};
 
 /// The readings of a text, in order.
 pub(super) const PLAIN: usize = 0;
-pub(super) const ESCAPED: usize = 1;
-pub(super) const RUN: usize = 2;
+pub(super) const RUN: usize = 1;
+pub(super) const ESCAPED: usize = 2;
 
 /// Bytes that are replaced.
 #[derive(Clone, Debug)]
@@ -224,10 +224,11 @@ impl Held {
     /// What stands for the bytes up to `to`, one for each.
     fn filled(&self, to: u64, sources: &[Source; 3]) -> Vec<u8> {
         let mut filled = vec![FILL; (to - self.base) as usize];
-        let [plain, escaped, run] = sources;
+        let [plain, run, escaped] = sources;
         let covers =
             |source: &Source| source.edits.front().is_some_and(|e| e.from <= self.base && e.to >= to);
-        if let Some(edit) = run.edits.front().filter(|_| covers(run) && !covers(plain) && !covers(escaped)) {
+        let spelled = [escaped, run].into_iter().find(|s| covers(s)).and_then(|s| s.edits.front());
+        if let Some(edit) = spelled.filter(|_| !covers(plain)) {
             let new = edit.new.get((self.base - edit.from) as usize..).unwrap_or_default();
             filled.iter_mut().zip(new).for_each(|(slot, byte)| *slot = *byte);
         }

@@ -11,7 +11,7 @@ use super::multipart::MultipartWalker;
 use super::protobuf::ProtobufWalker;
 use super::sniff::sniff;
 use super::sse::SseWalker;
-use super::{Finding, Format, FormatError, FormatErrorKind, MaskerOptions, OnError};
+use super::{Finding, Format, FormatError, FormatErrorKind, InvalidUtf8, MaskerOptions, OnError};
 use crate::mask::Strategy;
 use crate::ruleset::Ruleset;
 use crate::stream::{Scratch, StreamOptions};
@@ -278,11 +278,16 @@ fn walker(
     depth: u8,
 ) -> Walker {
     let fields = masker.fields.clone();
+    let any = masker.invalid_utf8 == InvalidUtf8::Scan;
     match format {
         Format::Auto => Walker::Sniff(Vec::new()),
         Format::Text | Format::Bytes => Walker::Text(Box::new(Carried::new(ruleset, options, Carrier::Text))),
-        Format::Json => Walker::Json(Box::new(JsonWalker::new(ruleset, options, false).with_fields(fields))),
-        Format::Ndjson => Walker::Json(Box::new(JsonWalker::new(ruleset, options, true).with_fields(fields))),
+        Format::Json => Walker::Json(Box::new(
+            JsonWalker::new(ruleset, options, false).with_any_bytes(any).with_fields(fields),
+        )),
+        Format::Ndjson => Walker::Json(Box::new(
+            JsonWalker::new(ruleset, options, true).with_any_bytes(any).with_fields(fields),
+        )),
         Format::Sse => Walker::Sse(Box::new(SseWalker::new(ruleset, options).with_fields(fields))),
         Format::Protobuf(schema) => Walker::Protobuf(Box::new(ProtobufWalker::new(ruleset, schema))),
         Format::Grpc { schema, coding } => Walker::Grpc(Box::new(GrpcWalker::new(ruleset, schema, coding))),

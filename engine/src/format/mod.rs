@@ -75,6 +75,16 @@ pub enum OnError {
     Text,
 }
 
+/// What happens to bytes in a JSON string that are not UTF-8 (RFC 8259, section 8.1 allows none).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum InvalidUtf8 {
+    /// The body is not valid JSON.
+    #[default]
+    Refuse,
+    /// They are scanned as they are, and pass.
+    Scan,
+}
+
 /// Settings of a [`Masker`].
 #[derive(Clone, Debug, Default)]
 pub struct MaskerOptions {
@@ -82,6 +92,8 @@ pub struct MaskerOptions {
     pub on_error: OnError,
     /// In place of the ruleset's strategies.
     pub strategy: Option<Strategy>,
+    /// What happens to bytes in a JSON string that are not UTF-8.
+    pub invalid_utf8: InvalidUtf8,
     /// Values that are masked, let pass or dropped for where they stand, in the formats that name them.
     pub fields: Option<Arc<Fields>>,
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use super::carried::{Carried, Carrier, Target};
 use super::fields::{self, FieldAction, Fields};
 use super::json::Fail;
-use super::{Finding, Format, FormatErrorKind, Masker, MaskerOptions, OnError};
+use super::{Finding, Format, FormatErrorKind, InvalidUtf8, Masker, MaskerOptions, OnError};
 use crate::mask::{FILL, Strategy};
 use crate::ruleset::Ruleset;
 use crate::stream::StreamOptions;
@@ -68,6 +68,7 @@ pub(super) struct MultipartWalker {
     ruleset: Arc<Ruleset>,
     options: StreamOptions,
     on_error: OnError,
+    invalid_utf8: InvalidUtf8,
     fields: Option<Arc<Fields>>,
     depth: u8,
     /// `--` and the boundary.
@@ -124,6 +125,7 @@ impl MultipartWalker {
             ruleset: Arc::clone(ruleset),
             options: options.clone(),
             on_error: masker.on_error,
+            invalid_utf8: masker.invalid_utf8,
             fields: masker.fields.clone(),
             depth,
             delimiter: boundary.delimiter(),
@@ -375,6 +377,7 @@ impl MultipartWalker {
         let options = MaskerOptions {
             on_error: self.on_error,
             strategy: self.options.strategy.clone(),
+            invalid_utf8: self.invalid_utf8,
             fields: self.fields.clone(),
         };
         Part::Own(Box::new(Masker::at_depth(&self.ruleset, format, options, self.depth + 1)), at)

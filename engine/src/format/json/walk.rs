@@ -90,6 +90,11 @@ impl JsonWalker {
         JsonWalker { tokens: Tokens::new(many), texts }
     }
 
+    pub(in crate::format) fn with_any_bytes(mut self, any: bool) -> JsonWalker {
+        self.tokens.take_any_bytes(any);
+        self
+    }
+
     pub(in crate::format) fn with_fields(mut self, fields: Option<Arc<Fields>>) -> JsonWalker {
         self.texts.fields = fields;
         self

@@ -342,7 +342,10 @@ impl MultipartWalker {
             String::from_utf8_lossy(block).replace("\r\n", "\n").replace("\n ", " ").replace("\n\t", " ");
         let header = |name: &str| {
             let lines = text.lines().filter_map(|l| l.split_once(':'));
-            lines.filter(|(n, _)| n.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).last()
+            lines
+                .filter(|(n, _)| n.trim().eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.trim())
+                .next_back()
         };
         let name = parameter(header("content-disposition").unwrap_or_default(), "name").unwrap_or_default();
         let kind = header("content-type").unwrap_or("text/plain");

@@ -12,6 +12,7 @@ pub(super) const ESCAPE_LEN_MAX: usize = 12;
 const NONE: u8 = 0xFF;
 
 /// The six bits of a character, in either alphabet (RFC 4648, sections 4 and 5).
+#[allow(clippy::indexing_slicing)]
 const VALUES: [u8; 256] = {
     let mut values = [NONE; 256];
     let mut n = 0;
@@ -80,7 +81,7 @@ impl Bits {
         let mut rest = run;
         while self.count != 0 {
             let Some((&byte, tail)) = rest.split_first() else { return };
-            self.one(byte, out);
+            out.extend(self.next(byte));
             rest = tail;
         }
         let mut groups = rest.chunks_exact(4);
@@ -89,17 +90,19 @@ impl Bits {
             let [_, a, b, c] = bits.to_be_bytes();
             out.extend_from_slice(&[a, b, c]);
         }
-        groups.remainder().iter().for_each(|b| self.one(*b, out));
+        out.extend(groups.remainder().iter().filter_map(|b| self.next(*b)));
     }
 
-    fn one(&mut self, byte: u8, out: &mut Vec<u8>) {
-        self.bits = self.bits << 6 | u32::from(value(byte) & 63);
+    /// Takes a character; gives the byte that is whole by it.
+    fn next(&mut self, char: u8) -> Option<u8> {
+        self.bits = self.bits << 6 | u32::from(value(char) & 63);
         self.count += 6;
-        if self.count >= 8 {
-            self.count -= 8;
-            out.push((self.bits >> self.count) as u8);
-        }
+        let byte = self.count.checked_sub(8).map(|left| {
+            self.count = left;
+            (self.bits >> left) as u8
+        });
         self.bits &= (1 << self.count) - 1;
+        byte
     }
 
     /// Whether the byte that has come in part could be printable; true when nothing of it has come.
@@ -119,8 +122,10 @@ pub(super) fn encode(bytes: &[u8], is_url: bool, out: &mut Vec<u8>) {
         n @ 0..=25 => b'A' + n,
         n @ 26..=51 => b'a' + n - 26,
         n @ 52..=61 => b'0' + n - 52,
-        62 => [b'+', b'-'][usize::from(is_url)],
-        _ => [b'/', b'_'][usize::from(is_url)],
+        62 if is_url => b'-',
+        62 => b'+',
+        _ if is_url => b'_',
+        _ => b'/',
     };
     for group in bytes.chunks(3) {
         let bits = group.iter().fold(0u32, |bits, b| bits << 8 | u32::from(*b)) << (8 * (3 - group.len()));
@@ -158,18 +163,24 @@ pub(super) fn is_text(head: &[u8], run: &[u8]) -> bool {
     bytes.iter().all(|b| is_printable(*b))
 }
 
-/// Characters at the end of a run of fewer than [`RUN_LEN_MIN`] that a value may begin in, should it go on.
-pub(super) fn held_of_head(head: &[u8]) -> usize {
-    let (mut bits, mut bytes) = (Bits::default(), Vec::new());
-    bits.decode(head, &mut bytes);
-    let goes_on = bits.may_be_printable();
-    let counts = |from: &usize| {
-        let start = bytes.get(*from..).unwrap_or_default();
-        let printable = start.iter().take(TEXT_LEN_MIN).all(|b| is_printable(*b));
-        printable && (start.len() >= TEXT_LEN_MIN || goes_on)
-    };
-    let from = (0..=bytes.len()).find(counts).map_or(head.len(), |from| chars_of(from as u64) as usize);
-    head.len().saturating_sub(from)
+/// Characters at the end of a run of fewer than [`RUN_LEN_MIN`] that a value may begin in, should it go on. The run is
+/// `head` and then `run`.
+pub(super) fn held_of_run(head: &[u8], run: &[u8]) -> usize {
+    let mut bits = Bits::default();
+    // Bytes so far, and where those began that are printable up to here.
+    let (mut count, mut from) = (0, 0);
+    for &char in head.iter().chain(run) {
+        let Some(byte) = bits.next(char) else { continue };
+        count += 1;
+        if !is_printable(byte) {
+            from = count;
+        } else if count - from == TEXT_LEN_MIN as u64 {
+            bits = Bits::default();
+            break;
+        }
+    }
+    let len = (head.len() + run.len()) as u64;
+    if bits.may_be_printable() { len.saturating_sub(chars_of(from)) as usize } else { 0 }
 }
 
 /// How a text spells a character by others.

@@ -175,6 +175,10 @@ impl Nested {
         let mut all = std::mem::take(&mut self.pending);
         all.extend_from_slice(bytes);
         self.read(scratch, &all, last, sink);
+        if self.pending.is_empty() {
+            all.clear();
+            self.pending = all;
+        }
     }
 
     fn read(&mut self, scratch: &mut Scratch, bytes: &[u8], last: bool, sink: &mut dyn Sink) {
@@ -189,7 +193,7 @@ impl Nested {
             match next {
                 Next::More => {}
                 Next::Wait if is_whole => {
-                    self.pending = rest.to_vec();
+                    self.pending.extend_from_slice(rest);
                     return;
                 }
                 Next::Wait => {}
@@ -293,9 +297,8 @@ impl Nested {
             return 0;
         }
         let own = bytes.get(bytes.len() - run..).unwrap_or_default();
-        let is_begun = run == bytes.len() && !self.head.is_empty();
-        let whole = if is_begun { [&self.head, own].concat() } else { own.to_vec() };
-        if whole.len() < RUN_LEN_MIN { find::held_of_head(&whole).min(run) } else { 0 }
+        let head: &[u8] = if run == bytes.len() { &self.head } else { &[] };
+        if head.len() + run < RUN_LEN_MIN { find::held_of_run(head, own).min(run) } else { 0 }
     }
 
     /// Gives all readings the next bytes.

@@ -197,7 +197,8 @@ impl Held {
             }
             let mut popped = false;
             for (n, source) in sources.iter_mut().enumerate() {
-                if let Some(edit) = source.edits.pop_front_if(|e| e.done && e.to <= self.base) {
+                let is_over = source.edits.front().is_some_and(|e| e.done && e.to <= self.base);
+                if let Some(edit) = if is_over { source.edits.pop_front() } else { None } {
                     popped = true;
                     if region.owner == Some(n) {
                         region.owner = None;

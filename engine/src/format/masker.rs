@@ -152,6 +152,8 @@ impl Masker {
             } else {
                 FormatErrorKind::Invalid(fail.what)
             };
+            // What it held may have come with earlier chunks.
+            let offset = if let Walker::Multipart(parts) = &self.walker { parts.fault_at() } else { offset };
             let error = FormatError { kind, offset };
             self.walker = Walker::Failed(error.clone());
             return Err(error);

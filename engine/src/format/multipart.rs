@@ -80,6 +80,8 @@ pub(super) struct MultipartWalker {
     /// `held` begins a line.
     at_line: bool,
     parts: u64,
+    /// Where a fault was told.
+    fault_at: u64,
     text: Carried,
     unscanned: u64,
 }
@@ -134,6 +136,7 @@ impl MultipartWalker {
             at: 0,
             at_line: true,
             parts: 0,
+            fault_at: 0,
             text: Carried::new(ruleset, options, Carrier::Text),
             unscanned: 0,
         }
@@ -163,12 +166,18 @@ impl MultipartWalker {
                 Ok(())
             }
             State::Preamble | State::Headers | State::Part(_) => {
+                self.fault_at = at + bytes.len() as u64;
                 Err(invalid("the multipart body ends too early"))
             }
         });
         let used = usize::try_from(self.at - at).unwrap_or(usize::MAX).min(bytes.len());
         self.held = bytes.get(used..).unwrap_or_default().to_vec();
         done.map_err(|fail| Fail { taken: 0, ..fail })
+    }
+
+    /// Where the body can't be read on.
+    pub(super) fn fault_at(&self) -> u64 {
+        self.fault_at
     }
 
     /// After a fault: ends the text it was in, and gives the bytes that were taken and not told.
@@ -195,6 +204,7 @@ impl MultipartWalker {
     fn walk(&mut self, bytes: &[u8], last: bool, target: &mut Target<'_>) -> Result<(), Fail> {
         let mut rest = bytes;
         while !rest.is_empty() {
+            self.fault_at = self.at;
             let taken = match self.state {
                 State::Headers => self.headers(rest, target)?,
                 State::Epilogue => {
@@ -281,7 +291,11 @@ impl MultipartWalker {
                 self.text.plain(bytes, self.at, target);
             }
             State::Part(Part::Own(masker, from)) => {
-                masker.push(target.scratch, bytes, target.out).map_err(|e| fail_of(e.kind()))?;
+                let done = masker.push(target.scratch, bytes, target.out);
+                if let Err(error) = done {
+                    self.fault_at = *from + error.offset();
+                    return Err(fail_of(error.kind()));
+                }
                 shift(masker, *from, target.findings);
             }
             State::Part(Part::Allowed) => {
@@ -298,7 +312,10 @@ impl MultipartWalker {
 
     fn end_content(&mut self, target: &mut Target<'_>) -> Result<(), Fail> {
         if let State::Part(Part::Own(masker, from)) = &mut self.state {
-            masker.finish(target.scratch, target.out).map_err(|e| fail_of(e.kind()))?;
+            if let Err(error) = masker.finish(target.scratch, target.out) {
+                self.fault_at = *from + error.offset();
+                return Err(fail_of(error.kind()));
+            }
             shift(masker, *from, target.findings);
             self.unscanned += masker.take_unscanned();
         } else {

@@ -170,13 +170,19 @@ impl Held {
     fn in_region(&mut self, upto: u64, sources: &mut [Source; 3], sink: &mut dyn Sink) -> bool {
         let Some(mut region) = self.region.take() else { return true };
         loop {
+            // One that joins may reach where another begins.
+            let mut joined = None;
+            while joined.replace(region.to) != Some(region.to) {
+                let fronts = sources.iter().filter_map(|s| s.edits.front());
+                let reach = fronts.filter(|e| e.from <= region.from || e.from < region.to).map(|e| e.to);
+                region.to = reach.max().map_or(region.to, |to| to.max(region.to));
+            }
             let (mut step, mut grows) = (upto, false);
             for (n, source) in sources.iter_mut().enumerate() {
                 let Some(edit) = source.edits.front_mut() else { continue };
                 if edit.from > region.from && edit.from >= region.to {
                     continue;
                 }
-                region.to = region.to.max(edit.to);
                 if region.owner == Some(n) && !self.fill && !edit.new.is_empty() {
                     sink.emit(&edit.new);
                 }

@@ -292,11 +292,11 @@ impl MultipartWalker {
             }
             State::Part(Part::Own(masker, from)) => {
                 let done = masker.push(target.scratch, bytes, target.out);
+                shift(masker, *from, target.findings);
                 if let Err(error) = done {
                     self.fault_at = *from + error.offset();
                     return Err(fail_of(error.kind()));
                 }
-                shift(masker, *from, target.findings);
             }
             State::Part(Part::Allowed) => {
                 self.unscanned += bytes.len() as u64;
@@ -312,11 +312,12 @@ impl MultipartWalker {
 
     fn end_content(&mut self, target: &mut Target<'_>) -> Result<(), Fail> {
         if let State::Part(Part::Own(masker, from)) = &mut self.state {
-            if let Err(error) = masker.finish(target.scratch, target.out) {
+            let done = masker.finish(target.scratch, target.out);
+            shift(masker, *from, target.findings);
+            if let Err(error) = done {
                 self.fault_at = *from + error.offset();
                 return Err(fail_of(error.kind()));
             }
-            shift(masker, *from, target.findings);
             self.unscanned += masker.take_unscanned();
         } else {
             self.text.finish(target);

@@ -206,11 +206,11 @@ impl Held {
                 let is_over = source.edits.front().is_some_and(|e| e.done && e.to <= self.base);
                 if let Some(edit) = if is_over { source.edits.pop_front() } else { None } {
                     popped = true;
+                    // As of values that overlap in one reading, only the one that is told stands.
                     if region.owner == Some(n) {
                         region.owner = None;
+                        region.rules = edit.rules;
                     }
-                    let new = edit.rules.into_iter().filter(|r| !region.rules.contains(r));
-                    region.rules.extend(new.collect::<Vec<_>>());
                 }
             }
             if popped || (self.base < region.to && self.base < upto) {

@@ -23,6 +23,7 @@ mod stream;
 mod validate;
 
 pub use built::{Built, BuiltError};
+pub use format::{Boundary, FieldAction, FieldError, FieldRule, Fields, InvalidUtf8};
 pub use format::{
     CODINGS_MAX, Coding, CodingError, CodingErrorKind, CodingLimits, Codings, Decoder, Encoder,
 };

@@ -133,6 +133,7 @@ fn keep(first: usize, last: usize, value: &[u8], out: &mut Vec<u8>) {
 }
 
 /// A token in the making; takes the value in pieces.
+#[derive(Clone)]
 pub(crate) struct TokenHash(Option<Hmac<Sha256>>);
 
 impl TokenHash {

@@ -25,6 +25,8 @@ pub const BODIES: &[(&str, Body)] = &[
     ("ndjson", masker::ndjson),
     ("sse", masker::sse),
     ("form", masker::form),
+    ("multipart", masker::multipart),
+    ("nested", masker::nested),
     ("auto", masker::auto),
     ("protobuf", carriers::protobuf),
     ("otlp", carriers::otlp),

@@ -1,6 +1,6 @@
 //! Bodies in a format: the same for every chunking, and well formed where they were.
 
-use sluice_engine::{Finding, Format, FormatError, Masker, MaskerOptions, OnError, Scratch};
+use sluice_engine::{Boundary, Finding, Format, FormatError, Masker, MaskerOptions, OnError, Scratch};
 
 use crate::random::Random;
 use crate::stream::every_part;
@@ -151,6 +151,33 @@ pub fn form(body: &[u8]) {
         if outcome.findings.is_empty() {
             assert!(outcome.output == body, "a clean form changed");
         }
+    }
+}
+
+/// A multipart body with the boundary `XyZ`.
+pub fn multipart(body: &[u8]) {
+    let Some(boundary) = Boundary::new("XyZ") else { return };
+    check(Format::Multipart(boundary), body);
+}
+
+/// Texts that spell other texts: of equal length where framing is not known, and the same output for every chunking.
+///
+/// Findings are not compared: where values of several readings overlap, which of them is told may depend on the chunks.
+pub fn nested(body: &[u8]) {
+    for format in [Format::Text, Format::Bytes] {
+        let whole = mask(format, OnError::Block, &[body]);
+        let bytes: Vec<&[u8]> = body.chunks(1).collect();
+        for chunks in [Random::of(body).chunks(body), bytes] {
+            let cut = mask(format, OnError::Block, &chunks);
+            assert_eq!(
+                String::from_utf8_lossy(&cut.output),
+                String::from_utf8_lossy(&whole.output),
+                "{format:?}: the output depends on the chunks of {:?}",
+                String::from_utf8_lossy(body)
+            );
+        }
+        let keeps_length = format == Format::Bytes;
+        assert!(!keeps_length || whole.output.len() == body.len(), "bytes keep their length");
     }
 }
 

@@ -87,6 +87,16 @@ fn form() {
 }
 
 #[test]
+fn multipart() {
+    replay("multipart");
+}
+
+#[test]
+fn nested() {
+    replay("nested");
+}
+
+#[test]
 fn auto() {
     replay("auto");
 }

@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Finding;
+use super::nested::Nested;
 use crate::ruleset::Ruleset;
-use crate::stream::{Event, Scratch, Sink, Stream, StreamOptions};
+use crate::stream::{Event, Scratch, Sink, StreamOptions};
 
 /// Longest spelling of one character: `\ud83d\ude00`.
 const SPELLING_LEN_MAX: usize = 12;
@@ -108,11 +109,12 @@ pub(super) enum Carrier {
 /// A logical text in its carrier.
 #[derive(Debug)]
 pub(super) struct Carried {
-    stream: Stream,
+    stream: Nested,
     runs: Runs,
     carrier: Carrier,
-    /// Where the masked bytes that have no event yet began.
+    /// Where the masked bytes began that nothing has passed behind, and whether an event has told of them.
     mark: Option<u64>,
+    told: bool,
     /// Where the next byte of the text lies at the earliest.
     end: u64,
     /// Where the text began, and its decoded bytes that are decided.
@@ -129,8 +131,17 @@ pub(super) struct Target<'a> {
 
 impl Carried {
     pub(super) fn new(ruleset: &Arc<Ruleset>, options: &StreamOptions, carrier: Carrier) -> Carried {
-        let stream = Stream::new(ruleset, options.clone());
-        Carried { stream, runs: Runs::default(), carrier, mark: None, end: 0, start: None, decided: 0 }
+        let stream = Nested::new(ruleset, options.clone());
+        Carried {
+            stream,
+            runs: Runs::default(),
+            carrier,
+            mark: None,
+            told: false,
+            end: 0,
+            start: None,
+            decided: 0,
+        }
     }
 
     /// Context before the text; only at its start.
@@ -179,11 +190,12 @@ impl Carried {
     fn sink<'a>(
         &'a mut self,
         target: &'a mut Target<'_>,
-    ) -> (&'a mut Stream, &'a mut Scratch, CarriedSink<'a>) {
+    ) -> (&'a mut Nested, &'a mut Scratch, CarriedSink<'a>) {
         let sink = CarriedSink {
             runs: &mut self.runs,
             carrier: self.carrier,
             mark: &mut self.mark,
+            told: &mut self.told,
             end: self.end,
             start: self.start.unwrap_or(self.end),
             decided: &mut self.decided,
@@ -197,6 +209,7 @@ impl Carried {
         debug_assert!(self.runs.0.is_empty(), "every byte of a text is passed or skipped");
         self.runs.0.clear();
         self.mark = None;
+        self.told = false;
         self.start = None;
         self.decided = 0;
     }
@@ -210,6 +223,7 @@ struct CarriedSink<'a> {
     runs: &'a mut Runs,
     carrier: Carrier,
     mark: &'a mut Option<u64>,
+    told: &'a mut bool,
     end: u64,
     start: u64,
     decided: &'a mut u64,
@@ -241,6 +255,9 @@ impl Sink for CarriedSink<'_> {
     }
 
     fn skip(&mut self, len: usize) {
+        if std::mem::take(self.told) {
+            *self.mark = None;
+        }
         self.mark.get_or_insert(self.runs.front_at(self.end));
         self.runs.take(len, None, self.out);
         *self.decided += len as u64;
@@ -251,10 +268,11 @@ impl Sink for CarriedSink<'_> {
         // where each lay is not kept: behind escapes its place is that in the decoded text.
         let (start, end) = match *self.mark {
             Some(start) if event.input.end == *self.decided => {
-                *self.mark = None;
+                *self.told = true;
                 (start, self.runs.front_at(self.end))
             }
-            _ => (self.start + event.input.start, self.start + event.input.end),
+            // A label in a spelled text has no place of its own.
+            _ => (self.start + event.input.start, self.start + event.input.end.max(event.input.start + 1)),
         };
         self.findings.push(Finding { rule: event.rule, start, end });
     }

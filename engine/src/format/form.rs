@@ -7,6 +7,8 @@
 use std::sync::Arc;
 
 use super::carried::{Carried, Carrier, Target};
+use super::fields::{self, FieldAction, Fields};
+use crate::mask::{FILL, Strategy};
 use crate::ruleset::Ruleset;
 use crate::stream::StreamOptions;
 
@@ -33,6 +35,20 @@ pub(super) struct FormWalker {
     /// `%`, or `%` and a digit.
     spelling: Vec<u8>,
     at: u64,
+    unscanned: u64,
+    fields: Option<Arc<Fields>>,
+    declared: Declared,
+}
+
+/// What a declared field asks for the value that is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Declared {
+    Nothing,
+    Allowed,
+    /// Its content is swallowed; `*` stands for each byte, if so asked.
+    Replaced {
+        fills: bool,
+    },
 }
 
 impl FormWalker {
@@ -44,7 +60,20 @@ impl FormWalker {
             started: false,
             spelling: Vec::new(),
             at: 0,
+            unscanned: 0,
+            fields: None,
+            declared: Declared::Nothing,
         }
+    }
+
+    pub(super) fn with_fields(mut self, fields: Option<Arc<Fields>>) -> FormWalker {
+        self.fields = fields;
+        self
+    }
+
+    /// Bytes that passed unscanned since this was last asked: allowed fields.
+    pub(super) fn take_unscanned(&mut self) -> u64 {
+        std::mem::take(&mut self.unscanned)
     }
 
     pub(super) fn push(&mut self, chunk: &[u8], mut target: Target<'_>) {
@@ -121,16 +150,51 @@ impl FormWalker {
     }
 
     fn plain(&mut self, bytes: &[u8], at: u64, target: &mut Target<'_>) {
+        if self.settle(bytes.len(), bytes, target) {
+            return;
+        }
         self.begin_text(target);
         self.note_name(bytes);
         self.text.plain(bytes, at, target);
     }
 
     fn spelled(&mut self, decoded: &[u8], raw: &[u8], at: u64, taken: u64, target: &mut Target<'_>) {
+        self.at += taken;
+        if self.settle(decoded.len(), raw, target) {
+            return;
+        }
         self.begin_text(target);
         self.note_name(decoded);
         self.text.spelled(decoded, raw, at, target);
-        self.at += taken;
+    }
+
+    /// A value begins that may be declared.
+    fn begin_declared(&mut self, target: &mut Target<'_>) {
+        self.declared = match self.fields.as_ref().and_then(|f| f.find(&[&self.name])) {
+            None => Declared::Nothing,
+            Some(FieldAction::Allow) => Declared::Allowed,
+            Some(FieldAction::Drop) => Declared::Replaced { fills: false },
+            Some(FieldAction::Mask { entity, strategy }) => {
+                let mut text = Vec::new();
+                fields::replacement(entity, strategy, 0, &mut text);
+                encode(&text, target.out);
+                Declared::Replaced { fills: *strategy == Strategy::Fill }
+            }
+        };
+    }
+
+    /// Whether a declared field says what becomes of these bytes, which stand for `len`.
+    fn settle(&mut self, len: usize, raw: &[u8], target: &mut Target<'_>) -> bool {
+        match self.declared {
+            Declared::Nothing => return false,
+            Declared::Allowed => {
+                target.out.extend_from_slice(raw);
+                self.unscanned += raw.len() as u64;
+            }
+            Declared::Replaced { fills: true } => target.out.resize(target.out.len() + len, FILL),
+            Declared::Replaced { fills: false } => {}
+        }
+        true
     }
 
     fn note_name(&mut self, bytes: &[u8]) {
@@ -147,7 +211,10 @@ impl FormWalker {
         self.at += 1;
         self.in_value = separator == b'=';
         self.started = false;
-        if !self.in_value {
+        self.declared = Declared::Nothing;
+        if self.in_value {
+            self.begin_declared(target);
+        } else {
             self.name.clear();
         }
     }

@@ -7,10 +7,11 @@ use super::event_stream::EventStreamWalker;
 use super::form::FormWalker;
 use super::grpc::GrpcWalker;
 use super::json::{Fail, JsonWalker};
+use super::multipart::MultipartWalker;
 use super::protobuf::ProtobufWalker;
 use super::sniff::sniff;
 use super::sse::SseWalker;
-use super::{Finding, Format, FormatError, FormatErrorKind, MaskerOptions, OnError};
+use super::{Finding, Format, FormatError, FormatErrorKind, InvalidUtf8, MaskerOptions, OnError};
 use crate::mask::Strategy;
 use crate::ruleset::Ruleset;
 use crate::stream::{Scratch, StreamOptions};
@@ -21,6 +22,8 @@ pub struct Masker {
     ruleset: Arc<Ruleset>,
     options: StreamOptions,
     on_error: OnError,
+    masker: MaskerOptions,
+    depth: u8,
     walker: Walker,
     findings: Vec<Finding>,
     /// Bytes of the body taken so far.
@@ -37,6 +40,7 @@ enum Walker {
     Text(Box<Carried>),
     Json(Box<JsonWalker>),
     Form(Box<FormWalker>),
+    Multipart(Box<MultipartWalker>),
     Sse(Box<SseWalker>),
     Protobuf(Box<ProtobufWalker>),
     Grpc(Box<GrpcWalker>),
@@ -48,15 +52,27 @@ impl Masker {
     /// A masker at the start of a body.
     #[must_use]
     pub fn new(ruleset: &Arc<Ruleset>, format: Format, options: MaskerOptions) -> Self {
-        let strategy = if format.keeps_length() { Some(Strategy::Fill) } else { options.strategy };
+        Masker::at_depth(ruleset, format, options, 0)
+    }
+
+    /// A masker of a part, so deep within others.
+    pub(super) fn at_depth(
+        ruleset: &Arc<Ruleset>,
+        format: Format,
+        options: MaskerOptions,
+        depth: u8,
+    ) -> Self {
+        let strategy = if format.keeps_length() { Some(Strategy::Fill) } else { options.strategy.clone() };
         let stream = StreamOptions { strategy };
         // What is only guessed is never a reason to refuse.
         let on_error = if format == Format::Auto { OnError::Text } else { options.on_error };
-        let walker = walker(ruleset, format, &stream);
+        let walker = walker(ruleset, format, &stream, &options, depth);
         Masker {
             ruleset: Arc::clone(ruleset),
             options: stream,
             on_error,
+            masker: options,
+            depth,
             walker,
             findings: Vec::new(),
             at: 0,
@@ -93,6 +109,7 @@ impl Masker {
                 form.push(chunk, target);
                 Ok(())
             }
+            Walker::Multipart(parts) => parts.push(chunk, target),
             Walker::Json(json) => json.push(chunk, target),
             Walker::Sse(sse) => sse.push(chunk, target),
             Walker::Protobuf(message) => message.push(chunk, target),
@@ -114,7 +131,7 @@ impl Masker {
         start: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), FormatError> {
-        self.walker = walker(&self.ruleset, format, &self.options);
+        self.walker = walker(&self.ruleset, format, &self.options, &self.masker, self.depth);
         self.at -= start.len() as u64;
         self.push(scratch, start, out)
     }
@@ -135,6 +152,8 @@ impl Masker {
             } else {
                 FormatErrorKind::Invalid(fail.what)
             };
+            // What it held may have come with earlier chunks.
+            let offset = if let Walker::Multipart(parts) = &self.walker { parts.fault_at() } else { offset };
             let error = FormatError { kind, offset };
             self.walker = Walker::Failed(error.clone());
             return Err(error);
@@ -142,6 +161,7 @@ impl Masker {
         let mut target = Target { scratch, out, findings: &mut self.findings };
         let inner = Target { scratch: target.scratch, out: target.out, findings: target.findings };
         let pending = match &mut self.walker {
+            Walker::Multipart(parts) => parts.break_off(inner),
             Walker::Json(json) => json.break_off(inner),
             Walker::Sse(sse) => sse.break_off(inner),
             Walker::Protobuf(message) => message.break_off(inner),
@@ -180,6 +200,7 @@ impl Masker {
                 form.finish(target);
                 Ok(())
             }
+            Walker::Multipart(parts) => parts.finish(target),
             Walker::Json(json) => json.finish(target),
             Walker::Sse(sse) => sse.finish(target),
             Walker::Protobuf(message) => message.finish(target),
@@ -207,6 +228,7 @@ impl Masker {
         match &self.walker {
             Walker::Sniff(start) => start.len(),
             Walker::Text(text) => text.held(),
+            Walker::Multipart(parts) => parts.held(),
             Walker::Json(json) => json.held(),
             Walker::Form(form) => form.held(),
             Walker::Sse(sse) => sse.held(),
@@ -221,12 +243,14 @@ impl Masker {
     /// definition, such as an upstream's signature of its reasoning.
     pub fn take_unscanned(&mut self) -> u64 {
         match &mut self.walker {
+            Walker::Multipart(parts) => parts.take_unscanned(),
             Walker::Json(json) => json.take_unscanned(),
             Walker::Sse(sse) => sse.take_unscanned(),
             Walker::Protobuf(message) => message.take_unscanned(),
             Walker::Grpc(messages) => messages.take_unscanned(),
             Walker::EventStream(events) => events.take_unscanned(),
-            Walker::Sniff(_) | Walker::Text(_) | Walker::Form(_) | Walker::Failed(_) => 0,
+            Walker::Form(form) => form.take_unscanned(),
+            Walker::Sniff(_) | Walker::Text(_) | Walker::Failed(_) => 0,
         }
     }
 }
@@ -240,6 +264,7 @@ impl Walker {
             | Walker::Text(_)
             | Walker::Json(_)
             | Walker::Form(_)
+            | Walker::Multipart(_)
             | Walker::Sse(_)
             | Walker::Protobuf(_)
             | Walker::Failed(_) => false,
@@ -247,16 +272,33 @@ impl Walker {
     }
 }
 
-fn walker(ruleset: &Arc<Ruleset>, format: Format, options: &StreamOptions) -> Walker {
+fn walker(
+    ruleset: &Arc<Ruleset>,
+    format: Format,
+    options: &StreamOptions,
+    masker: &MaskerOptions,
+    depth: u8,
+) -> Walker {
+    let fields = masker.fields.clone();
+    let any = masker.invalid_utf8 == InvalidUtf8::Scan;
     match format {
         Format::Auto => Walker::Sniff(Vec::new()),
         Format::Text | Format::Bytes => Walker::Text(Box::new(Carried::new(ruleset, options, Carrier::Text))),
-        Format::Json => Walker::Json(Box::new(JsonWalker::new(ruleset, options, false))),
-        Format::Ndjson => Walker::Json(Box::new(JsonWalker::new(ruleset, options, true))),
-        Format::Sse => Walker::Sse(Box::new(SseWalker::new(ruleset, options))),
+        Format::Json => Walker::Json(Box::new(
+            JsonWalker::new(ruleset, options, false).with_any_bytes(any).with_fields(fields),
+        )),
+        Format::Ndjson => Walker::Json(Box::new(
+            JsonWalker::new(ruleset, options, true).with_any_bytes(any).with_fields(fields),
+        )),
+        Format::Sse => Walker::Sse(Box::new(SseWalker::new(ruleset, options).with_fields(fields))),
         Format::Protobuf(schema) => Walker::Protobuf(Box::new(ProtobufWalker::new(ruleset, schema))),
         Format::Grpc { schema, coding } => Walker::Grpc(Box::new(GrpcWalker::new(ruleset, schema, coding))),
-        Format::EventStream => Walker::EventStream(Box::new(EventStreamWalker::new(ruleset, options))),
-        Format::Form => Walker::Form(Box::new(FormWalker::new(ruleset, options))),
+        Format::EventStream => {
+            Walker::EventStream(Box::new(EventStreamWalker::new(ruleset, options).with_fields(fields)))
+        }
+        Format::Multipart(boundary) => {
+            Walker::Multipart(Box::new(MultipartWalker::new(ruleset, options, masker, boundary, depth)))
+        }
+        Format::Form => Walker::Form(Box::new(FormWalker::new(ruleset, options).with_fields(fields))),
     }
 }

@@ -3,6 +3,7 @@
 mod carried;
 mod coding;
 mod event_stream;
+mod fields;
 mod form;
 mod grpc;
 mod joined;
@@ -10,16 +11,21 @@ mod json;
 mod leaves;
 mod llm;
 mod masker;
+mod multipart;
+mod nested;
 mod protobuf;
 mod sniff;
 mod sse;
 
 use std::fmt;
+use std::sync::Arc;
 
 pub use coding::{
     CODINGS_MAX, Coding, CodingError, CodingErrorKind, CodingLimits, Codings, Decoder, Encoder,
 };
+pub use fields::{FieldAction, FieldError, FieldRule, Fields};
 pub use masker::Masker;
+pub use multipart::Boundary;
 pub use protobuf::schema::Schema;
 
 use crate::mask::Strategy;
@@ -45,6 +51,8 @@ pub enum Format {
     EventStream,
     /// `application/x-www-form-urlencoded` (WHATWG URL, section 5).
     Form,
+    /// `multipart/form-data` (RFC 7578) and other multipart types, each part in its own format.
+    Multipart(Boundary),
     /// One protobuf message, with replacements of equal length.
     Protobuf(Schema),
     /// gRPC messages (also of gRPC-Web in binary), each behind its prefix, with replacements of equal length. A fault
@@ -67,6 +75,16 @@ pub enum OnError {
     Text,
 }
 
+/// What happens to bytes in a JSON string that are not UTF-8 (RFC 8259, section 8.1 allows none).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum InvalidUtf8 {
+    /// The body is not valid JSON.
+    #[default]
+    Refuse,
+    /// They are scanned as they are, and pass.
+    Scan,
+}
+
 /// Settings of a [`Masker`].
 #[derive(Clone, Debug, Default)]
 pub struct MaskerOptions {
@@ -74,6 +92,10 @@ pub struct MaskerOptions {
     pub on_error: OnError,
     /// In place of the ruleset's strategies.
     pub strategy: Option<Strategy>,
+    /// What happens to bytes in a JSON string that are not UTF-8.
+    pub invalid_utf8: InvalidUtf8,
+    /// Values that are masked, let pass or dropped for where they stand, in the formats that name them.
+    pub fields: Option<Arc<Fields>>,
 }
 
 /// A match in a body.

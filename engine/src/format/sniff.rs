@@ -1,6 +1,6 @@
 //! Which format a body has: by its content type, or by its first bytes.
 
-use super::{Format, Schema};
+use super::{Boundary, Format, Schema};
 
 /// First bytes that are held at most before the format is chosen.
 pub(super) const SNIFF_BYTES_MAX: usize = 256;
@@ -16,6 +16,7 @@ impl Format {
             | Format::Ndjson
             | Format::Sse
             | Format::EventStream
+            | Format::Multipart(_)
             | Format::Form => false,
         }
     }
@@ -30,12 +31,15 @@ impl Format {
     pub fn from_content_type(value: &str) -> Option<Format> {
         let mut parts = value.split(';').map(str::trim);
         let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let mut boundary = None;
         for parameter in parts {
-            let (name, charset) = parameter.split_once('=').unwrap_or((parameter, ""));
-            if name.trim().eq_ignore_ascii_case("charset")
-                && !is_ascii_based(charset.trim().trim_matches('"'))
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            if name.trim().eq_ignore_ascii_case("charset") && !is_ascii_based(value.trim().trim_matches('"'))
             {
                 return None;
+            }
+            if name.trim().eq_ignore_ascii_case("boundary") {
+                boundary = Boundary::new(value.trim().trim_matches('"'));
             }
         }
         let (kind, subtype) = essence.split_once('/').unwrap_or((&essence, ""));
@@ -53,7 +57,8 @@ impl Format {
             (_, "x-ndjson" | "ndjson" | "jsonl" | "x-jsonl" | "jsonlines" | "x-jsonlines" | "json-lines") => {
                 Format::Ndjson
             }
-            ("text" | "multipart", _) => Format::Text,
+            ("multipart", _) => boundary.map_or(Format::Text, Format::Multipart),
+            ("text", _) => Format::Text,
             (_, "xml" | "javascript" | "ecmascript" | "graphql" | "yaml" | "x-yaml" | "toml" | "sql") => {
                 Format::Text
             }
@@ -119,7 +124,9 @@ mod tests {
             ("application/vnd.amazon.eventstream", Some(Format::EventStream)),
             ("application/x-ndjson", Some(Format::Ndjson)),
             ("application/x-www-form-urlencoded", Some(Format::Form)),
-            ("multipart/form-data; boundary=x", Some(Format::Text)),
+            ("multipart/form-data; boundary=x", Boundary::new("x").map(Format::Multipart)),
+            ("multipart/mixed; boundary=\"a b\"", Boundary::new("a b").map(Format::Multipart)),
+            ("multipart/form-data", Some(Format::Text)),
             ("image/svg+xml", Some(Format::Text)),
             ("application/grpc", None),
             ("application/grpc+proto", None),

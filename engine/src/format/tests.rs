@@ -49,7 +49,7 @@ pub(super) fn mask<'a>(
     chunks: impl IntoIterator<Item = &'a [u8]>,
 ) -> Done {
     let mut scratch = Scratch::new();
-    let mut masker = Masker::new(rules, format, MaskerOptions { on_error, strategy: None });
+    let mut masker = Masker::new(rules, format, MaskerOptions { on_error, ..MaskerOptions::default() });
     let mut output = Vec::new();
     let mut error = None;
     for chunk in chunks {
@@ -197,6 +197,44 @@ fn what_is_not_json_is_scanned_as_text_when_asked() {
             assert_eq!((text(&whole.output), &whole.error), (output.to_owned(), &None), "{body}");
             assert_eq!(mask(&rules, format, OnError::Text, body.as_bytes().chunks(1)), whole, "{body}");
         }
+    }
+}
+
+#[test]
+fn json_that_is_not_utf8_is_refused_or_scanned() {
+    for body in [&b"{\"a\":\"\xFF ghp_Abcd1234 \xC3\",\"\xE2\x82\":\"\xED\xA0\x80\"}"[..], b"\"\xC3\""] {
+        for chunks in [vec![body], body.chunks(1).collect()] {
+            for invalid_utf8 in [InvalidUtf8::Refuse, InvalidUtf8::Scan] {
+                let options = MaskerOptions { invalid_utf8, ..MaskerOptions::default() };
+                let (mut masker, mut scratch) =
+                    (Masker::new(&rules(), Format::Json, options), Scratch::new());
+                let mut out = Vec::new();
+                let done = chunks.iter().try_for_each(|c| masker.push(&mut scratch, c, &mut out));
+                let done = done.and_then(|()| masker.finish(&mut scratch, &mut out));
+                assert_eq!(done.is_ok(), invalid_utf8 == InvalidUtf8::Scan);
+                assert!(!text(&out).contains("Abcd"));
+                if done.is_ok() {
+                    let value = &b"ghp_Abcd1234"[..];
+                    let at = body.windows(value.len()).position(|w| w == value);
+                    let masked = at.map(|at| [&body[..at], b"[gh]", &body[at + value.len()..]].concat());
+                    assert_eq!(out, masked.unwrap_or(body.to_vec()));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn json_keys_may_come_twice_and_surrogates_alone() {
+    for (body, output) in [
+        (r#"{"a":"ghp_Abcd1234","a":"ghp_Abcd1234","a":1}"#, r#"{"a":"[gh]","a":"[gh]","a":1}"#),
+        (r#"{"password":1,"password":"hunter2"}"#, r#"{"password":1,"password":"[pw]"}"#),
+        (
+            r#"["\ud83d ghp_Abcd1234 \udc00","\ud83d\ud83dghp_Abcd1234"]"#,
+            r#"["\ud83d [gh] \udc00","\ud83d\ud83d[gh]"]"#,
+        ),
+    ] {
+        assert_eq!(masked(Format::Json, body), output);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::ruleset::CompiledRule;
 ///            dead, or no match can come        past len_max, matched
 ///   Live ──────────────────────────────► Done   Live ─────────────► Over
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) rule: u32,
     pub(super) start: u64,

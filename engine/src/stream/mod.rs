@@ -214,6 +214,7 @@ impl Scratch {
 /// assert_eq!(masked.0, b"k=[acme_key];");
 /// # Ok::<(), sluice_engine::CompileError>(())
 /// ```
+#[derive(Clone)]
 pub struct Stream {
     ruleset: Arc<Ruleset>,
     scan: Scan,
@@ -292,6 +293,16 @@ impl Stream {
     #[must_use]
     pub fn held(&self) -> usize {
         self.scan.held()
+    }
+
+    /// The bytes of input that were read and not yet released.
+    pub(crate) fn held_bytes(&self) -> &[u8] {
+        self.scan.held_bytes()
+    }
+
+    /// Whether nothing before the last `len` bytes can matter any more to what comes.
+    pub(crate) fn is_settled(&self, len: u64) -> bool {
+        self.scan.is_settled(&self.ruleset, len)
     }
 
     /// Bytes of memory the stream takes now, itself included.

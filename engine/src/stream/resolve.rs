@@ -8,6 +8,7 @@ use crate::mask::{self, FILL, Strategy, TokenHash};
 use crate::ruleset::{CompiledRule, RuleId, Ruleset};
 
 /// How far the output has come.
+#[derive(Clone)]
 pub(super) struct Release {
     strategy: Option<Strategy>,
     /// Where the text begins: after the primed context.
@@ -30,6 +31,7 @@ pub(super) struct Release {
     label_ends: Vec<(u32, u64)>,
 }
 
+#[derive(Clone)]
 struct Open {
     span: Span,
     /// Where its replacement begins in the output.
@@ -77,6 +79,11 @@ impl Release {
 
     pub(super) fn released(&self) -> u64 {
         self.released
+    }
+
+    /// Whether no value reaches beyond `at`.
+    pub(super) fn is_settled(&self, at: u64) -> bool {
+        self.open.is_none() && self.rest == 0 && self.covered <= at
     }
 
     /// The value being skipped.

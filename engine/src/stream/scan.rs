@@ -13,7 +13,7 @@ use crate::ruleset::{CompiledRule, Ruleset};
 const KEPT_SMALL_BYTES: usize = 1024;
 
 /// A confirmed value that has not been resolved.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Span {
     pub(super) rule: u32,
     /// Where the match began, context included.
@@ -29,7 +29,7 @@ pub(super) struct Span {
 }
 
 /// A value without a maximum, looking for its end in constant memory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Tail {
     /// A value that went on past `len_max`: it ends where its automaton dies.
     Value { state: State, at: u64 },
@@ -38,7 +38,7 @@ pub(super) enum Tail {
 }
 
 /// A confirmed opening of an enclosed value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Opening {
     rule: u32,
     pub(super) start: u64,
@@ -55,6 +55,7 @@ pub(super) struct Watermarks {
 }
 
 /// The scan state.
+#[derive(Clone)]
 pub(super) struct Scan {
     /// Kept bytes; the first is at `base`.
     pub(super) text: Vec<u8>,
@@ -132,6 +133,24 @@ impl Scan {
 
     pub(super) fn held(&self) -> usize {
         self.end_at().saturating_sub(self.release.released()) as usize
+    }
+
+    /// The bytes that are held.
+    pub(super) fn held_bytes(&self) -> &[u8] {
+        self.bytes(self.release.released(), self.end_at())
+    }
+
+    /// Whether nothing before the last `len` bytes can matter any more to what comes.
+    pub(super) fn is_settled(&self, ruleset: &Ruleset, len: u64) -> bool {
+        let from = self.end_at().saturating_sub(len);
+        let since = |start: u64| start >= from;
+        !self.enclosed
+            && self.openings.is_empty()
+            && self.release.is_settled(from)
+            && self.at >= from + ruleset.history as u64
+            && self.live.iter().all(|c| since(c.start))
+            && self.decided.iter().all(|(_, start)| since(*start))
+            && self.spans.iter().chain(&self.labels).all(|s| since(s.match_start))
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

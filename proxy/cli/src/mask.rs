@@ -49,7 +49,7 @@ pub(crate) fn run(args: &MaskArgs) -> Result<u8, Failure> {
         FormatArg::OtlpProto => OnError::Block,
         _ => args.on_error.into(),
     };
-    let options = MaskerOptions { on_error, strategy: None };
+    let options = MaskerOptions { on_error, ..MaskerOptions::default() };
     let (input, name) = open(args.file.as_deref())?;
     let mut pipe = Pipe {
         masker: Masker::new(&ruleset, args.format.into(), options),

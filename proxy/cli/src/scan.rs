@@ -127,7 +127,7 @@ impl<W: Write> Scanner<W> {
 
     /// Errors are those of the output; the input's are told and counted.
     fn scan(&mut self, name: &str, input: &mut dyn Read) -> io::Result<()> {
-        let options = MaskerOptions { on_error: OnError::Text, strategy: None };
+        let options = MaskerOptions { on_error: OnError::Text, ..MaskerOptions::default() };
         let mut masker = Masker::new(&self.ruleset, self.format, options);
         let mut places = Places::default();
         let mut buffer = vec![0; READ_BYTES];

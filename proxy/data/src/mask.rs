@@ -137,7 +137,7 @@ impl Mask {
         is_decoded: bool,
     ) -> Result<Mask, Problem> {
         let MaskContext { ruleset, masking, places, stats } = context;
-        let options = MaskerOptions { on_error: masking.on_error, strategy: None };
+        let options = MaskerOptions { on_error: masking.on_error, ..MaskerOptions::default() };
         let text = Text {
             ruleset: Arc::clone(ruleset),
             options,

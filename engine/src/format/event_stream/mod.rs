@@ -28,6 +28,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::{DecodePaddingMode, general_purpose};
 
 use super::carried::{Carried, Carrier, Target};
+use super::fields::Fields;
 use super::joined::{Carry, Change, Joined, apply};
 use super::json::Fail;
 use super::leaves::Leaves;
@@ -119,6 +120,11 @@ impl EventStreamWalker {
             joined: Joined::new(ruleset, options),
             binary: Carried::new(ruleset, &fill, Carrier::Decoded),
         }
+    }
+
+    pub(super) fn with_fields(mut self, fields: Option<Arc<Fields>>) -> EventStreamWalker {
+        self.joined.fields = fields;
+        self
     }
 
     pub(super) fn push(&mut self, chunk: &[u8], mut target: Target<'_>) -> Result<(), Fail> {

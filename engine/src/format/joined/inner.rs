@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use super::decisions::Decisions;
 use crate::format::json::{self, Handler, Keys, Kind, NUMBER_BYTES_MAX, Tokens};
+use crate::format::nested::Nested;
 use crate::ruleset::Ruleset;
-use crate::stream::{Event, Scratch, Sink, Stream, StreamOptions};
+use crate::stream::{Event, Scratch, Sink, StreamOptions};
 
 /// The scan of one document.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub(super) struct Inner {
 
 #[derive(Debug)]
 struct Texts {
-    stream: Stream,
+    stream: Nested,
     keys: Keys,
     kind: Kind,
     /// The number that is being read.
@@ -49,7 +50,7 @@ struct Reader<'a> {
 impl Inner {
     pub(super) fn new(ruleset: &Arc<Ruleset>, options: &StreamOptions) -> Inner {
         let texts = Texts {
-            stream: Stream::new(ruleset, options.clone()),
+            stream: Nested::new(ruleset, options.clone()),
             keys: Keys::default(),
             kind: Kind::String,
             digits: Vec::new(),

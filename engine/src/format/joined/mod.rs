@@ -24,6 +24,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::carried::{Carried, Carrier, Target};
+use super::fields::Fields;
 use super::json::{self, Handler, Kind};
 use super::leaves::{Leaf, LeafKind, Leaves, feed_string};
 use super::llm::{self, Manner, Reading, Said};
@@ -69,6 +70,7 @@ pub(super) struct Joined<E> {
     restated: Restated,
     clean: Clean,
     unscanned: u64,
+    pub(super) fields: Option<Arc<Fields>>,
 }
 
 /// Events that wait, and the one that comes in.
@@ -140,6 +142,7 @@ impl<E: Carry> Joined<E> {
             restated: Restated::new(ruleset, options),
             clean: Clean::default(),
             unscanned: 0,
+            fields: None,
         }
     }
 
@@ -254,10 +257,18 @@ impl<E: Carry> Joined<E> {
             return room;
         }
         self.restate(document, leaves, target);
+        let mut declared = HashMap::new();
+        if let Some(fields) = &self.fields {
+            self.unscanned += fields.settle(leaves, &mut declared);
+        }
         let mut said = reading.said().iter().peekable();
         for (n, leaf) in leaves.iter().enumerate() {
             let said = said.next_if(|said| said.leaf == n);
             if done.contains(&n) {
+                continue;
+            }
+            if let Some(spelled) = declared.remove(&n) {
+                spelled.into_iter().for_each(|bytes| self.change(document, leaf.spelling(), bytes));
                 continue;
             }
             match said {

@@ -18,8 +18,9 @@ use super::inner::Inner;
 use crate::format::Finding;
 use crate::format::json::{Handler, Kind};
 use crate::format::llm::Manner;
+use crate::format::nested::Nested;
 use crate::ruleset::{RuleId, Ruleset};
-use crate::stream::{Scratch, Stream, StreamOptions};
+use crate::stream::{Scratch, StreamOptions};
 
 /// A leaf of an event that goes on with a text.
 #[derive(Debug)]
@@ -78,13 +79,13 @@ enum Scan {
 
 #[derive(Debug)]
 struct Single {
-    stream: Stream,
+    stream: Nested,
     decisions: Decisions,
 }
 
 impl Single {
     fn new(ruleset: &Arc<Ruleset>, options: &StreamOptions) -> Single {
-        Single { stream: Stream::new(ruleset, options.clone()), decisions: Decisions::default() }
+        Single { stream: Nested::new(ruleset, options.clone()), decisions: Decisions::default() }
     }
 }
 

@@ -123,6 +123,8 @@ pub(in crate::format) struct Tokens {
     spelling: Vec<u8>,
     /// What may follow in a UTF-8 sequence: bytes still to come, and the range of the next (RFC 3629, section 4).
     utf8: (u8, u8, u8),
+    /// What is not UTF-8 is taken for text too.
+    any_bytes: bool,
     /// More than one value may come, with space between.
     many: bool,
     values: u64,
@@ -139,11 +141,17 @@ impl Tokens {
             is_key: false,
             spelling: Vec::new(),
             utf8: (0, 0, 0),
+            any_bytes: false,
             many,
             values: 0,
             bom: 0,
             at: 0,
         }
+    }
+
+    /// Takes what is not UTF-8 for text too, if `any`.
+    pub(in crate::format) fn take_any_bytes(&mut self, any: bool) {
+        self.any_bytes = any;
     }
 
     /// Bytes taken and not told: an incomplete escape.
@@ -351,6 +359,9 @@ impl Tokens {
             return self.escape(rest, handler);
         }
         for (index, &byte) in rest.iter().enumerate() {
+            if self.any_bytes && byte >= 0x80 {
+                continue;
+            }
             if self.utf8.0 > 0 || byte >= 0x80 {
                 if !self.utf8_byte(byte) {
                     self.tell_plain(rest, index, handler);

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::keys::Keys;
 use super::token::{Fail, Handler, Kind, Tokens};
 use crate::format::carried::{Carried, Carrier, Target};
+use crate::format::fields::{self, FieldAction, Fields};
 use crate::format::joined::Restated;
 use crate::format::llm;
+use crate::mask::{FILL, Strategy};
 use crate::ruleset::Ruleset;
 use crate::stream::{Scratch, StreamOptions};
 
@@ -39,11 +41,31 @@ struct Texts {
     restating: Option<Restating>,
     restated: Restated,
     unscanned: u64,
+    fields: Option<Arc<Fields>>,
+    declared: Declared,
+}
+
+/// What a declared field asks for the value that is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Declared {
+    Nothing,
+    /// Its content is swallowed; `*` stands for each byte, if so asked.
+    Replaced {
+        fills: bool,
+    },
+    /// As `Replaced`, and so is the quote that ends it.
+    Null,
+    /// A literal comes.
+    Literal,
+    /// The letters of a literal are swallowed.
+    Letters,
 }
 
 /// A container that says a text again.
 #[derive(Debug)]
 struct Restating {
+    /// It is declared: nothing of it leaves.
+    is_dropped: bool,
     /// How many containers are open in it and around it when it has begun.
     depth: usize,
     bytes: Vec<u8>,
@@ -70,8 +92,20 @@ impl JsonWalker {
             restating: None,
             restated: Restated::new(ruleset, options),
             unscanned: 0,
+            fields: None,
+            declared: Declared::Nothing,
         };
         JsonWalker { tokens: Tokens::new(many), texts }
+    }
+
+    pub(in crate::format) fn with_any_bytes(mut self, any: bool) -> JsonWalker {
+        self.tokens.take_any_bytes(any);
+        self
+    }
+
+    pub(in crate::format) fn with_fields(mut self, fields: Option<Arc<Fields>>) -> JsonWalker {
+        self.texts.fields = fields;
+        self
     }
 
     pub(in crate::format) fn push(&mut self, chunk: &[u8], target: Target<'_>) -> Result<(), Fail> {
@@ -89,7 +123,7 @@ impl JsonWalker {
             target.out.extend_from_slice(restating.empty());
             return Vec::new();
         }
-        if self.tokens.in_text() && !self.texts.opaque {
+        if self.tokens.in_text() && !self.texts.opaque && self.texts.declared == Declared::Nothing {
             match self.texts.kind {
                 Kind::Key | Kind::String => self.texts.string.finish(&mut target),
                 Kind::Number => return std::mem::take(&mut self.texts.digits),
@@ -124,32 +158,46 @@ impl Texts {
 impl Restating {
     fn push(&mut self, bytes: &[u8]) {
         self.is_over |= self.bytes.len() + bytes.len() > RESTATING_BYTES_MAX;
-        if !self.is_over {
+        if !self.is_over && !self.is_dropped {
             self.bytes.extend_from_slice(bytes);
         }
     }
 
     /// What stands in its place.
     fn empty(&self) -> &'static [u8] {
-        if self.bytes.starts_with(b"[") { b"[]" } else { b"null" }
+        if self.bytes.starts_with(b"[") && !self.is_dropped { b"[]" } else { b"null" }
     }
 }
 
 impl Handler for Writer<'_, '_> {
     fn structure(&mut self, bytes: &[u8], _at: u64) {
-        match &mut self.texts.restating {
-            Some(restating) => restating.push(bytes),
-            None => self.target.out.extend_from_slice(bytes),
+        if let Some(restating) = &mut self.texts.restating {
+            return restating.push(bytes);
         }
+        let rest = match self.texts.declared {
+            Declared::Nothing | Declared::Replaced { .. } => bytes,
+            Declared::Null => bytes.get(1..).unwrap_or_default(),
+            Declared::Literal | Declared::Letters => self.replace_literal(bytes),
+        };
+        if !rest.is_empty() || self.texts.declared == Declared::Null {
+            self.texts.declared = Declared::Nothing;
+        }
+        self.target.out.extend_from_slice(rest);
     }
 
     fn open(&mut self, array: bool) {
         let texts = &mut *self.texts;
         texts.keys.open(array);
+        if texts.restating.is_some() {
+            return;
+        }
         // Only containers restate texts; the bracket has been told.
-        if texts.restating.is_none() && llm::is_restating(&texts.keys.path_of_container()) {
+        let path = texts.keys.path_of_container();
+        let is_dropped = matches!(texts.declared_at(&path), Some(FieldAction::Drop));
+        if is_dropped || llm::is_restating(&path) {
             let bytes = self.target.out.pop().into_iter().collect();
-            texts.restating = Some(Restating { depth: texts.keys.depth(), bytes, is_over: false });
+            let depth = texts.keys.depth();
+            texts.restating = Some(Restating { is_dropped, depth, bytes, is_over: false });
         }
     }
 
@@ -158,13 +206,22 @@ impl Handler for Writer<'_, '_> {
         let depth = texts.keys.depth();
         texts.keys.close();
         if let Some(restating) = texts.restating.take_if(|restating| restating.depth == depth) {
-            let leaves =
-                !restating.is_over && !texts.restated.is_found(&restating.bytes, self.target.scratch);
+            let leaves = !restating.is_over
+                && !restating.is_dropped
+                && !texts.restated.is_found(&restating.bytes, self.target.scratch);
             self.target.out.extend_from_slice(if leaves { &restating.bytes } else { restating.empty() });
         }
     }
 
-    fn literal(&mut self) {}
+    fn literal(&mut self) {
+        if self.declared_again() {
+            return;
+        }
+        let texts = &mut *self.texts;
+        if matches!(texts.declared_here(), Some(FieldAction::Mask { .. } | FieldAction::Drop)) {
+            texts.declared = Declared::Literal;
+        }
+    }
 
     fn begin(&mut self, kind: Kind) {
         let texts = &mut *self.texts;
@@ -172,11 +229,19 @@ impl Handler for Writer<'_, '_> {
         if kind == Kind::Key {
             texts.keys.begin();
         }
+        if kind != Kind::Key && self.declared_again() {
+            return;
+        }
+        let texts = &mut *self.texts;
         if texts.restating.is_some() {
             return;
         }
         texts.opaque = kind == Kind::String && llm::is_opaque(&texts.keys.path());
-        if kind == Kind::String && !texts.opaque {
+        if kind == Kind::String {
+            self.begin_declared();
+        }
+        let texts = &mut *self.texts;
+        if kind == Kind::String && !texts.opaque && texts.declared == Declared::Nothing {
             texts.prime(kind, self.target.scratch);
         }
     }
@@ -191,6 +256,8 @@ impl Handler for Writer<'_, '_> {
                 texts.digits_at = at;
             }
             texts.digits.extend_from_slice(bytes);
+        } else if texts.declared != Declared::Nothing {
+            self.fill(bytes.len());
         } else if texts.opaque {
             texts.unscanned += bytes.len() as u64;
             self.target.out.extend_from_slice(bytes);
@@ -201,7 +268,7 @@ impl Handler for Writer<'_, '_> {
 
     fn last(&mut self, bytes: &[u8], at: u64) {
         let texts = &mut *self.texts;
-        if texts.opaque || texts.restating.is_some() {
+        if texts.opaque || texts.restating.is_some() || texts.declared != Declared::Nothing {
             self.plain(bytes, at);
             self.end();
             return;
@@ -215,6 +282,8 @@ impl Handler for Writer<'_, '_> {
         texts.note_key(decoded);
         if let Some(restating) = &mut texts.restating {
             restating.push(raw);
+        } else if texts.declared != Declared::Nothing {
+            self.fill(decoded.len());
         } else if texts.opaque {
             texts.unscanned += raw.len() as u64;
             self.target.out.extend_from_slice(raw);
@@ -230,6 +299,11 @@ impl Handler for Writer<'_, '_> {
         }
         if texts.kind == Kind::Number {
             self.end_number();
+        } else if texts.declared != Declared::Nothing {
+            // A quote that is swallowed comes yet.
+            if texts.declared != Declared::Null {
+                texts.declared = Declared::Nothing;
+            }
         } else if !texts.opaque {
             texts.string.finish(&mut self.target);
         }
@@ -242,9 +316,99 @@ impl Handler for Writer<'_, '_> {
 }
 
 impl Writer<'_, '_> {
-    fn end_number(&mut self) {
+    /// Within what says a text again, a value that is declared leaves nothing of it.
+    fn declared_again(&mut self) -> bool {
         let texts = &mut *self.texts;
-        let digits = std::mem::take(&mut texts.digits);
+        let is_declared = texts.restating.is_some()
+            && matches!(texts.declared_here(), Some(FieldAction::Mask { .. } | FieldAction::Drop));
+        match &mut texts.restating {
+            Some(restating) => restating.is_over |= is_declared,
+            None => return false,
+        }
+        true
+    }
+
+    /// A string begins that may be declared; numbers are settled at their end.
+    fn begin_declared(&mut self) {
+        let texts = &mut *self.texts;
+        match texts.declared_here().cloned() {
+            Some(FieldAction::Allow) => texts.opaque = true,
+            Some(FieldAction::Mask { entity, strategy }) => {
+                let mut text = Vec::new();
+                fields::replacement(&entity, &strategy, 0, &mut text);
+                super::escape(&text, self.target.out);
+                texts.opaque = false;
+                texts.declared = Declared::Replaced { fills: strategy == Strategy::Fill };
+            }
+            Some(FieldAction::Drop) => {
+                self.target.out.pop();
+                self.target.out.extend_from_slice(b"null");
+                texts.opaque = false;
+                texts.declared = Declared::Null;
+            }
+            None => {}
+        }
+    }
+
+    fn fill(&mut self, len: usize) {
+        if self.texts.declared == (Declared::Replaced { fills: true }) {
+            self.target.out.resize(self.target.out.len() + len, FILL);
+        }
+    }
+
+    /// Swallows the letters of a literal; `null` stays. Gives what is behind it.
+    fn replace_literal<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let texts = &mut *self.texts;
+        if texts.declared == Declared::Literal {
+            if bytes.first() == Some(&b'n') {
+                return bytes;
+            }
+            match texts.declared_here() {
+                Some(FieldAction::Mask { entity, strategy }) => {
+                    let mut text = Vec::new();
+                    fields::replacement(entity, strategy, 4, &mut text);
+                    self.target.out.push(b'"');
+                    super::escape(&text, self.target.out);
+                    self.target.out.push(b'"');
+                }
+                Some(FieldAction::Drop | FieldAction::Allow) | None => {
+                    self.target.out.extend_from_slice(b"null");
+                }
+            }
+            texts.declared = Declared::Letters;
+        }
+        let letters = bytes.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+        bytes.get(letters..).unwrap_or_default()
+    }
+
+    /// Whether the number is declared; it is written then.
+    fn end_declared_number(&mut self, digits: &[u8]) -> bool {
+        let texts = &mut *self.texts;
+        let out = &mut *self.target.out;
+        match texts.declared_here() {
+            Some(FieldAction::Allow) => {
+                out.extend_from_slice(digits);
+                texts.unscanned += digits.len() as u64;
+            }
+            Some(FieldAction::Drop) => out.extend_from_slice(b"null"),
+            Some(FieldAction::Mask { entity, strategy }) => {
+                let mut text = Vec::new();
+                fields::replacement(entity, strategy, digits.len(), &mut text);
+                out.push(b'"');
+                super::escape(&text, out);
+                out.push(b'"');
+            }
+            None => return false,
+        }
+        true
+    }
+
+    fn end_number(&mut self) {
+        let digits = std::mem::take(&mut self.texts.digits);
+        if self.end_declared_number(&digits) {
+            return;
+        }
+        let texts = &mut *self.texts;
         texts.prime(Kind::Number, self.target.scratch);
         let mut text = Vec::new();
         let findings = &mut *self.target.findings;
@@ -264,6 +428,15 @@ impl Writer<'_, '_> {
 }
 
 impl Texts {
+    fn declared_at(&self, path: &[&[u8]]) -> Option<&FieldAction> {
+        self.fields.as_ref()?.find(path)
+    }
+
+    /// Of the value that is being read.
+    fn declared_here(&self) -> Option<&FieldAction> {
+        self.fields.as_ref()?.find(&self.keys.path())
+    }
+
     fn note_key(&mut self, bytes: &[u8]) {
         if self.kind == Kind::Key {
             self.keys.push(bytes);

@@ -18,6 +18,7 @@ mod tests;
 use std::sync::Arc;
 
 use super::carried::Target;
+use super::fields::Fields;
 use super::joined::Joined;
 use super::json::Fail;
 use crate::ruleset::Ruleset;
@@ -52,6 +53,11 @@ impl SseWalker {
             joined: Joined::new(ruleset, options),
             data: Vec::new(),
         }
+    }
+
+    pub(super) fn with_fields(mut self, fields: Option<Arc<Fields>>) -> SseWalker {
+        self.joined.fields = fields;
+        self
     }
 
     pub(super) fn push(&mut self, chunk: &[u8], mut target: Target<'_>) -> Result<(), Fail> {

@@ -1,0 +1,357 @@
+//! Declared fields: values that are masked, let pass or dropped for where they stand, whatever they say.
+//!
+//! A path names the keys from the outermost object to a value; elements of arrays have the path of their array. What
+//! it matches, it matches with all that is in it.
+#![deny(clippy::indexing_slicing)]
+
+use std::collections::HashMap;
+use std::fmt;
+
+use super::leaves::{LeafKind, Leaves};
+use crate::mask::{self, FILL, Strategy};
+
+/// What is done with a declared field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FieldAction {
+    /// Every value in it is replaced: strings, numbers, `true` and `false`; `null` and keys stay. Strategies that need
+    /// the value (`token`, `keep`) label it.
+    Mask {
+        /// What the value is, for labels.
+        entity: String,
+        /// How it is replaced.
+        strategy: Strategy,
+    },
+    /// It passes as it is, unscanned and counted ([`crate::Masker::take_unscanned`]).
+    Allow,
+    /// It is replaced by nothing: `null` in JSON, an empty value in forms.
+    Drop,
+}
+
+/// A declared field.
+///
+/// A path is `$.messages[*].content` from the root, or without `$` at any depth:
+/// `resource.attributes["db.statement"]`. `*` in a name stands for any characters, so `*password*` is every key that
+/// has the word in it. Letters' case is ignored. `[*]` may be written for the elements of an array.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldRule {
+    /// Where.
+    pub path: String,
+    /// What then.
+    pub action: FieldAction,
+}
+
+/// Why a path can't be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    rule: usize,
+    reason: &'static str,
+}
+
+impl FieldError {
+    /// Index of the field in the list given.
+    #[must_use]
+    pub fn rule(&self) -> usize {
+        self.rule
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "field {}: {}", self.rule, self.reason)
+    }
+}
+
+impl std::error::Error for FieldError {}
+
+/// Most keys of one path.
+const PARTS_MAX: usize = 32;
+
+/// Declared fields, read. Of several that match a value the first one counts.
+///
+/// ```
+/// use sluice_engine::{FieldAction, FieldRule, Fields};
+///
+/// let rule = |path: &str| FieldRule { path: path.into(), action: FieldAction::Drop };
+/// assert!(Fields::new(vec![rule("$.messages[*].content"), rule("*password*")]).is_ok());
+/// assert!(Fields::new(vec![rule("$.a..b")]).is_err());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Fields {
+    fields: Vec<(Path, FieldRule)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Path {
+    from_root: bool,
+    /// Names in lower case, split at `*`.
+    parts: Vec<Vec<Vec<u8>>>,
+}
+
+impl Fields {
+    /// Reads the paths.
+    ///
+    /// # Errors
+    /// The first path that is none.
+    pub fn new(rules: Vec<FieldRule>) -> Result<Fields, FieldError> {
+        let read = |(rule, field): (usize, FieldRule)| match Path::read(&field.path) {
+            Ok(path) => Ok((path, field)),
+            Err(reason) => Err(FieldError { rule, reason }),
+        };
+        let fields = rules.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
+        Ok(Fields { fields })
+    }
+
+    /// The declared fields, in order.
+    pub fn rules(&self) -> impl Iterator<Item = &FieldRule> {
+        self.fields.iter().map(|(_, rule)| rule)
+    }
+
+    /// Settles the declared ones of a document's leaves: how they are spelled then, if that is new. Gives the bytes
+    /// that pass unscanned.
+    pub(super) fn settle(&self, leaves: &Leaves<'_>, done: &mut HashMap<usize, Option<Vec<u8>>>) -> u64 {
+        let mut unscanned = 0;
+        for (n, leaf) in leaves.iter().enumerate().filter(|(_, leaf)| leaf.kind != LeafKind::Key) {
+            let Some(action) = self.find(&leaves.keys(leaf)) else { continue };
+            let content = leaves.bytes(leaf.content.clone());
+            let spelled = match action {
+                FieldAction::Mask { .. } if content == b"null" && leaf.kind == LeafKind::Literal => None,
+                FieldAction::Mask { entity, strategy } => {
+                    let mut text = Vec::new();
+                    replacement(entity, strategy, content.len(), &mut text);
+                    let mut spelled = vec![b'"'];
+                    super::json::escape(&text, &mut spelled);
+                    spelled.push(b'"');
+                    Some(spelled)
+                }
+                FieldAction::Allow => {
+                    unscanned += content.len() as u64;
+                    None
+                }
+                FieldAction::Drop => Some(b"null".to_vec()),
+            };
+            done.entry(n).or_insert(spelled);
+        }
+        unscanned
+    }
+
+    /// What is done with the value at this path: keys from the outermost object.
+    pub(super) fn find(&self, keys: &[&[u8]]) -> Option<&FieldAction> {
+        self.fields.iter().find(|(path, _)| path.covers(keys)).map(|(_, rule)| &rule.action)
+    }
+}
+
+/// Appends what stands for a value of which `len` bytes are not told.
+pub(super) fn replacement(entity: &str, strategy: &Strategy, len: usize, out: &mut Vec<u8>) {
+    match strategy {
+        Strategy::Label | Strategy::Token | Strategy::Keep { .. } => mask::label(entity, out),
+        Strategy::Constant(text) => out.extend_from_slice(text.as_bytes()),
+        Strategy::Fill => out.resize(out.len() + len, FILL),
+        Strategy::Drop => {}
+    }
+}
+
+impl Path {
+    fn read(text: &str) -> Result<Path, &'static str> {
+        let (from_root, mut rest) = match text.strip_prefix('$') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let mut parts = Vec::new();
+        let mut is_first = !from_root;
+        while !rest.is_empty() {
+            if let Some(after) = rest.strip_prefix("[*]") {
+                rest = after;
+            } else if let Some(quoted) = rest.strip_prefix("[\"") {
+                let (name, after) = quoted.split_once("\"]").ok_or("a name in brackets ends with `\"]`")?;
+                parts.push(names(name)?);
+                rest = after;
+            } else if rest.starts_with('[') {
+                return Err("only `[*]` and `[\"name\"]` may stand in brackets");
+            } else {
+                let name =
+                    if is_first { rest } else { rest.strip_prefix('.').ok_or("expected `.` or `[`")? };
+                let end = name.find(['.', '[']).unwrap_or(name.len());
+                let (name, after) = name.split_at(end);
+                parts.push(names(name)?);
+                rest = after;
+            }
+            is_first = false;
+        }
+        if parts.is_empty() {
+            return Err("a path names at least one key");
+        }
+        if parts.len() > PARTS_MAX {
+            return Err("a path names at most 32 keys");
+        }
+        Ok(Path { from_root, parts })
+    }
+
+    /// Whether the value at `keys` is what the path names, or is in it.
+    fn covers(&self, keys: &[&[u8]]) -> bool {
+        let at = |window: &[&[u8]]| self.parts.iter().zip(window).all(|(part, key)| is_like(part, key));
+        let mut windows = keys.windows(self.parts.len());
+        if self.from_root { windows.next().is_some_and(at) } else { windows.any(at) }
+    }
+}
+
+fn names(name: &str) -> Result<Vec<Vec<u8>>, &'static str> {
+    if name.is_empty() {
+        return Err("a name is empty");
+    }
+    Ok(name.split('*').map(|piece| piece.to_ascii_lowercase().into_bytes()).collect())
+}
+
+/// Whether `key` is the pieces in order, with anything between them.
+fn is_like(pieces: &[Vec<u8>], key: &[u8]) -> bool {
+    let key = key.to_ascii_lowercase();
+    let [first, middle @ .., last] = pieces else {
+        return pieces.first().is_some_and(|only| *only == key);
+    };
+    let Some(mut rest) = key.strip_prefix(first.as_slice()) else { return false };
+    for piece in middle {
+        let found = (0..=rest.len()).find(|at| rest.get(*at..).is_some_and(|r| r.starts_with(piece)));
+        match found.and_then(|at| rest.get(at + piece.len()..)) {
+            Some(after) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::format::tests::rules;
+    use crate::format::{Format, Masker, MaskerOptions};
+    use crate::stream::Scratch;
+
+    #[test]
+    fn paths() {
+        for (path, keys, covers) in [
+            ("$.messages[*].content", "messages content", true),
+            ("$.messages[*].content", "messages content text", true),
+            ("$.messages[*].content", "x messages content", false),
+            ("$.messages[*].content", "messages", false),
+            ("$[*].a", "a", true),
+            ("content", "messages content text", true),
+            ("resource.attributes[\"db.statement\"]", "x resource attributes db.statement", true),
+            ("*password*", "a userPassword_hash", true),
+            ("*password*", "a pass word", false),
+            ("a*b*c", "axbxc", true),
+            ("a*b", "ab", true),
+            ("ab*ba", "aba", false),
+            ("$.*.b", "x b", true),
+        ] {
+            let path = Path::read(path).unwrap();
+            assert_eq!(
+                path.covers(&keys.split(' ').map(str::as_bytes).collect::<Vec<_>>()),
+                covers,
+                "{path:?}"
+            );
+        }
+        let long = |n: usize| vec!["a"; n].join(".");
+        for path in ["", "$", "$.", "a..b", "a[1]", "a[\"b", "$a", "a.", &long(33)] {
+            assert!(Path::read(path).is_err(), "{path}");
+        }
+        assert!(Path::read(&long(32)).is_ok());
+    }
+
+    fn mask(format: Format, fields: &[(&str, FieldAction)], body: &str) -> (String, u64) {
+        let rule =
+            |(path, action): &(&str, FieldAction)| FieldRule { path: (*path).into(), action: action.clone() };
+        let fields = Arc::new(Fields::new(fields.iter().map(rule).collect()).unwrap());
+        let mut first: Option<(String, u64)> = None;
+        let cuts: Vec<Vec<&[u8]>> = std::iter::once(body.as_bytes().chunks(1).collect())
+            .chain((0..=body.len()).map(|at| vec![&body.as_bytes()[..at], &body.as_bytes()[at..]]))
+            .collect();
+        for chunks in cuts {
+            let options = MaskerOptions { fields: Some(Arc::clone(&fields)), ..MaskerOptions::default() };
+            let mut masker = Masker::new(&rules(), format, options);
+            let (mut scratch, mut out) = (Scratch::new(), Vec::new());
+            for chunk in chunks {
+                masker.push(&mut scratch, chunk, &mut out).unwrap();
+            }
+            masker.finish(&mut scratch, &mut out).unwrap();
+            let done = (String::from_utf8(out).unwrap(), masker.take_unscanned());
+            assert_eq!(*first.get_or_insert(done.clone()), done, "{body}");
+        }
+        first.unwrap()
+    }
+
+    #[test]
+    fn fields_are_masked_dropped_and_allowed() {
+        let masks = |strategy| FieldAction::Mask { entity: "own".into(), strategy };
+        let label = || masks(Strategy::Label);
+        let secret = [("*secret*", label())];
+        for (format, fields, body, output) in [
+            (
+                Format::Json,
+                &secret[..],
+                r#"{"a":{"mySecret":"x\n\"","secrets":[1,-2.5,true,null,{"k":"v","e":{}}],"b":"ghp_Abcd1234"},"n":3}"#,
+                r#"{"a":{"mySecret":"[own]","secrets":["[own]","[own]","[own]",null,{"k":"[own]","e":{}}],"b":"[gh]"},"n":3}"#,
+            ),
+            (
+                Format::Json,
+                &[("$.a", FieldAction::Drop)],
+                r#"{"a":{"b":[1,"ghp_"]},"b":{"a":"x"}}"#,
+                r#"{"a":null,"b":{"a":"x"}}"#,
+            ),
+            (
+                Format::Json,
+                &[("a", FieldAction::Drop)],
+                r#"[{"a":"b" },{"a": 12,"c":true},{"a":false}]"#,
+                r#"[{"a":null },{"a": null,"c":true},{"a":null}]"#,
+            ),
+            (
+                Format::Json,
+                &[("a", FieldAction::Allow)],
+                r#"{"a":"ghp_Abcd1234","b":"ghp_Abcd1234"}"#,
+                r#"{"a":"ghp_Abcd1234","b":"[gh]"}"#,
+            ),
+            (Format::Json, &[("a", masks(Strategy::Fill))], r#"{"a":"xyz","b":1}"#, r#"{"a":"***","b":1}"#),
+            (Format::Json, &[("a.b", label()), ("a", FieldAction::Drop)], r#"{"a":"x"}"#, r#"{"a":null}"#),
+            (
+                Format::Ndjson,
+                &secret[..],
+                "{\"secret\":1}\n{\"secret\":\"\"}\n",
+                "{\"secret\":\"[own]\"}\n{\"secret\":\"[own]\"}\n",
+            ),
+            (
+                Format::Form,
+                &secret[..],
+                "a=1&my%53ecret=a%20b+c&b=&secret=&secret",
+                "a=1&my%53ecret=%5Bown%5D&b=&secret=%5Bown%5D&secret",
+            ),
+            (Format::Form, &[("a", FieldAction::Drop)], "a=ghp&b=2", "a=&b=2"),
+            (
+                Format::Form,
+                &[("a", FieldAction::Allow)],
+                "a=ghp_Abcd1234&b=ghp_Abcd1234",
+                "a=ghp_Abcd1234&b=%5Bgh%5D",
+            ),
+            (
+                Format::Sse,
+                &secret[..],
+                "data: {\"x\":{\"secret\":[1,\"b\",true,null]},\"y\":\"ghp_Abcd1234\"}\n\n",
+                "data: {\"x\":{\"secret\":[\"[own]\",\"[own]\",\"[own]\",null]},\"y\":\"[gh]\"}\n\n",
+            ),
+            (
+                Format::Sse,
+                &[("content", FieldAction::Allow), ("role", FieldAction::Drop)],
+                "data: {\"choices\":[{\"delta\":{\"role\":\"a\",\"content\":\"ghp_Abcd1234\"}}]}\n\n",
+                "data: {\"choices\":[{\"delta\":{\"role\":null,\"content\":\"ghp_Abcd1234\"}}]}\n\n",
+            ),
+        ] {
+            assert_eq!(mask(format, fields, body).0, output, "{body}");
+        }
+        assert_eq!(mask(Format::Json, &[("a", FieldAction::Allow)], r#"{"a":"12345","b":"x"}"#).1, 5);
+    }
+
+    #[test]
+    fn fields_that_match_nothing_change_nothing() {
+        let body = r#" {"a":[1,2.0,"x\u00e9"],"b":{"c":null}} "#;
+        assert_eq!(mask(Format::Json, &[("$.c", FieldAction::Drop)], body), (body.to_owned(), 0));
+    }
+}

@@ -145,8 +145,8 @@ impl Carried {
     }
 
     /// Context before the text; only at its start.
-    pub(super) fn prime(&mut self, scratch: &mut Scratch, context: &[u8]) {
-        self.stream.prime(scratch, context);
+    pub(super) fn prime(&mut self, context: &[u8]) {
+        self.stream.prime(context);
     }
 
     /// Bytes spelled as they are, the first of which lies at `at`.

@@ -141,11 +141,11 @@ impl FormWalker {
         }
     }
 
-    fn begin_text(&mut self, target: &mut Target<'_>) {
+    fn begin_text(&mut self) {
         if !std::mem::replace(&mut self.started, true) && self.in_value && !self.name.is_empty() {
             let mut context = std::mem::take(&mut self.name);
             context.push(b'=');
-            self.text.prime(target.scratch, &context);
+            self.text.prime(&context);
         }
     }
 
@@ -153,7 +153,7 @@ impl FormWalker {
         if self.settle(bytes.len(), bytes, target) {
             return;
         }
-        self.begin_text(target);
+        self.begin_text();
         self.note_name(bytes);
         self.text.plain(bytes, at, target);
     }
@@ -163,7 +163,7 @@ impl FormWalker {
         if self.settle(decoded.len(), raw, target) {
             return;
         }
-        self.begin_text(target);
+        self.begin_text();
         self.note_name(decoded);
         self.text.spelled(decoded, raw, at, target);
     }

@@ -387,7 +387,7 @@ impl MultipartWalker {
             },
         };
         if matches!(part, Part::Text) && !name.is_empty() {
-            self.text.prime(target.scratch, format!("{name}=").as_bytes());
+            self.text.prime(format!("{name}=").as_bytes());
         }
         self.state = State::Part(part);
         self.at_line = true;

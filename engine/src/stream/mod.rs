@@ -235,7 +235,7 @@ impl Stream {
 
     /// Gives context that stands before the text (a JSON key, a form field's name) and is not part of it: rules
     /// may match from within it, nothing of it is masked or handed to the sink. Only before the first `push`.
-    pub fn prime(&mut self, _scratch: &mut Scratch, context: &[u8]) {
+    pub fn prime(&mut self, context: &[u8]) {
         self.scan.prime(context);
     }
 

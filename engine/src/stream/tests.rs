@@ -115,7 +115,7 @@ fn run<'a>(ruleset: &Arc<Ruleset>, context: &[u8], chunks: impl IntoIterator<Ite
     let mut scratch = Scratch::new();
     let mut stream = Stream::new(ruleset, StreamOptions::default());
     let mut sink = Collector(ruleset, Collected::default());
-    stream.prime(&mut scratch, context);
+    stream.prime(context);
     for chunk in chunks {
         stream.push(&mut scratch, chunk, &mut sink);
     }
@@ -141,7 +141,7 @@ fn check(ruleset: &Arc<Ruleset>, context: &[u8], document: &[u8]) {
     for time in ["first", "second"] {
         let mut sink = Collector(ruleset, Collected::default());
         let mut stream = Stream::new(ruleset, StreamOptions::default());
-        stream.prime(&mut scratch, context);
+        stream.prime(context);
         stream.push_last(&mut scratch, document, &mut sink);
         assert_eq!(sink.1, wanted, "the {time} time in one: {}", show());
     }

@@ -141,7 +141,7 @@ impl Handler for Reader<'_> {
         } else {
             let context = texts.keys.context(kind == Kind::Number);
             if !context.is_empty() {
-                texts.stream.prime(self.scratch, &context);
+                texts.stream.prime(&context);
             }
         }
     }

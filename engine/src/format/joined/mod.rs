@@ -12,7 +12,6 @@
 //! nobody sent, and leaves log probabilities that no longer belong to their text.
 #![deny(clippy::indexing_slicing)]
 
-mod clean;
 mod decisions;
 mod edits;
 mod inner;
@@ -30,7 +29,6 @@ use super::leaves::{Leaf, LeafKind, Leaves, feed_string};
 use super::llm::{self, Manner, Reading, Said};
 use crate::ruleset::Ruleset;
 use crate::stream::StreamOptions;
-use clean::Clean;
 use edits::To;
 pub(super) use edits::{Change, apply};
 pub(super) use restating::Restated;
@@ -68,7 +66,6 @@ pub(super) struct Joined<E> {
     whole: Carried,
     json: Carried,
     restated: Restated,
-    clean: Clean,
     unscanned: u64,
     pub(super) fields: Option<Arc<Fields>>,
 }
@@ -140,7 +137,6 @@ impl<E: Carry> Joined<E> {
             whole: Carried::new(ruleset, options, Carrier::Decoded),
             json: Carried::new(ruleset, options, Carrier::Json),
             restated: Restated::new(ruleset, options),
-            clean: Clean::default(),
             unscanned: 0,
             fields: None,
         }
@@ -166,7 +162,7 @@ impl<E: Carry> Joined<E> {
     ) -> Vec<u8> {
         let mut masked = Vec::with_capacity(bytes.len());
         if !context.is_empty() {
-            self.whole.prime(target.scratch, context);
+            self.whole.prime(context);
         }
         let mut inner = Target { scratch: target.scratch, out: &mut masked, findings: target.findings };
         self.whole.last(bytes, at, &mut inner);
@@ -349,7 +345,7 @@ impl<E: Carry> Joined<E> {
         text.number = self.went_on;
         self.went_on += 1;
         self.queue.part_begins();
-        text.begin(self.queue.number(), place, context, target.scratch);
+        text.begin(self.queue.number(), place, context);
         feed(&mut Feeder { text, rules: rules(), scratch: target.scratch, at: 0 });
         text.end_leaf(target.scratch);
         text.settle(false, target.findings, |part| self.queue.part_done(part));
@@ -441,7 +437,7 @@ impl<E: Carry> Joined<E> {
         let rules = || Rules { ruleset: &self.ruleset, options: &self.options };
         let mut text = Text::new(&rules(), manner, 0);
         let place = Place { document, spelling: leaf.spelling(), is_json: true };
-        text.begin(self.queue.number(), place, b"", target.scratch);
+        text.begin(self.queue.number(), place, b"");
         let at = at + leaf.spelling().start as u64;
         let raw = leaves.bytes(leaf.spelling());
         // The leaf was tokenized before: it can't fail.
@@ -488,10 +484,6 @@ impl<E: Carry> Joined<E> {
             self.unscanned += leaf.content.len() as u64;
             return;
         }
-        if self.clean.has(leaf.kind, key, raw) {
-            return;
-        }
-        let findings = target.findings.len();
         let mut masked = Vec::new();
         if leaf.kind == LeafKind::Number {
             let context = json::context(key, true);
@@ -501,7 +493,7 @@ impl<E: Carry> Joined<E> {
             }
         } else {
             if leaf.is_string() {
-                self.json.prime(target.scratch, &json::context(key, false));
+                self.json.prime(&json::context(key, false));
             }
             masked.push(b'"');
             let mut inner = Target { scratch: target.scratch, out: &mut masked, findings: target.findings };
@@ -512,8 +504,6 @@ impl<E: Carry> Joined<E> {
         }
         if masked != raw {
             self.change(document, spelling, masked);
-        } else if target.findings.len() == findings {
-            self.clean.add(leaf.kind, key, raw);
         }
     }
 }

@@ -143,18 +143,18 @@ impl Text {
     }
 
     /// A leaf begins, behind `context` if it is scanned on its own or is the text's first.
-    pub(super) fn begin(&mut self, event: u64, place: Place, context: &[u8], scratch: &mut Scratch) {
+    pub(super) fn begin(&mut self, event: u64, place: Place, context: &[u8]) {
         self.parts.push_back(Part { event, place, from: self.fed, to: self.fed, masks: Vec::new() });
         if !std::mem::replace(&mut self.is_open, true)
             && !context.is_empty()
             && let Scan::Text(scan) = &mut self.scan
         {
-            scan.stream.prime(scratch, context);
+            scan.stream.prime(context);
         }
         if let Some(leaf) = &mut self.leaf {
             leaf.decisions.base = self.fed;
             if !context.is_empty() {
-                leaf.stream.prime(scratch, context);
+                leaf.stream.prime(context);
             }
         }
     }

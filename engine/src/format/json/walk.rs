@@ -11,7 +11,7 @@ use crate::format::joined::Restated;
 use crate::format::llm;
 use crate::mask::{FILL, Strategy};
 use crate::ruleset::Ruleset;
-use crate::stream::{Scratch, StreamOptions};
+use crate::stream::StreamOptions;
 
 /// Most bytes of what says a text again, token by token: it is held whole, and leaves empty when it is longer.
 pub(in crate::format) const RESTATING_BYTES_MAX: usize = 1 << 20;
@@ -144,13 +144,13 @@ impl JsonWalker {
 }
 
 impl Texts {
-    fn prime(&mut self, kind: Kind, scratch: &mut Scratch) {
+    fn prime(&mut self, kind: Kind) {
         let context = self.keys.context(kind == Kind::Number);
         match kind {
             _ if context.is_empty() => {}
             Kind::Key => {}
-            Kind::Number => self.number.prime(scratch, &context),
-            Kind::String => self.string.prime(scratch, &context),
+            Kind::Number => self.number.prime(&context),
+            Kind::String => self.string.prime(&context),
         }
     }
 }
@@ -242,7 +242,7 @@ impl Handler for Writer<'_, '_> {
         }
         let texts = &mut *self.texts;
         if kind == Kind::String && !texts.opaque && texts.declared == Declared::Nothing {
-            texts.prime(kind, self.target.scratch);
+            texts.prime(kind);
         }
     }
 
@@ -409,7 +409,7 @@ impl Writer<'_, '_> {
             return;
         }
         let texts = &mut *self.texts;
-        texts.prime(Kind::Number, self.target.scratch);
+        texts.prime(Kind::Number);
         let mut text = Vec::new();
         let findings = &mut *self.target.findings;
         let mut target = Target { scratch: self.target.scratch, out: &mut text, findings };

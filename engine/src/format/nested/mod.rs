@@ -125,8 +125,8 @@ impl Nested {
     }
 
     /// Context before the text; only at its start.
-    pub(super) fn prime(&mut self, scratch: &mut Scratch, context: &[u8]) {
-        self.stream.prime(scratch, context);
+    pub(super) fn prime(&mut self, context: &[u8]) {
+        self.stream.prime(context);
     }
 
     /// Takes the next bytes of the text; tells `sink` all that is decided by now.

@@ -19,7 +19,7 @@ use crate::format::Finding;
 use crate::format::carried::Target;
 use crate::mask::{FILL, Strategy};
 use crate::ruleset::Ruleset;
-use crate::stream::{Event, Scratch, Sink, Stream, StreamOptions};
+use crate::stream::{Event, Sink, Stream, StreamOptions};
 
 /// Longest run that an outer text leaves to an inner one without having looked at it.
 const LEFT_BYTES_MAX: u64 = 4096;
@@ -187,17 +187,17 @@ impl Board {
     }
 
     /// A text begins at `at`, behind `context`.
-    pub(super) fn open(&mut self, at: u64, yields: bool, context: &[u8], scratch: &mut Scratch) {
-        let stream = self.stream(context, scratch);
+    pub(super) fn open(&mut self, at: u64, yields: bool, context: &[u8]) {
+        let stream = self.stream(context);
         let begun = !context.is_empty();
         self.texts.push(Text { stream, from: at, start: at, fed: at, begun, decided: at, yields });
     }
 
-    fn stream(&mut self, context: &[u8], scratch: &mut Scratch) -> Stream {
+    fn stream(&mut self, context: &[u8]) -> Stream {
         let options = StreamOptions { strategy: Some(Strategy::Fill) };
         let mut stream = self.spare.pop().unwrap_or_else(|| Stream::new(&self.ruleset, options));
         if !context.is_empty() {
-            stream.prime(scratch, context);
+            stream.prime(context);
         }
         stream
     }
@@ -268,7 +268,7 @@ impl Board {
         context: &[u8],
         target: &mut Target<'_>,
     ) {
-        let mut stream = self.stream(context, target.scratch);
+        let mut stream = self.stream(context);
         let mut sink = NumberSink { range: range.clone(), masked: false, findings: target.findings };
         stream.push_last(target.scratch, spelling.as_bytes(), &mut sink);
         if sink.masked {

@@ -344,7 +344,7 @@ impl ProtobufWalker {
             Wire::Len if inner > wire::FIELD_BYTES_MAX || inner > end - body => {
                 self.malformed("a field that goes on after its message", last, target)
             }
-            Wire::Len => self.delimited(number, field, body, body + inner, target),
+            Wire::Len => self.delimited(number, field, body, body + inner),
             Wire::Varint | Wire::I64 | Wire::I32 => {
                 if matches!(field, Some(Field::Integer | Field::Double)) && body > self.board.end() {
                     return Ok(Progress::Wait);
@@ -446,7 +446,6 @@ impl ProtobufWalker {
         field: Option<Field>,
         from: u64,
         to: u64,
-        target: &mut Target<'_>,
     ) -> Result<Progress, Fault> {
         let len = to - from;
         let known = match field {
@@ -468,10 +467,10 @@ impl ProtobufWalker {
             }
             Some(Field::Key) => {
                 self.key_begins(from)?;
-                self.text(None, from, to, true, target)
+                self.text(None, from, to, true)
             }
-            Some(_) => self.text(self.source(number), from, to, false, target),
-            None => self.unknown(number, from, to, target),
+            Some(_) => self.text(self.source(number), from, to, false),
+            None => self.unknown(number, from, to),
         }
     }
 
@@ -500,19 +499,12 @@ impl ProtobufWalker {
         Ok(())
     }
 
-    fn text(
-        &mut self,
-        source: Option<usize>,
-        from: u64,
-        to: u64,
-        key: bool,
-        target: &mut Target<'_>,
-    ) -> Result<Progress, Fault> {
+    fn text(&mut self, source: Option<usize>, from: u64, to: u64, key: bool) -> Result<Progress, Fault> {
         self.keep(self.at..from, STRUCTURE);
         self.at = from;
         if from < to {
             self.prime(source, b"\":\"");
-            self.board.open(from, false, &self.context, target.scratch);
+            self.board.open(from, false, &self.context);
             self.state = State::Text { to, key };
         }
         Ok(Progress::Go)
@@ -546,13 +538,7 @@ impl ProtobufWalker {
     }
 
     /// A field of which nothing is known.
-    fn unknown(
-        &mut self,
-        number: u32,
-        from: u64,
-        to: u64,
-        target: &mut Target<'_>,
-    ) -> Result<Progress, Fault> {
+    fn unknown(&mut self, number: u32, from: u64, to: u64) -> Result<Progress, Fault> {
         let known = to.min(from + LOOK_AHEAD_BYTES);
         if self.board.end() < known {
             return Ok(Progress::Wait);
@@ -570,14 +556,14 @@ impl ProtobufWalker {
             frame.key = key;
         }
         if !is_message {
-            return self.text(source, from, to, false, target);
+            return self.text(source, from, to, false);
         }
         if self.board.texts() >= TEXTS_MAX {
             return Err(Fault { limit: true, what: "the depth of unknown messages", at: from - 1 });
         }
         self.push_frame(number, None, from, to, is_text)?;
         self.prime(source, b"\":\"");
-        self.board.open(from, !is_text, &self.context, target.scratch);
+        self.board.open(from, !is_text, &self.context);
         Ok(Progress::Go)
     }
 

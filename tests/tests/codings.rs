@@ -128,13 +128,14 @@ fn events_arrive_one_by_one_through_every_coding() {
             let mut decoder = Decoder::new(&codings, CodingLimits::default());
             for n in 0..5 {
                 let mut coded = Vec::new();
-                let event = format!("data: {{\"n\":{n},\"key\":\"{SECRET}\"}}\n\n");
+                // The space is what decides the key: it can't go on in the next event.
+                let event = format!("data: {{\"n\":{n},\"key\":\"{SECRET} \"}}\n\n");
                 encoder.push(event.as_bytes(), &mut coded).expect("it encodes");
                 encoder.flush(&mut coded).expect("it encodes");
                 server.send_chunk(&coded);
                 // The next event is sent only when this one is here.
                 let text = decode_until(&mut client, &mut decoder, "\n\n");
-                assert_eq!(text, format!("data: {{\"n\":{n},\"key\":\"{MASKED}\"}}\n\n"), "{io} {field}");
+                assert_eq!(text, format!("data: {{\"n\":{n},\"key\":\"{MASKED} \"}}\n\n"), "{io} {field}");
             }
             let mut coded = Vec::new();
             encoder.finish(&mut coded).expect("it encodes");

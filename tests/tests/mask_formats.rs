@@ -41,7 +41,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
         text(
             "sse",
             [event("the key AKIAEZ"), event("H5VTGLT"), event("MQAZX6T here")].concat(),
-            [event("the key "), event(""), event("[aws_access_key] here")].concat(),
+            [event("the key [aws_access_key]"), event(""), event(" here")].concat(),
         ),
         text(
             "form",

@@ -118,9 +118,8 @@ impl Fields {
                 FieldAction::Mask { entity, strategy } => {
                     let mut text = Vec::new();
                     replacement(entity, strategy, content.len(), &mut text);
-                    let mut spelled = vec![b'"'];
-                    super::json::escape(&text, &mut spelled);
-                    spelled.push(b'"');
+                    let mut spelled = Vec::with_capacity(text.len() + 2);
+                    super::json::quote(&text, &mut spelled);
                     Some(spelled)
                 }
                 FieldAction::Allow => {

@@ -115,30 +115,63 @@ fn keys_of(path: &[u8]) -> Vec<&[u8]> {
     path.split(|b| *b == b'.').filter(|part| !is_index(part) && !part.is_empty()).collect()
 }
 
-/// Feeds a string with its quotes to a handler of its text.
-pub(super) fn feed_string(spelling: &[u8], handler: &mut dyn Handler) -> Result<(), Fail> {
-    let mut tokens = Tokens::new(false);
-    tokens.feed(spelling, handler)?;
-    tokens.end(handler)
+/// What is told of a string's text, as [`Handler`] has it.
+pub(super) trait StringHandler {
+    /// Bytes of the text, spelled as they are.
+    fn plain(&mut self, bytes: &[u8], at: u64);
+    /// Bytes of the text, which ends with them.
+    fn last(&mut self, bytes: &[u8], at: u64) {
+        self.plain(bytes, at);
+        self.end();
+    }
+    /// A character of the text, spelled by an escape.
+    fn spelled(&mut self, decoded: &[u8], raw: &[u8], at: u64);
+    /// The text ends.
+    fn end(&mut self) {}
 }
 
-struct Decoded(Vec<u8>);
+/// Feeds a string with its quotes to a handler of its text.
+pub(super) fn feed_string(spelling: &[u8], handler: &mut dyn StringHandler) -> Result<(), Fail> {
+    let (mut tokens, mut only) = (Tokens::new(false), OnlyString(handler));
+    tokens.feed(spelling, &mut only)?;
+    tokens.end(&mut only)
+}
 
-impl Handler for Decoded {
+/// A document that is a string.
+struct OnlyString<'a>(&'a mut dyn StringHandler);
+
+impl Handler for OnlyString<'_> {
     fn structure(&mut self, _bytes: &[u8], _at: u64) {}
     fn open(&mut self, _array: bool) {}
     fn close(&mut self) {}
     fn literal(&mut self) {}
     fn begin(&mut self, _kind: Kind) {}
+    fn plain(&mut self, bytes: &[u8], at: u64) {
+        self.0.plain(bytes, at);
+    }
+    fn last(&mut self, bytes: &[u8], at: u64) {
+        self.0.last(bytes, at);
+    }
+    fn spelled(&mut self, decoded: &[u8], raw: &[u8], at: u64) {
+        self.0.spelled(decoded, raw, at);
+    }
+    fn end(&mut self) {
+        self.0.end();
+    }
+    fn over(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// The text of a string.
+pub(super) struct Decoded(pub(super) Vec<u8>);
+
+impl StringHandler for Decoded {
     fn plain(&mut self, bytes: &[u8], _at: u64) {
         self.0.extend_from_slice(bytes);
     }
     fn spelled(&mut self, decoded: &[u8], _raw: &[u8], _at: u64) {
         self.0.extend_from_slice(decoded);
-    }
-    fn end(&mut self) {}
-    fn over(&self) -> Option<&'static str> {
-        None
     }
 }
 

@@ -4,6 +4,8 @@
 //! in which nothing was found is kept with the context that stood before it, and compared byte by byte when it seems to
 //! come again. What is kept was let through as it came; nothing that was found is ever kept.
 
+use super::mix;
+
 /// The longest text that is kept, its context included, in bytes.
 pub(super) const LEN_MAX: usize = 112;
 /// Texts that are kept at once: each has one place.
@@ -68,9 +70,8 @@ impl Clean {
     }
 }
 
-/// Eight bytes at a time, multiplicative (Knuth, TAOCP 6.4).
+/// Eight bytes at a time.
 fn place(text: &[u8]) -> usize {
-    let mix = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let (words, rest) = text.as_chunks::<8>();
     let hash = words.iter().fold(text.len() as u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
     let mut last = [0; 8];

@@ -63,6 +63,11 @@ use scan::Scan;
 use starts::Targets;
 use tails::Tails;
 
+/// A hash with one word more: multiplicative (Knuth, TAOCP 6.4).
+fn mix(hash: u64, word: u64) -> u64 {
+    (hash.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
 /// A chunk is taken in pieces of at most this many bytes: it bounds what a stream copies at once.
 const PIECE_BYTES: usize = 16 * 1024;
 

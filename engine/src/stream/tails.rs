@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::mix;
 use crate::compile::holds::{Cut, Holds};
 use crate::ruleset::Ruleset;
 
@@ -78,9 +79,7 @@ impl Tails {
 
     /// The state of what was stepped to.
     fn add(&mut self, holds: &Holds) -> usize {
-        // Multiplicative (Knuth, TAOCP 6.4).
-        let mix = |hash: u64, word: &u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let hash = self.stepped.iter().fold(0, mix);
+        let hash = self.stepped.iter().fold(0, |hash, word| mix(hash, *word));
         let mut slot = (hash >> 32) as usize % SLOTS;
         while self.slots[slot] != UNKNOWN {
             let state = usize::from(self.slots[slot]);

@@ -2,8 +2,8 @@
 
 use super::decisions::Mask;
 use super::text::Place;
-use crate::format::json::{self, Handler, Kind};
-use crate::format::leaves::feed_string;
+use crate::format::json;
+use crate::format::leaves::{StringHandler, feed_string};
 
 /// A change of a document.
 #[derive(Debug)]
@@ -121,13 +121,7 @@ impl Speller<'_> {
     }
 }
 
-impl Handler for Speller<'_> {
-    fn structure(&mut self, _bytes: &[u8], _at: u64) {}
-    fn open(&mut self, _array: bool) {}
-    fn close(&mut self) {}
-    fn literal(&mut self) {}
-    fn begin(&mut self, _kind: Kind) {}
-
+impl StringHandler for Speller<'_> {
     fn plain(&mut self, mut bytes: &[u8], _at: u64) {
         while !bytes.is_empty() {
             let (len, is_masked) = self.next(bytes.len() as u64);
@@ -151,11 +145,5 @@ impl Handler for Speller<'_> {
         if !is_any_masked {
             self.out.extend_from_slice(raw);
         }
-    }
-
-    fn end(&mut self) {}
-
-    fn over(&self) -> Option<&'static str> {
-        None
     }
 }

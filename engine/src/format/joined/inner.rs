@@ -179,9 +179,8 @@ impl Handler for Reader<'_> {
         if text == digits {
             texts.decisions.pass_len(digits.len() as u64);
         } else {
-            let mut quoted = vec![b'"'];
-            json::escape(&text, &mut quoted);
-            quoted.push(b'"');
+            let mut quoted = Vec::with_capacity(text.len() + 2);
+            json::quote(&text, &mut quoted);
             texts.decisions.emit(&quoted);
             texts.decisions.skip_len(digits.len() as u64);
         }

@@ -24,8 +24,8 @@ use std::sync::Arc;
 
 use super::carried::{Carried, Carrier, Target};
 use super::fields::Fields;
-use super::json::{self, Handler, Kind};
-use super::leaves::{Leaf, LeafKind, Leaves, feed_string};
+use super::json;
+use super::leaves::{Leaf, LeafKind, Leaves, StringHandler, feed_string};
 use super::llm::{self, Manner, Reading, Said};
 use crate::ruleset::Ruleset;
 use crate::stream::StreamOptions;
@@ -489,7 +489,8 @@ impl<E: Carry> Joined<E> {
             let context = json::context(key, true);
             masked = self.mask_whole(&context, raw, at, target);
             if masked != raw {
-                masked = quoted(&masked);
+                let number = std::mem::take(&mut masked);
+                json::quote(&number, &mut masked);
             }
         } else {
             if leaf.is_string() {
@@ -556,13 +557,6 @@ fn without_restating(mut changes: Vec<Change>, restating: &[Restating]) -> Vec<C
     changes
 }
 
-fn quoted(text: &[u8]) -> Vec<u8> {
-    let mut spelled = vec![b'"'];
-    json::escape(text, &mut spelled);
-    spelled.push(b'"');
-    spelled
-}
-
 /// Feeds a string's text to a carried text that ends with it.
 struct Whole<'a, 'b> {
     text: &'a mut Carried,
@@ -570,12 +564,7 @@ struct Whole<'a, 'b> {
     at: u64,
 }
 
-impl Handler for Whole<'_, '_> {
-    fn structure(&mut self, _bytes: &[u8], _at: u64) {}
-    fn open(&mut self, _array: bool) {}
-    fn close(&mut self) {}
-    fn literal(&mut self) {}
-    fn begin(&mut self, _kind: Kind) {}
+impl StringHandler for Whole<'_, '_> {
     fn plain(&mut self, bytes: &[u8], at: u64) {
         self.text.plain(bytes, self.at + at, self.target);
     }
@@ -587,8 +576,5 @@ impl Handler for Whole<'_, '_> {
     }
     fn end(&mut self) {
         self.text.finish(self.target);
-    }
-    fn over(&self) -> Option<&'static str> {
-        None
     }
 }

@@ -6,8 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::format::json::{Handler, Kind};
-use crate::format::leaves::{Leaf, LeafKind, Leaves, feed_string};
+use crate::format::leaves::{Decoded, Leaf, LeafKind, Leaves, feed_string};
 use crate::ruleset::Ruleset;
 use crate::stream::{Event, Scratch, Sink, Stream, StreamOptions};
 
@@ -87,26 +86,6 @@ fn bytes_list(path: &[u8]) -> Option<Vec<u8>> {
     let mut parts = path.rsplitn(3, |b| *b == b'.');
     let (last, name, outer) = (parts.next()?, parts.next()?, parts.next()?);
     (is_index(last) && name == b"bytes").then(|| [&list(outer)[..], b".bytes"].concat())
-}
-
-struct Decoded(Vec<u8>);
-
-impl Handler for Decoded {
-    fn structure(&mut self, _bytes: &[u8], _at: u64) {}
-    fn open(&mut self, _array: bool) {}
-    fn close(&mut self) {}
-    fn literal(&mut self) {}
-    fn begin(&mut self, _kind: Kind) {}
-    fn plain(&mut self, bytes: &[u8], _at: u64) {
-        self.0.extend_from_slice(bytes);
-    }
-    fn spelled(&mut self, decoded: &[u8], _raw: &[u8], _at: u64) {
-        self.0.extend_from_slice(decoded);
-    }
-    fn end(&mut self) {}
-    fn over(&self) -> Option<&'static str> {
-        None
-    }
 }
 
 /// Whether anything is masked.

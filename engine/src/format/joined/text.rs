@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::decisions::{Decisions, Mask};
 use super::inner::Inner;
 use crate::format::Finding;
-use crate::format::json::{Handler, Kind};
+use crate::format::leaves::StringHandler;
 use crate::format::llm::Manner;
 use crate::format::nested::Nested;
 use crate::ruleset::{RuleId, Ruleset};
@@ -323,12 +323,7 @@ pub(super) struct Feeder<'a> {
     pub(super) at: u64,
 }
 
-impl Handler for Feeder<'_> {
-    fn structure(&mut self, _bytes: &[u8], _at: u64) {}
-    fn open(&mut self, _array: bool) {}
-    fn close(&mut self) {}
-    fn literal(&mut self) {}
-    fn begin(&mut self, _kind: Kind) {}
+impl StringHandler for Feeder<'_> {
     fn plain(&mut self, bytes: &[u8], at: u64) {
         self.text.push(bytes, self.at + at, &self.rules, self.scratch);
     }
@@ -336,7 +331,4 @@ impl Handler for Feeder<'_> {
         self.text.push(decoded, self.at + at, &self.rules, self.scratch);
     }
     fn end(&mut self) {}
-    fn over(&self) -> Option<&'static str> {
-        None
-    }
 }

@@ -13,10 +13,17 @@ mod token;
 mod walk;
 
 pub(super) use keys::{Keys, context};
-pub(super) use token::{Fail, Handler, Kind, Tokens};
+pub(super) use token::{Fail, Handler, Kind, Tokens, unescaped};
 #[cfg(test)]
 pub(super) use walk::RESTATING_BYTES_MAX;
 pub(super) use walk::{JsonWalker, NUMBER_BYTES_MAX};
+
+/// Appends `text` as a JSON string.
+pub(super) fn quote(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    escape(text, out);
+    out.push(b'"');
+}
 
 /// Appends `bytes` as they are written inside a JSON string; what is not UTF-8 becomes U+FFFD.
 pub(super) fn escape(bytes: &[u8], out: &mut Vec<u8>) {

@@ -40,6 +40,19 @@ pub(in crate::format) trait Handler {
     fn over(&self) -> Option<&'static str>;
 }
 
+/// What a backslash and this byte spell; `None` for `u`, and where they spell nothing (RFC 8259, section 7).
+pub(in crate::format) fn unescaped(byte: u8) -> Option<u8> {
+    match byte {
+        b'"' | b'\\' | b'/' => Some(byte),
+        b'b' => Some(8),
+        b'f' => Some(12),
+        b'n' => Some(b'\n'),
+        b'r' => Some(b'\r'),
+        b't' => Some(b'\t'),
+        _ => None,
+    }
+}
+
 /// A kind of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::format) enum Kind {
@@ -443,17 +456,9 @@ impl Tokens {
         match self.spelling.len() {
             2 if byte == b'u' => {}
             2 => {
-                let decoded = match byte {
-                    b'"' | b'\\' | b'/' => byte,
-                    b'b' => 8,
-                    b'f' => 12,
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b't' => b'\t',
-                    _ => {
-                        self.spelling.pop();
-                        return Err(invalid("an unknown escape in a string", 0));
-                    }
+                let Some(decoded) = unescaped(byte) else {
+                    self.spelling.pop();
+                    return Err(invalid("an unknown escape in a string", 0));
                 };
                 self.tell_escape(&[decoded], at, handler);
             }

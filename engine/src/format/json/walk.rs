@@ -367,9 +367,7 @@ impl Writer<'_, '_> {
                 Some(FieldAction::Mask { entity, strategy }) => {
                     let mut text = Vec::new();
                     fields::replacement(entity, strategy, 4, &mut text);
-                    self.target.out.push(b'"');
-                    super::escape(&text, self.target.out);
-                    self.target.out.push(b'"');
+                    super::quote(&text, self.target.out);
                 }
                 Some(FieldAction::Drop | FieldAction::Allow) | None => {
                     self.target.out.extend_from_slice(b"null");
@@ -394,9 +392,7 @@ impl Writer<'_, '_> {
             Some(FieldAction::Mask { entity, strategy }) => {
                 let mut text = Vec::new();
                 fields::replacement(entity, strategy, digits.len(), &mut text);
-                out.push(b'"');
-                super::escape(&text, out);
-                out.push(b'"');
+                super::quote(&text, out);
             }
             None => return false,
         }
@@ -418,9 +414,7 @@ impl Writer<'_, '_> {
         if text == digits {
             self.target.out.extend_from_slice(&digits);
         } else {
-            self.target.out.push(b'"');
-            super::escape(&text, self.target.out);
-            self.target.out.push(b'"');
+            super::quote(&text, self.target.out);
         }
         texts.digits = digits;
         texts.digits.clear();

@@ -1,6 +1,8 @@
 //! What in a text may spell another text: escapes, and runs of base64 characters.
 #![deny(clippy::indexing_slicing)]
 
+use crate::format::json::unescaped;
+
 /// The fewest characters that are read as base64.
 pub(super) const RUN_LEN_MIN: usize = 24;
 /// What is found in base64 counts where its first bytes, this many, are printable ASCII: what is not text has such a
@@ -268,17 +270,11 @@ fn hex(bytes: &[u8], at: usize, len: usize) -> Result<u32, Spelling> {
 
 fn backslash(bytes: &[u8]) -> Spelling {
     let Some(&byte) = bytes.get(1) else { return Spelling::Cut };
-    let decoded = match byte {
-        b'"' | b'\\' | b'/' => byte,
-        b'b' => 8,
-        b'f' => 12,
-        b'n' => b'\n',
-        b'r' => b'\r',
-        b't' => b'\t',
-        b'u' => return unicode(bytes),
-        _ => return Spelling::No,
-    };
-    Spelling::Is(Escape::new(Kind::Backslash, 2, &[decoded]))
+    match unescaped(byte) {
+        Some(decoded) => Spelling::Is(Escape::new(Kind::Backslash, 2, &[decoded])),
+        None if byte == b'u' => unicode(bytes),
+        None => Spelling::No,
+    }
 }
 
 fn unicode(bytes: &[u8]) -> Spelling {

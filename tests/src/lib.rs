@@ -13,6 +13,7 @@
 //! * [`llm`] makes the streams of LLM APIs and reads them as a client does.
 //! * [`protobuf`] makes messages of protobuf and gRPC.
 //! * [`streams`] makes those of every API, several texts interleaved, and [`readings`] is all that can be read in one.
+//! * [`engine`] masks without a gateway.
 //! * [`planted`] are the values that must never arrive.
 //!
 //! A harness fails by panicking: that is what makes a test fail.
@@ -21,6 +22,7 @@
 
 pub mod checkout;
 pub mod coding;
+pub mod engine;
 pub mod llm;
 pub mod planted;
 pub mod process;

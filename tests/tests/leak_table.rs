@@ -8,34 +8,15 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use serde_json::Value;
-use sluice_engine::{CompileOptions, Format, Masker, MaskerOptions, Ruleset, Scratch};
-use sluice_patterns::PackSet;
+use sluice_engine::{Format, Scratch};
 use sluice_tests::checkout;
+use sluice_tests::engine::{builtin, mask};
 use sluice_tests::planted::Planted;
 use sluice_tests::readings::{readings, readings_of_json};
 use sluice_tests::streams::{CHANNELS, Channel, answers};
-
-fn ruleset() -> Arc<Ruleset> {
-    static RULESET: OnceLock<Arc<Ruleset>> = OnceLock::new();
-    let make = || {
-        let packs = PackSet::load::<&str>(&[]).unwrap_or_else(|faults| panic!("{faults}"));
-        packs.compile(&CompileOptions::default()).unwrap_or_else(|faults| panic!("{faults}"))
-    };
-    Arc::clone(RULESET.get_or_init(make))
-}
-
-fn mask(format: Format, body: &[u8], chunk: usize, scratch: &mut Scratch) -> Vec<u8> {
-    let (mut masker, mut out) = (Masker::new(&ruleset(), format, MaskerOptions::default()), Vec::new());
-    for part in body.chunks(chunk) {
-        masker.push(scratch, part, &mut out).expect("the body is valid");
-    }
-    masker.finish(scratch, &mut out).expect("the body is valid");
-    out
-}
 
 /// A sentence as it travels in a channel.
 fn travelling(channel: &Channel, planted: &Planted) -> String {
@@ -117,7 +98,7 @@ fn table(rows: &[Vec<usize>], all: &[Planted]) -> String {
 #[test]
 fn nothing_leaks_and_the_table_says_so() {
     let all = Planted::all();
-    ruleset();
+    builtin();
     let rows: Vec<Vec<usize>> = thread::scope(|scope| {
         let all = &all;
         let half = |odd: usize| {

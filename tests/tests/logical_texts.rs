@@ -4,32 +4,17 @@
 //! `leaks.rs` asks the same through sockets; here a fault is the engine's or a pack's, and is found in seconds.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::sync::{Arc, OnceLock};
 use std::{fs, path::PathBuf};
 
-use sluice_engine::{CompileOptions, Format, Masker, MaskerOptions, OnError, Ruleset, Scratch};
-use sluice_patterns::PackSet;
+use sluice_engine::{Format, Masker, MaskerOptions, OnError, Scratch};
 use sluice_tests::checkout;
+use sluice_tests::engine;
 use sluice_tests::llm::Field;
 use sluice_tests::planted::Planted;
 
-fn ruleset() -> Arc<Ruleset> {
-    static RULESET: OnceLock<Arc<Ruleset>> = OnceLock::new();
-    let make = || {
-        let packs = PackSet::load::<&str>(&[]).unwrap_or_else(|faults| panic!("{faults}"));
-        packs.compile(&CompileOptions::default()).unwrap_or_else(|faults| panic!("{faults}"))
-    };
-    Arc::clone(RULESET.get_or_init(make))
-}
-
 /// Masks a body in chunks of this size.
 fn mask(format: Format, body: &[u8], chunk: usize) -> String {
-    let (mut masker, mut scratch, mut out) =
-        (Masker::new(&ruleset(), format, MaskerOptions::default()), Scratch::new(), Vec::new());
-    for part in body.chunks(chunk) {
-        masker.push(&mut scratch, part, &mut out).expect("the body is valid");
-    }
-    masker.finish(&mut scratch, &mut out).expect("the body is valid");
+    let out = engine::mask(format, body, chunk, &mut Scratch::new());
     String::from_utf8(out).expect("the output is UTF-8")
 }
 
@@ -97,7 +82,7 @@ fn the_corpus_is_masked_the_same_for_every_chunking() {
     let options = || MaskerOptions { on_error: OnError::Text, ..MaskerOptions::default() };
     let run = |format, body: &[u8], chunk: usize| {
         let (mut masker, mut scratch, mut out) =
-            (Masker::new(&ruleset(), format, options()), Scratch::new(), Vec::new());
+            (Masker::new(&engine::builtin(), format, options()), Scratch::new(), Vec::new());
         for part in body.chunks(chunk) {
             masker.push(&mut scratch, part, &mut out).expect("what can't be read is text");
         }

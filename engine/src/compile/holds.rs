@@ -24,6 +24,8 @@ pub(crate) struct Holds {
     allowed: Vec<u64>,
     /// By bytes that have come and list: the windows whose value may have begun.
     begun: Vec<u64>,
+    /// By bytes that have come: the lists that have such windows are the first ones.
+    begun_words: [usize; DEPTH],
 }
 
 /// A window of which `have` bytes have come.
@@ -37,7 +39,9 @@ impl Holds {
     pub(super) fn new<'a>(windows: impl Iterator<Item = (&'a Path, Target)>) -> Holds {
         let mut windows: Vec<(&Path, Target)> =
             windows.filter(|(_, target)| target.may_have_begun(DEPTH - 1)).collect();
-        windows.sort_by_key(|(_, target)| (target.rule, target.run, target.offset));
+        // Those whose value begins the earliest come first.
+        let begins = |target: &Target| (1..DEPTH).find(|have| target.may_have_begun(*have));
+        windows.sort_by_key(|(_, target)| (begins(target), target.rule, target.run, target.offset));
         let set_of = |path: &Path, position| path.sets.get(position).copied().unwrap_or(ByteSet::ALL);
         let sets = windows.iter().flat_map(|(path, _)| (0..DEPTH).map(|position| set_of(path, position)));
         let (class, examples) = byte_classes(sets);
@@ -49,6 +53,9 @@ impl Holds {
             classes,
             allowed: vec![0; classes * DEPTH * words],
             begun: vec![0; DEPTH * words],
+            begun_words: std::array::from_fn(|have| {
+                windows.iter().filter(|(_, target)| target.may_have_begun(have)).count().div_ceil(64)
+            }),
         };
         for (n, (path, target)) in windows.iter().enumerate() {
             let (word, bit) = (n / 64, 1 << (n % 64));
@@ -83,15 +90,50 @@ impl Holds {
     /// Those whose value may have begun, the farthest first.
     pub(crate) fn begun(&self, cut: &[u64], mut found: impl FnMut(Cut)) {
         for have in (1..DEPTH).rev() {
-            let mut last = None;
-            for word in 0..self.words {
-                let at = have * self.words + word;
-                for bit in bits(cut[at] & self.begun[at]) {
-                    let target = self.targets[word * 64 + bit];
-                    // One window may be there twice over, by several ways to write it.
-                    if last.replace(target) != Some(target) {
-                        found(Cut { have: have as u8, target });
-                    }
+            let of = have * self.words..(have + 1) * self.words;
+            let begun = cut[of.clone()].iter().zip(&self.begun[of]).map(|(cut, begun)| cut & begun);
+            self.cuts(have, begun, &mut found);
+        }
+    }
+
+    /// The same after `bytes`, of which the first stands before the others, without a state: cheaper for once.
+    pub(crate) fn begun_after(&self, bytes: &[u8], room: &mut Vec<u64>, mut found: impl FnMut(Cut)) {
+        const { assert!(DEPTH == 7, "as many calls as there are depths") };
+        self.begun_at::<7>(bytes, room, &mut found);
+        self.begun_at::<6>(bytes, room, &mut found);
+        self.begun_at::<5>(bytes, room, &mut found);
+        self.begun_at::<4>(bytes, room, &mut found);
+        self.begun_at::<3>(bytes, room, &mut found);
+        self.begun_at::<2>(bytes, room, &mut found);
+    }
+
+    /// Those of which the last `BYTES` have come, the one before included.
+    fn begun_at<const BYTES: usize>(&self, bytes: &[u8], room: &mut Vec<u64>, found: &mut impl FnMut(Cut)) {
+        let Some(bytes) = bytes.last_chunk::<BYTES>() else { return };
+        let have = BYTES - 1;
+        let words = self.begun_words[have];
+        let rows: [&[u64]; BYTES] = std::array::from_fn(|position| {
+            let class = usize::from(self.class[usize::from(bytes[position])]);
+            &self.allowed[(class * DEPTH + position) * self.words..][..words]
+        });
+        let begun = &self.begun[have * self.words..][..words];
+        room.clear();
+        room.resize(words, 0);
+        for (word, cut) in room.iter_mut().enumerate() {
+            *cut = rows.iter().fold(begun[word], |cut, row| cut & row[word]);
+        }
+        self.cuts(have, room.iter().copied(), found);
+    }
+
+    /// Tells windows of which so many bytes have come.
+    fn cuts(&self, have: usize, windows: impl Iterator<Item = u64>, found: &mut impl FnMut(Cut)) {
+        let mut last = None;
+        for (word, windows) in windows.enumerate() {
+            for bit in bits(windows) {
+                let target = self.targets[word * 64 + bit];
+                // One window may be there twice over, by several ways to write it.
+                if last.replace(target) != Some(target) {
+                    found(Cut { have: have as u8, target });
                 }
             }
         }

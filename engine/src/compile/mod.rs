@@ -4,6 +4,7 @@ pub(crate) mod automaton;
 mod buckets;
 pub(crate) mod expression;
 pub(crate) mod family;
+mod grams;
 pub(crate) mod group;
 pub(crate) mod holds;
 #[cfg(feature = "hyperscan")]

@@ -1,21 +1,28 @@
 //! One pass that finds where candidates of any rule may start.
 //!
 //! ```text
-//!   bytes ──► symbols ──► kernel ──► (place, buckets) ──► gates ──► (rule, start) ──► the rule's automaton
-//!              6 bits     8 bytes        64 bits         16 bytes, exact
+//!   bytes ──► symbols ──► kernel ──┬─► (place, gram) ────► words ─┬─► (rule, start) ──► the rule's automaton
+//!              6 bits     8 bytes  └─► (place, buckets) ─► gates ─┘
+//!                                                       16 bytes, exact
 //! ```
 //! A rule's windows ([`window`](super::window)) are words or classes, as the [kernel](crate::kernel) has them, and are
 //! put into 32 buckets of each kind such that the buckets' windows together stay rare ([`buckets`](super::buckets)).
-//! Behind each bucket stands a *gate*: by position and byte, a bit for each of its windows; the conjunction over up to
-//! sixteen bytes leaves those that are there in full. A stage may pass what a later one takes out, never the other way
-//! round.
+//! Words are told apart by the gram they begin with ([`grams`](super::grams)). Behind each bucket of classes stands a
+//! *gate*: by position and byte, a bit for each of its windows; the conjunction over up to sixteen bytes leaves those
+//! that are there in full. A stage may pass what a later one takes out, never the other way round.
 //!
 //! At the end of what has come, stages that would need more bytes say yes: what remains there are the candidates that
-//! a continuation could still make ([`Prefilter::targets`] with the bytes there are).
+//! a continuation could still make.
+//!
+//! # Rejected
+//! Gates for words as well: a keyword of many rules has windows in several buckets, so that four or five gates were
+//! asked where it stands (traces of OTLP took a fifth longer, JSON a quarter). Rows of 64 windows: no gate has more than
+//! 33 classes, and a row of 32 is one line of the cache.
 
 use std::fmt;
 
 use super::buckets::{Traffic, share_out};
+use super::grams::Words;
 use super::holds::Holds;
 use super::path::{PATH_LEN, Path};
 use super::runs::{RuleRun, Runs};
@@ -25,7 +32,7 @@ use super::symbol::{
 };
 use super::window::{Trigger, WINDOW_LEN};
 use super::words::{add_grams, is_rarer_as_word};
-use crate::kernel::{BUCKETS, BUCKETS_BEHIND, Exact, Hit, InstructionSet, KIND_PAIRS, PAIRS, Tables};
+use crate::kernel::{BUCKETS, BUCKETS_BEHIND, Exact, GramNumber, InstructionSet, KIND_PAIRS, PAIRS, Tables};
 
 /// What a window means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,24 +56,32 @@ impl Target {
 /// The windows of one bucket, told apart by all their bytes.
 struct Gate {
     targets: Vec<Target>,
-    /// Lists of 64 windows.
-    words: usize,
+    /// Lists of [`LIST`] windows.
+    lists: usize,
     /// By byte: its class within this bucket.
     class: Box<[u8; 256]>,
     classes: usize,
-    /// For each 64 windows, by class and position: those that allow it.
+    /// For each list, by class and position: the windows that allow it.
     allowed: Vec<Row>,
-    /// For each 64 windows, by bytes that are there: those that need no more.
+    /// For each list, by bytes that are there: the windows that need no more.
     whole: Vec<Row>,
 }
 
-/// By position of a window.
-type Row = [u64; PATH_LEN];
+/// Windows of a row.
+const LIST: usize = u32::BITS as usize;
+
+/// By position of a window; one line of the cache.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Row([u32; PATH_LEN]);
+
+const NO_ROW: Row = Row([0; PATH_LEN]);
 
 /// The first stages of the scan, for all rules.
 pub(crate) struct Prefilter {
     pub(crate) tables: Tables,
-    /// By bucket.
+    words: Words,
+    /// By bucket of classes.
     gates: Vec<Gate>,
     pub(crate) runs: Runs,
     /// The windows that matter where a chunk ends.
@@ -79,8 +94,8 @@ pub(crate) struct Prefilter {
 
 impl fmt::Debug for Prefilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let windows: usize = self.gates.iter().map(|g| g.targets.len()).sum();
-        f.debug_struct("Prefilter").field("windows", &windows).finish_non_exhaustive()
+        let classes: usize = self.gates.iter().map(|g| g.targets.len()).sum();
+        f.debug_struct("Prefilter").field("classes", &classes).finish_non_exhaustive()
     }
 }
 
@@ -112,7 +127,8 @@ impl Prefilter {
                 with(&|path, _| have == WINDOW_LEN || path.sets.len() <= have + 1)
             }),
             tables: Tables::new(exact).with(set),
-            gates: buckets.iter().map(|windows| Gate::new(windows)).collect(),
+            words: Words::new(&buckets.get(..BUCKETS).unwrap_or_default().concat()),
+            gates: buckets.iter().skip(BUCKETS).map(|windows| Gate::new(windows)).collect(),
             reach: runs.iter().map(|r: &RuleRun| r.run.max).max().unwrap_or(0).max(offset_max),
             runs: Runs::new(runs),
         }
@@ -121,15 +137,28 @@ impl Prefilter {
     /// The targets of which some window is `before` and `bytes`; where `ended`, the text ends with them, else windows
     /// may be cut.
     #[inline]
-    pub(crate) fn targets(
+    pub(crate) fn word_targets(
         &self,
-        hit: Hit,
+        gram: GramNumber,
         before: u8,
         bytes: &[u8],
         ended: bool,
         mut found: impl FnMut(Target),
     ) {
-        for bucket in bits(hit.buckets) {
+        self.words.find(gram, before, bytes, ended, &mut found);
+    }
+
+    /// The same of classes, by the bits of their buckets.
+    #[inline]
+    pub(crate) fn class_targets(
+        &self,
+        buckets: u32,
+        before: u8,
+        bytes: &[u8],
+        ended: bool,
+        mut found: impl FnMut(Target),
+    ) {
+        for bucket in bits(buckets.into()) {
             if let Some(gate) = self.gates.get(bucket) {
                 gate.find(before, bytes, ended, &mut found);
             }
@@ -140,6 +169,7 @@ impl Prefilter {
         let gate =
             |g: &Gate| g.allowed.len() * size_of::<Row>() + g.targets.len() * size_of::<Target>() + 256;
         self.gates.iter().map(gate).sum::<usize>()
+            + self.words.memory_bytes()
             + self.holds.memory_bytes()
             + self.runs.memory_bytes()
             + self.tables.memory_bytes()
@@ -169,44 +199,44 @@ impl Gate {
     fn new(windows: &[(&Path, Target)]) -> Gate {
         let (class, examples) = byte_classes(windows.iter().flat_map(|(path, _)| path.sets.iter().copied()));
         let classes = examples.len();
-        let mut allowed = vec![[0; PATH_LEN]; windows.len().div_ceil(64) * classes];
+        let mut allowed = vec![NO_ROW; windows.len().div_ceil(LIST) * classes];
         for (n, (path, _)) in windows.iter().enumerate() {
-            let rows = &mut allowed[n / 64 * classes..][..classes];
-            let bit = 1 << (n % 64);
+            let rows = &mut allowed[n / LIST * classes..][..classes];
+            let bit = 1 << (n % LIST);
             for position in 0..PATH_LEN {
                 match path.sets.get(position) {
                     Some(set) if set.len() < classes => {
-                        set.bytes().for_each(|b| rows[usize::from(class[usize::from(b)])][position] |= bit);
+                        set.bytes().for_each(|b| rows[usize::from(class[usize::from(b)])].0[position] |= bit);
                     }
                     Some(set) => {
                         let has = rows.iter_mut().zip(&examples).filter(|(_, example)| set.has(**example));
-                        has.for_each(|(row, _)| row[position] |= bit);
+                        has.for_each(|(row, _)| row.0[position] |= bit);
                     }
-                    None => rows.iter_mut().for_each(|row| row[position] |= bit),
+                    None => rows.iter_mut().for_each(|row| row.0[position] |= bit),
                 }
             }
         }
-        let words = windows.len().div_ceil(64);
-        let mut whole = vec![[0; PATH_LEN]; words];
+        let lists = windows.len().div_ceil(LIST);
+        let mut whole = vec![NO_ROW; lists];
         for (n, (path, _)) in windows.iter().enumerate() {
-            for (have, row) in whole[n / 64].iter_mut().enumerate() {
-                *row |= u64::from(path.sets.len() <= have + 1) << (n % 64);
+            for (have, row) in whole[n / LIST].0.iter_mut().enumerate() {
+                *row |= u32::from(path.sets.len() <= have + 1) << (n % LIST);
             }
         }
         let targets = windows.iter().map(|(_, target)| *target).collect();
-        Gate { targets, words, class, classes, allowed, whole }
+        Gate { targets, lists, class, classes, allowed, whole }
     }
 
     #[inline]
     fn find(&self, before: u8, bytes: &[u8], ended: bool, found: &mut impl FnMut(Target)) {
-        for word in 0..self.words {
-            let rows = self.allowed.get(word * self.classes..).unwrap_or_default();
+        for list in 0..self.lists {
+            let rows = self.allowed.get(list * self.classes..).unwrap_or_default();
             let allowed = |position: usize, byte: u8| {
-                rows.get(usize::from(self.class[usize::from(byte)])).map_or(0, |row| row[position])
+                rows.get(usize::from(self.class[usize::from(byte)])).map_or(0, |row| row.0[position])
             };
             let mut left = allowed(0, before);
             if ended && bytes.len() < PATH_LEN {
-                left &= self.whole.get(word).map_or(0, |row| row[bytes.len()]);
+                left &= self.whole.get(list).map_or(0, |row| row.0[bytes.len()]);
             }
             let rest = match bytes.split_first_chunk::<{ WINDOW_LEN - 1 }>() {
                 // Without a branch for each byte: where it ends can't be foretold.
@@ -229,7 +259,9 @@ impl Gate {
             for (position, byte) in (WINDOW_LEN..PATH_LEN).zip(rest) {
                 left &= allowed(position, *byte);
             }
-            bits(left).filter_map(|bit| self.targets.get(word * 64 + bit)).for_each(|target| found(*target));
+            bits(left.into())
+                .filter_map(|bit| self.targets.get(list * LIST + bit))
+                .for_each(|target| found(*target));
         }
     }
 }

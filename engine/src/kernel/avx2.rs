@@ -10,10 +10,11 @@ use std::arch::x86_64::{
     __m128i, __m256i, _mm_and_si128, _mm_castsi128_ps, _mm_cmpeq_epi32, _mm_cvtsi64_si128, _mm_load_si128,
     _mm_loadu_si128, _mm_movemask_ps, _mm_setzero_si128, _mm256_adds_epu8, _mm256_alignr_epi8,
     _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_castsi128_si256, _mm256_castsi256_ps,
-    _mm256_castsi256_si128, _mm256_cmpeq_epi32, _mm256_cmpgt_epi8, _mm256_cmpgt_epi32, _mm256_cvtepu8_epi32,
-    _mm256_extracti128_si256, _mm256_inserti128_si256, _mm256_loadu_si256, _mm256_movemask_ps,
-    _mm256_or_si256, _mm256_set1_epi8, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_shuffle_epi8,
-    _mm256_storeu_si256, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_xor_si256,
+    _mm256_castsi256_si128, _mm256_cmpeq_epi8, _mm256_cmpeq_epi32, _mm256_cmpgt_epi8, _mm256_cmpgt_epi32,
+    _mm256_cvtepu8_epi32, _mm256_extracti128_si256, _mm256_inserti128_si256, _mm256_loadu_si256,
+    _mm256_movemask_epi8, _mm256_movemask_ps, _mm256_or_si256, _mm256_set1_epi8, _mm256_set1_epi32,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_storeu_si256, _mm256_unpackhi_epi32,
+    _mm256_unpackhi_epi64, _mm256_xor_si256,
 };
 
 use super::rows::{Row, Tables};
@@ -230,4 +231,26 @@ unsafe fn pair_vectors(parts: &[[u8; 64]; 2], symbols: &[u8], pairs: &mut [u8], 
             _mm256_storeu_si256(pairs.as_mut_ptr().add(from).cast(), code);
         }
     }
+}
+
+/// Marks the anchors of whole vectors; of how many bytes.
+pub(super) fn mark_anchors(bytes: &[u8], marks: &mut Vec<u64>) -> usize {
+    assert!(is_here(), "checked by the caller");
+    let (both, _) = bytes.as_chunks::<{ 2 * LANES }>();
+    // SAFETY: the instructions are there.
+    marks.extend(both.iter().map(|bytes| unsafe { anchors(bytes) }));
+    both.len() * 2 * LANES
+}
+
+#[inline]
+#[target_feature(enable = "avx2,bmi2")]
+unsafe fn anchors(bytes: &[u8; 2 * LANES]) -> u64 {
+    let [low, high] = [0, LANES].map(|from| {
+        // SAFETY: there are 64 bytes.
+        let bytes = unsafe { _mm256_loadu_si256(bytes.as_ptr().add(from).cast()) };
+        let is = |anchor: u8| _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(anchor as i8));
+        let [a, b] = super::scalar::ANCHORS.map(is);
+        u64::from(_mm256_movemask_epi8(_mm256_or_si256(a, b)) as u32)
+    });
+    high << LANES | low
 }

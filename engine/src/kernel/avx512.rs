@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m512i, _mm512_and_si512, _mm512_cmplt_epu8_mask, _mm512_load_si512, _mm512_loadu_si512,
-    _mm512_mask_blend_epi8, _mm512_maskz_mov_epi8, _mm512_movepi8_mask, _mm512_or_si512,
+    __m512i, _mm512_and_si512, _mm512_cmpeq_epi8_mask, _mm512_cmplt_epu8_mask, _mm512_load_si512,
+    _mm512_loadu_si512, _mm512_mask_blend_epi8, _mm512_maskz_mov_epi8, _mm512_movepi8_mask, _mm512_or_si512,
     _mm512_permutex2var_epi8, _mm512_permutexvar_epi8, _mm512_set1_epi8, _mm512_setzero_si512,
     _mm512_storeu_si512, _mm512_ternarylogic_epi32, _mm512_test_epi8_mask, _mm512_xor_si512,
 };
@@ -203,4 +203,23 @@ unsafe fn pair_vectors(parts: &[[u8; 64]; 2], symbols: &[u8], pairs: &mut [u8], 
             _mm512_storeu_si512(pairs.as_mut_ptr().add(from).cast(), code);
         }
     }
+}
+
+/// Marks the anchors of whole vectors; of how many bytes.
+pub(super) fn mark_anchors(bytes: &[u8], marks: &mut Vec<u64>) -> usize {
+    assert!(is_here(), "checked by the caller");
+    let (vectors, _) = bytes.as_chunks::<LANES>();
+    // SAFETY: the instructions are there.
+    marks.extend(vectors.iter().map(|bytes| unsafe { anchors(bytes) }));
+    vectors.len() * LANES
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi2")]
+unsafe fn anchors(bytes: &[u8; LANES]) -> u64 {
+    // SAFETY: there are 64 bytes.
+    let bytes = unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
+    let [a, b] =
+        super::scalar::ANCHORS.map(|anchor| _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(anchor as i8)));
+    a | b
 }

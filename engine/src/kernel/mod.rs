@@ -46,8 +46,6 @@ pub(crate) use crate::compile::window::WINDOW_LEN;
 
 /// Symbols past the last window that the caller provides, so that vectors may be read whole.
 pub(crate) const PADDING: usize = 64 + WINDOW_LEN;
-/// Buckets of words among all.
-const WORDS: u64 = (1 << BUCKETS) - 1;
 /// So few places are looked at one by one.
 const FEW: usize = 16;
 /// Groups of eight buckets: a byte of a look-up each.
@@ -58,8 +56,6 @@ pub(crate) const BUCKETS: usize = 8 * GROUPS;
 pub(crate) const BUCKETS_BEHIND: usize = BUCKETS / 2;
 /// Pair codes of a word that vectors look up, from its first byte on.
 pub(crate) const PAIRS: usize = 4;
-/// Pair codes of a word that are looked up at places that those let through.
-pub(crate) const PAIRS_MORE: usize = WINDOW_LEN - 2;
 /// Pairs of kinds that are looked up, from the byte before the window on.
 pub(crate) const KIND_PAIRS: usize = 12;
 /// Bits of a gram's hash.
@@ -76,27 +72,33 @@ const FACTOR: u32 = 0x9E37_79B1;
 /// Four symbols.
 pub(crate) type Gram = [u8; 4];
 
+/// A gram's hash, or [`NO_GRAM`].
+pub(crate) type GramNumber = u32;
+
+/// Of a place with fewer bytes than a gram.
+pub(crate) const NO_GRAM: GramNumber = 1 << GRAM_BITS;
+/// Numbers below this.
+pub(crate) const GRAM_NUMBERS: usize = NO_GRAM as usize + 1;
+
 impl Grams {
     pub(crate) fn new() -> Grams {
         Grams(Box::new([0; GRAM_CELLS]))
     }
 
     #[inline]
-    fn index(gram: Gram) -> (usize, u32) {
-        let hash = u32::from_le_bytes(gram).wrapping_mul(FACTOR) >> (32 - GRAM_BITS);
-        ((hash >> 5) as usize, hash & 31)
+    pub(crate) fn number(gram: Gram) -> GramNumber {
+        u32::from_le_bytes(gram).wrapping_mul(FACTOR) >> (32 - GRAM_BITS)
     }
 
     pub(crate) fn add(&mut self, gram: Gram) {
-        let (cell, bit) = Grams::index(gram);
-        self.0[cell] |= 1 << bit;
+        let number = Grams::number(gram);
+        self.0[(number >> 5) as usize] |= 1 << (number & 31);
     }
 
     /// 1 when a word may begin with the gram.
     #[inline]
-    fn has(&self, gram: Gram) -> u32 {
-        let (cell, bit) = Grams::index(gram);
-        self.0[cell] >> bit & 1
+    fn has(&self, number: GramNumber) -> u32 {
+        self.0[(number >> 5) as usize & (GRAM_CELLS - 1)] >> (number & 31) & 1
     }
 }
 
@@ -116,7 +118,7 @@ pub(crate) struct Symbols {
 /// What is looked for: bits of buckets by what stands at a position.
 pub(crate) struct Exact {
     /// By position and pair code.
-    pub(crate) pairs: [[u32; 256]; PAIRS_MORE],
+    pub(crate) pairs: [[u32; 256]; PAIRS],
     /// By position and symbol.
     pub(crate) classes: [[u32; 64]; WINDOW_LEN],
     /// By position and pair of kinds.
@@ -127,7 +129,7 @@ pub(crate) struct Exact {
 impl Exact {
     pub(crate) fn new() -> Box<Exact> {
         Box::new(Exact {
-            pairs: [[0; 256]; PAIRS_MORE],
+            pairs: [[0; 256]; PAIRS],
             classes: [[0; 64]; WINDOW_LEN],
             kinds: [[0; 256]; KIND_PAIRS],
             grams: Grams::new(),
@@ -140,20 +142,19 @@ impl Exact {
         if symbol < WORD_SYMBOLS { !0 << BUCKETS_BEHIND } else { !0 }
     }
 
-    /// The buckets of words that may begin with these bytes; more of them may be there.
-    fn words(&self, before: u8, bytes: &[u8], asked: u32) -> u32 {
+    /// The gram with which words of these buckets may begin here; more of them may be there.
+    fn words(&self, before: u8, bytes: &[u8], asked: u32) -> Option<GramNumber> {
         let mut buckets = asked & Exact::behind(FOLD[usize::from(before)]);
         for (table, pair) in self.pairs.iter().zip(bytes.windows(2)) {
             let [first, second] = [pair[0], pair[1]].map(|byte| usize::from(FOLD[usize::from(byte)] & 63));
             buckets &= table[usize::from(PAIR_PARTS[0][first] ^ PAIR_PARTS[1][second])];
             if buckets == 0 {
-                return 0;
+                return None;
             }
         }
-        match bytes.first_chunk() {
-            Some(gram) => buckets * self.grams.has(gram.map(|byte: u8| FOLD[usize::from(byte)])),
-            None => buckets,
-        }
+        let Some(gram) = bytes.first_chunk() else { return (buckets != 0).then_some(NO_GRAM) };
+        let number = Grams::number(gram.map(|byte: u8| FOLD[usize::from(byte)]));
+        (buckets != 0 && self.grams.has(number) == 1).then_some(number)
     }
 
     /// The same of classes.
@@ -172,12 +173,19 @@ impl Exact {
     }
 }
 
-/// A place at which windows may begin.
+/// A place at which words may begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Hit {
+pub(crate) struct WordHit {
     pub(crate) at: u32,
-    /// A bit each; those of classes begin at [`BUCKETS`].
-    pub(crate) buckets: u64,
+    pub(crate) gram: GramNumber,
+}
+
+/// A place at which classes may begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClassHit {
+    pub(crate) at: u32,
+    /// A bit each.
+    pub(crate) buckets: u32,
 }
 
 /// For each 64 places, the bits of those with words, and with classes.
@@ -193,8 +201,8 @@ pub(crate) struct Hits {
     masks: Masks,
     /// Room for the places of the bits.
     places: Vec<u32>,
-    pub(crate) words: Vec<Hit>,
-    pub(crate) classes: Vec<Hit>,
+    pub(crate) words: Vec<WordHit>,
+    pub(crate) classes: Vec<ClassHit>,
 }
 
 /// An instruction set for the kernel.
@@ -333,49 +341,28 @@ impl Tables {
     fn find_one_by_one(&self, before: u8, bytes: &[u8], windows: usize, hits: &mut Hits) {
         let befores = std::iter::once(before).chain(bytes.iter().copied());
         for (at, before) in befores.take(windows).enumerate() {
-            let hit = self.look(before, &bytes[at..], !0);
-            let (words, classes) = (hit & WORDS, hit & !WORDS);
-            let at = at as u32;
-            if words != 0 {
-                hits.words.push(Hit { at, buckets: words });
-            }
-            if classes != 0 {
-                hits.classes.push(Hit { at, buckets: classes });
-            }
+            self.look(before, &bytes[at..], !0, at as u32, hits);
         }
     }
 
-    /// Keeps the places whose gram is there, and looks those up: the same as [`Exact::words`], without a branch.
-    fn confirm_words(&self, symbols: &Symbols, places: &mut [u32], hits: &mut Vec<Hit>) {
-        let mut grams = 0;
-        for n in 0..places.len() {
-            let at = places[n];
-            let gram = symbols.words.get(at as usize + 1..).and_then(<[u8]>::first_chunk);
-            places[grams] = at;
-            grams += gram.map_or(0, |gram| self.exact.grams.has(*gram)) as usize;
-        }
-        hits.resize(grams, Hit::default());
+    /// Keeps the places whose gram is there, without a branch.
+    fn confirm_words(&self, symbols: &Symbols, places: &[u32], hits: &mut Vec<WordHit>) {
+        hits.resize(places.len(), WordHit::default());
         let mut kept = 0;
-        for &at in &places[..grams] {
-            let from = at as usize;
-            let codes: Option<&[u8; PAIRS_MORE]> =
-                symbols.pairs.get(from + 1..).and_then(<[u8]>::first_chunk);
-            let (Some(before), Some(codes)) = (symbols.words.get(from), codes) else { break };
-            let mut buckets = Exact::behind(*before);
-            for (table, code) in self.exact.pairs.iter().zip(codes) {
-                buckets &= table[usize::from(*code)];
-            }
-            hits[kept] = Hit { at, buckets: buckets.into() };
-            kept += usize::from(buckets != 0);
+        for &at in places {
+            let gram = symbols.words.get(at as usize + 1..).and_then(<[u8]>::first_chunk);
+            let gram = gram.map_or(0, |gram| Grams::number(*gram));
+            hits[kept] = WordHit { at, gram };
+            kept += self.exact.grams.has(gram) as usize;
         }
         hits.truncate(kept);
     }
 
     /// Looks the places up by pairs of kinds, those of a whole window first: the same as [`Exact::classes`], without a
     /// branch.
-    fn confirm_classes(&self, symbols: &Symbols, places: &[u32], hits: &mut Vec<Hit>) {
+    fn confirm_classes(&self, symbols: &Symbols, places: &[u32], hits: &mut Vec<ClassHit>) {
         let (of_window, further) = self.exact.kinds.split_at(WINDOW_LEN - 1);
-        hits.resize(places.len(), Hit::default());
+        hits.resize(places.len(), ClassHit::default());
         let mut kept = 0;
         for &at in places {
             let kinds: Option<&[u8; WINDOW_LEN - 1]> =
@@ -385,13 +372,13 @@ impl Tables {
             for (table, kinds) in of_window.iter().zip(kinds) {
                 buckets &= table[usize::from(*kinds)];
             }
-            hits[kept] = Hit { at, buckets: buckets.into() };
+            hits[kept] = ClassHit { at, buckets };
             kept += usize::from(buckets != 0);
         }
         let mut left = 0;
         for n in 0..kept {
-            let Hit { at, buckets } = hits[n];
-            let (from, mut buckets) = (at as usize, buckets as u32);
+            let ClassHit { at, mut buckets } = hits[n];
+            let from = at as usize;
             let classes: Option<&[u8; WINDOW_LEN]> =
                 symbols.classes.get(from..).and_then(<[u8]>::first_chunk);
             let kinds: Option<&[u8; KIND_PAIRS - WINDOW_LEN + 1]> =
@@ -411,19 +398,38 @@ impl Tables {
                     buckets &= table[usize::from(*kinds)];
                 }
             }
-            hits[left] = Hit { at, buckets: u64::from(buckets) << BUCKETS };
+            hits[left] = ClassHit { at, buckets };
             left += usize::from(buckets != 0);
         }
         hits.truncate(left);
     }
 
-    /// The buckets of these whose windows may begin with the bytes; more of them may be there.
+    /// Adds the place `at` to the hits when windows of these buckets may begin there.
     #[inline]
-    pub(crate) fn look(&self, before: u8, bytes: &[u8], buckets: u64) -> u64 {
+    pub(crate) fn look(&self, before: u8, bytes: &[u8], buckets: u64, at: u32, hits: &mut Hits) {
         let (words, classes) = (buckets as u32, (buckets >> BUCKETS) as u32);
-        let words = if words == 0 { 0 } else { self.exact.words(before, bytes, words) };
-        let classes = if classes == 0 { 0 } else { self.exact.classes(before, bytes, classes) };
-        u64::from(classes) << BUCKETS | u64::from(words)
+        if words != 0
+            && let Some(gram) = self.exact.words(before, bytes, words)
+        {
+            hits.words.push(WordHit { at, gram });
+        }
+        let buckets = if classes == 0 { 0 } else { self.exact.classes(before, bytes, classes) };
+        if buckets != 0 {
+            hits.classes.push(ClassHit { at, buckets });
+        }
+    }
+
+    /// A bit for each byte that is a quote or ends a line, 64 a word.
+    pub(crate) fn mark_anchors(&self, bytes: &[u8], marks: &mut Vec<u64>) {
+        marks.clear();
+        let done = match self.set {
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 => avx512::mark_anchors(bytes, marks),
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => avx2::mark_anchors(bytes, marks),
+            _ => 0,
+        };
+        marks.extend(bytes.get(done..).unwrap_or_default().chunks(64).map(scalar::anchors));
     }
 
     /// Makes symbols of `before` and `bytes`.

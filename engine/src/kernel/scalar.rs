@@ -15,3 +15,11 @@ pub(super) fn pair(parts: &[[u8; 64]; 2], symbols: &[u8], pairs: &mut [u8], len:
         *pair = parts[0][usize::from(both[0] & 63)] ^ parts[1][usize::from(both[1] & 63)];
     }
 }
+
+/// Where a stretch of text that comes again may begin.
+pub(super) const ANCHORS: [u8; 2] = [b'"', b'\n'];
+
+/// A bit for each of at most 64 bytes that is one of [`ANCHORS`].
+pub(super) fn anchors(bytes: &[u8]) -> u64 {
+    bytes.iter().enumerate().fold(0, |marks, (n, byte)| marks | u64::from(ANCHORS.contains(byte)) << n)
+}

@@ -60,21 +60,15 @@ fn instruction_sets_agree() {
             if *set != InstructionSet::Scalar && windows >= FEW {
                 no_more_than_looked_up(&tables.exact, &symbols, windows, &hits.masks);
             }
+            let mut looked = Hits::default();
             for at in 0..windows {
-                let buckets = |list: &[Hit]| -> u64 {
-                    list.iter().filter(|h| h.at as usize == at).map(|h| h.buckets).sum()
-                };
                 let before = if at == 0 { b' ' } else { bytes[at - 1] };
-                let looked = tables.look(before, &bytes[at..], !0);
-                assert_eq!(
-                    looked,
-                    buckets(&hits.words) | buckets(&hits.classes),
-                    "round {round}, place {at}"
-                );
+                tables.look(before, &bytes[at..], !0, at as u32, &mut looked);
             }
+            assert_eq!((&looked.words, &looked.classes), (&hits.words, &hits.classes), "round {round}");
             (hits.words, hits.classes)
         });
-        let hits: Vec<(Vec<Hit>, Vec<Hit>)> = hits.collect();
+        let hits: Vec<(Vec<WordHit>, Vec<ClassHit>)> = hits.collect();
         assert!(hits.windows(2).all(|w| w[0] == w[1]), "round {round}: {windows} windows");
         assert!(density < 8 || windows < 4 || !hits[0].0.is_empty(), "round {round} finds no word");
         assert!(density < 8 || windows == 0 || !hits[0].1.is_empty(), "round {round} finds no class");
@@ -102,4 +96,21 @@ fn places_of_masks() {
     let places = positions(&[0, 1, u64::MAX, 0b1011 << 60], u64::MAX >> 1, &mut places);
     let expected: Vec<u32> = [64].into_iter().chain(128..192).chain([252, 253]).collect();
     assert_eq!(places, expected);
+}
+
+#[test]
+fn anchors_agree() {
+    let bytes: Vec<u8> =
+        (0..300u32).map(|i| [b'"', b'\n', b'a', 0xA2, 0x8A][(i * i % 7 % 5) as usize]).collect();
+    for len in 0..bytes.len() {
+        let bytes = &bytes[..len];
+        let wanted: Vec<bool> = bytes.iter().map(|b| matches!(b, b'"' | b'\n')).collect();
+        for set in InstructionSet::available() {
+            let mut marks = Vec::new();
+            Tables::new(Exact::new()).with(*set).mark_anchors(bytes, &mut marks);
+            assert_eq!(marks.len(), len.div_ceil(64), "{set:?}");
+            let marked: Vec<bool> = (0..len).map(|at| marks[at / 64] >> (at % 64) & 1 == 1).collect();
+            assert_eq!(marked, wanted, "{set:?}, {len} bytes");
+        }
+    }
 }

@@ -13,6 +13,9 @@ use crate::compile::runs::RuleRun;
 use crate::compile::symbol::BEFORE_TEXT;
 use crate::ruleset::{CompiledRule, Ruleset};
 
+/// Pieces of so many bytes are not followed by the automaton of what is cut: it would see a few bytes of many.
+const LONG: usize = 64;
+
 impl Scan {
     /// Up to where nothing new can begin.
     pub(super) fn watermarks(&mut self, ruleset: &Ruleset, scratch: &mut Scratch) -> Watermarks {
@@ -94,7 +97,11 @@ impl Scan {
         let before = self.byte_before(end - last.len() as u64).unwrap_or(BEFORE_TEXT);
         let mut cuts = std::mem::take(&mut scratch.cuts);
         cuts.clear();
-        cuts.extend_from_slice(scratch.tails.cut_windows(ruleset, before, last));
+        cuts.extend_from_slice(if scratch.taken < LONG {
+            scratch.tails.cut_windows(ruleset, before, last)
+        } else {
+            scratch.ends.cut_windows(ruleset, before, last)
+        });
         for cut in &cuts {
             let start = end - u64::from(cut.have);
             // Beyond what is held already only an inner window matters.

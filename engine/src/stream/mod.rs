@@ -16,7 +16,8 @@
 //! The kernel sees a start once its window has come whole. At the end of a chunk ([`marks`]) the starts whose windows are
 //! cut there are tried as well: what could still become a value is held, what is decided leaves. Which windows are cut is
 //! told by an automaton that is made as it goes ([`tails`]), and only of those is asked whose value may have begun. A short
-//! text that was found clean is not scanned when it comes again ([`clean`]).
+//! text that was found clean is not scanned when it comes again ([`clean`]), and what has come before within a longer one is
+//! not looked at again ([`repeats`]).
 //!
 //! All positions are absolute: bytes since the start of the text, primed context included. A chunk is taken in
 //! pieces of at most [`PIECE_BYTES`]; each candidate is run to the end of the piece at once and carried over only
@@ -40,6 +41,7 @@
 mod candidate;
 mod clean;
 mod marks;
+mod repeats;
 mod resolve;
 mod scan;
 mod starts;
@@ -59,9 +61,10 @@ use crate::kernel::{Hits, Symbols};
 use crate::mask::Strategy;
 use crate::ruleset::{RuleId, Ruleset};
 use clean::Clean;
+use repeats::Repeats;
 use scan::Scan;
 use starts::Targets;
-use tails::Tails;
+use tails::{Ends, Tails};
 
 /// A hash with one word more: multiplicative (Knuth, TAOCP 6.4).
 fn mix(hash: u64, word: u64) -> u64 {
@@ -115,6 +118,8 @@ pub struct StreamOptions {
 pub struct Work {
     /// Bytes taken.
     pub bytes: u64,
+    /// Places of which it was known what is there: the text had come before.
+    pub known: u64,
     /// Places that the kernel let through.
     pub places: u64,
     /// Candidates that the gates let through.
@@ -134,11 +139,15 @@ pub struct Scratch {
     pub(crate) hits: Hits,
     targets: [Targets; 2],
     tails: Tails,
+    ends: Ends,
     clean: Clean,
+    repeats: Repeats,
     /// Room for runs that reach the end of a piece.
     reaching: Vec<Reaching>,
     /// Room for windows that are cut.
     cuts: Vec<Cut>,
+    /// Bytes of the present piece.
+    taken: usize,
     #[cfg(feature = "hyperscan")]
     hyperscan: crate::kernel::hyperscan::Room,
     /// The family walked last, in the present piece.

@@ -211,6 +211,7 @@ impl Scan {
     pub(super) fn scan_taken(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, bytes: usize) {
         scratch.forget_piece();
         scratch.work.bytes += bytes as u64;
+        scratch.taken = bytes;
         self.scan(ruleset, scratch, false);
     }
 

@@ -5,12 +5,13 @@ pub(super) mod hyperscan;
 
 use super::Scratch;
 use super::candidate::{Candidate, Progress};
+use super::repeats::{Look, Rest, SEEN_BYTES};
 use super::scan::{Scan, Tail};
 use crate::compile::automaton::Before;
 use crate::compile::prefilter::{Prefilter, Target};
 use crate::compile::runs::RuleRun;
 use crate::compile::symbol::BEFORE_TEXT;
-use crate::kernel::{Hit, KIND_PAIRS, WINDOW_LEN};
+use crate::kernel::{Hits, KIND_PAIRS, WINDOW_LEN};
 use crate::ruleset::{CompiledRule, Ruleset};
 
 /// Bytes that a window has from its start on; one stands before.
@@ -103,10 +104,62 @@ impl Scan {
         let mut at = self.at;
         #[cfg(feature = "hyperscan")]
         let mut at = self.find_by_hyperscan(ruleset, scratch, found, to);
-        while at < to {
-            let next = to.min(at + BLOCK_BYTES);
-            self.find_block(ruleset, scratch, found, at, next);
-            at = next;
+        if at == found.from {
+            at = self.find_new_windows(ruleset, scratch, found, to);
+        }
+        self.find_blocks(ruleset, scratch, found, at, to);
+    }
+
+    /// Finds the windows of places from `self.at` on, of those that have come before by what was told of them; the first
+    /// place that is left.
+    fn find_new_windows(&self, ruleset: &Ruleset, scratch: &mut Scratch, found: &mut Found, to: u64) -> u64 {
+        let (from, end) = (self.at, self.end_at());
+        // Where the text ends, windows that are cut are none: their places are not told of others.
+        let to = if to < end { to } else { (end + 1).saturating_sub(SEEN_BYTES as u64).clamp(from, end) };
+        let places = (to - from) as usize;
+        let (bytes, before) = (self.bytes(from, end), self.byte_before(from).unwrap_or(BEFORE_TEXT));
+        let look = scratch.repeats.look(ruleset.number, &ruleset.prefilter.tables, before, bytes, places);
+        match look {
+            Look::Passed => return from,
+            Look::New => self.find_blocks(ruleset, scratch, found, from, to),
+            Look::Known(known) => {
+                scratch.work.known += known as u64;
+                let rest = std::mem::take(&mut scratch.repeats.rest);
+                self.find_in_rest(ruleset, scratch, found, &rest);
+                scratch.repeats.rest = rest;
+            }
+        }
+        scratch.repeats.tell(&mut found.lists);
+        to
+    }
+
+    /// Finds the windows of what has not come before.
+    fn find_in_rest(&self, ruleset: &Ruleset, scratch: &mut Scratch, found: &mut Found, rest: &Rest) {
+        let Scratch { symbols, hits, work, .. } = scratch;
+        let mut next_range = [0; 2];
+        for (from, places, bytes) in rest.blocks(BLOCK_BYTES as usize, LOOKED_AT as usize) {
+            let Some((before, bytes)) = bytes.split_first() else { continue };
+            ruleset.prefilter.tables.find(*before, bytes, places, symbols, hits);
+            work.places += (hits.words.len() + hits.classes.len()) as u64;
+            self.pass_gates(ruleset, found, hits, false, |list, at| {
+                let place = rest.place(from + at as usize, next_range.get_mut(list)?)?;
+                Some(place as u32)
+            });
+        }
+    }
+
+    fn find_blocks(
+        &self,
+        ruleset: &Ruleset,
+        scratch: &mut Scratch,
+        found: &mut Found,
+        mut from: u64,
+        to: u64,
+    ) {
+        while from < to {
+            let next = to.min(from + BLOCK_BYTES);
+            self.find_block(ruleset, scratch, found, from, next);
+            from = next;
         }
     }
 
@@ -122,34 +175,48 @@ impl Scan {
         for at in whole..places {
             let before = at.checked_sub(1).map_or(before, |at| bytes[at]);
             let rest = &bytes[at..];
-            let buckets = tables.look(before, rest, needed[rest.len().min(WINDOW_LEN)]);
-            if buckets != 0 {
-                hits.words.push(Hit { at: at as u32, buckets });
-            }
+            tables.look(before, rest, needed[rest.len().min(WINDOW_LEN)], at as u32, hits);
         }
-        scratch.work.places += (hits.words.len() + hits.classes.len()) as u64;
         let offset = (from - found.from) as u32;
         // Else places are only looked at whose windows could not need more than there is.
         let ended = found.to == self.end_at();
-        for (hits, targets) in [&hits.words, &hits.classes].into_iter().zip(&mut found.lists) {
-            for hit in hits {
-                let hit = Hit { at: hit.at + offset, ..*hit };
-                self.pass_gates(ruleset, found.from, hit, ended, targets);
-            }
-        }
+        scratch.work.places += (hits.words.len() + hits.classes.len()) as u64;
+        self.pass_gates(ruleset, found, hits, ended, |_, at| Some(at + offset));
     }
 
+    /// Keeps the windows that are there, of hits whose place in the text `place_of` tells.
     #[inline]
-    fn pass_gates(&self, ruleset: &Ruleset, from: u64, hit: Hit, ended: bool, targets: &mut Targets) {
-        let start = from + u64::from(hit.at);
-        let before = self.byte_before(start).unwrap_or(BEFORE_TEXT);
-        let bytes = self.text.get((start - self.base) as usize..).unwrap_or_default();
-        ruleset.prefilter.targets(hit, before, bytes, ended, |target| {
-            // One window may be there twice over, by several ways to write it.
-            if targets.last() != Some(&(hit.at, target)) {
-                targets.push((hit.at, target));
+    fn pass_gates(
+        &self,
+        ruleset: &Ruleset,
+        found: &mut Found,
+        hits: &Hits,
+        ended: bool,
+        mut place_of: impl FnMut(usize, u32) -> Option<u32>,
+    ) {
+        let prefilter = &ruleset.prefilter;
+        let Found { lists: [words, classes], from, .. } = found;
+        let text_at = |place: u32| {
+            let start = *from + u64::from(place);
+            let before = self.byte_before(start).unwrap_or(BEFORE_TEXT);
+            (before, self.text.get((start - self.base) as usize..).unwrap_or_default())
+        };
+        // One window may be there twice over, by several ways to write it.
+        let add = |targets: &mut Targets, place: u32, target: Target| {
+            if targets.last() != Some(&(place, target)) {
+                targets.push((place, target));
             }
-        });
+        };
+        for hit in &hits.words {
+            let Some(place) = place_of(0, hit.at) else { continue };
+            let (before, bytes) = text_at(place);
+            prefilter.word_targets(hit.gram, before, bytes, ended, |target| add(words, place, target));
+        }
+        for hit in &hits.classes {
+            let Some(place) = place_of(1, hit.at) else { continue };
+            let (before, bytes) = text_at(place);
+            prefilter.class_targets(hit.buckets, before, bytes, ended, |target| add(classes, place, target));
+        }
     }
 
     fn has_ready_opening(&self, ruleset: &Ruleset) -> bool {

@@ -2,12 +2,13 @@
 //!
 //! Chunks end everywhere, in a stream of small deltas after every few bytes, and each time it must be told which values
 //! may have begun there. [`Holds`] tells it from the bytes; what it has told becomes a state of an automaton that is
-//! made as it goes (a *lazy DFA*), so that text of the usual kind costs a look-up a byte.
+//! made as it goes (a *lazy DFA*), so that text of the usual kind costs a look-up a byte. Long chunks are not followed by
+//! it, for it would see few of their bytes: of those it is kept what was told of their last bytes ([`Ends`]).
 
 use std::ops::Range;
 
 use super::mix;
-use crate::compile::holds::{Cut, Holds};
+use crate::compile::holds::{Cut, DEPTH, Holds};
 use crate::ruleset::Ruleset;
 
 /// When there are so many states, all are forgotten.
@@ -96,5 +97,52 @@ impl Tails {
         holds.begun(&self.stepped, |cut| self.cuts.push(cut));
         self.ranges.push(first..self.cuts.len() as u32);
         state
+    }
+}
+
+/// Ends of long chunks that are known at once: each has one place.
+const ENDS: usize = 512;
+/// The most windows of those; with more, all are forgotten.
+const ENDS_CUTS_MAX: usize = 1 << 14;
+
+/// What is cut after the last bytes of chunks, of one ruleset.
+#[derive(Default)]
+pub(super) struct Ends {
+    /// The ruleset's number.
+    of: u64,
+    known: Vec<End>,
+    cuts: Vec<Cut>,
+    /// Room for windows.
+    room: Vec<u64>,
+}
+
+#[derive(Clone, Default)]
+struct End {
+    /// The byte before and the others, and how many they are; all 0 where nothing is known.
+    bytes: [u8; DEPTH + 1],
+    cuts: Range<u32>,
+}
+
+impl Ends {
+    /// As [`Tails::cut_windows`].
+    pub(super) fn cut_windows(&mut self, ruleset: &Ruleset, before: u8, bytes: &[u8]) -> &[Cut] {
+        if self.of != ruleset.number || self.known.is_empty() || self.cuts.len() > ENDS_CUTS_MAX {
+            self.of = ruleset.number;
+            self.cuts.clear();
+            self.known.clear();
+            self.known.resize(ENDS, End::default());
+        }
+        let mut key = [0; DEPTH + 1];
+        let all = std::iter::once(&before).chain(bytes);
+        key.iter_mut().zip(all).for_each(|(to, byte)| *to = *byte);
+        key[DEPTH] = 1 + bytes.len() as u8;
+        let end = &mut self.known[(mix(0, u64::from_le_bytes(key)) >> 32) as usize % ENDS];
+        if end.bytes != key {
+            let first = self.cuts.len() as u32;
+            let holds = &ruleset.prefilter.holds;
+            holds.begun_after(&key[..=bytes.len()], &mut self.room, |cut| self.cuts.push(cut));
+            *end = End { bytes: key, cuts: first..self.cuts.len() as u32 };
+        }
+        &self.cuts[end.cuts.start as usize..end.cuts.end as usize]
     }
 }

@@ -3,6 +3,8 @@
 #[cfg(feature = "hyperscan")]
 mod hyperscan;
 
+mod repeats;
+
 use std::sync::Arc;
 
 use super::*;

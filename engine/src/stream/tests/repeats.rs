@@ -13,7 +13,9 @@ fn lines(random: &mut Random, len: usize) -> Vec<u8> {
                     while part.len() < wanted {
                         part.extend_from_slice(random.pick(FRAGMENTS).as_bytes());
                     }
-                    part.push(b'"');
+                    // A value may begin at the end of what comes again.
+                    let ends: [&str; 4] = ["\"", "password", "\nghp_", "-----BEGIN "];
+                    part.extend_from_slice(random.pick(&ends).as_bytes());
                     part
                 })
                 .collect()

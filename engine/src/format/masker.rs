@@ -291,7 +291,10 @@ fn walker(
             JsonWalker::new(ruleset, options, true).with_any_bytes(any).with_fields(fields),
         )),
         Format::Sse => Walker::Sse(Box::new(SseWalker::new(ruleset, options).with_fields(fields))),
-        Format::Protobuf(schema) => Walker::Protobuf(Box::new(ProtobufWalker::new(ruleset, schema))),
+        Format::Protobuf(schema) => {
+            let is_lenient = masker.on_error == OnError::Text;
+            Walker::Protobuf(Box::new(ProtobufWalker::new(ruleset, schema, is_lenient)))
+        }
         Format::Grpc { schema, coding } => Walker::Grpc(Box::new(GrpcWalker::new(ruleset, schema, coding))),
         Format::EventStream => {
             Walker::EventStream(Box::new(EventStreamWalker::new(ruleset, options).with_fields(fields)))

@@ -31,7 +31,7 @@ mod find;
 mod run;
 mod source;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::VecDeque;
 use std::ops::Range;

@@ -4,7 +4,7 @@ use super::find;
 use crate::format::tests::{Done, check_bytes, mask, rules};
 use crate::format::{Format, OnError};
 
-fn b64(text: impl AsRef<[u8]>) -> String {
+pub(in crate::format) fn b64(text: impl AsRef<[u8]>) -> String {
     let mut out = Vec::new();
     find::encode(text.as_ref(), false, &mut out);
     while !out.len().is_multiple_of(4) {
@@ -19,22 +19,22 @@ fn unbase64(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-fn percent(text: &str) -> String {
+pub(in crate::format) fn percent(text: &str) -> String {
     text.bytes().map(|b| format!("%{b:02x}")).collect()
 }
 
-fn entities(text: &str) -> String {
+pub(in crate::format) fn entities(text: &str) -> String {
     text.bytes()
         .enumerate()
         .map(|(n, b)| if n % 2 == 0 { format!("&#{b};") } else { format!("&#x{b:X};") })
         .collect()
 }
 
-fn unicode(text: &str) -> String {
+pub(in crate::format) fn unicode(text: &str) -> String {
     text.chars().map(|c| format!("\\u{:04x}", c as u32)).collect()
 }
 
-fn escaped(text: &str) -> String {
+pub(in crate::format) fn escaped(text: &str) -> String {
     let mut out = Vec::new();
     crate::format::json::escape(text.as_bytes(), &mut out);
     String::from_utf8(out).unwrap()
@@ -189,13 +189,13 @@ fn a_run_over_an_escape_is_one() {
     }
 }
 
-fn leaks(text: &[u8]) -> bool {
+pub(in crate::format) fn leaks(text: &[u8]) -> bool {
     let text = String::from_utf8_lossy(text);
     ["ghp_Abcd1234", "hunter2", "4111111111111111"].iter().any(|s| text.contains(s))
 }
 
 /// All readings of a text, some levels deep.
-fn decodings(text: &[u8]) -> Vec<Vec<u8>> {
+pub(in crate::format) fn decodings(text: &[u8]) -> Vec<Vec<u8>> {
     let mut all = vec![text.to_vec()];
     let mut from = 0;
     for _ in 0..7 {

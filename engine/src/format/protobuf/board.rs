@@ -196,6 +196,14 @@ impl Board {
         self.texts.push(Text { stream, from: at, start: at, fed: at, begun, decided: at, yields });
     }
 
+    /// All from `at` on is one text, whatever else it is: nothing of it has left.
+    pub(super) fn open_around(&mut self, at: u64) {
+        debug_assert_eq!(at, self.marks.base + self.released as u64, "nothing of it has left");
+        let stream = self.stream(b"");
+        let text = Text { stream, from: at, start: at, fed: at, begun: false, decided: at, yields: false };
+        self.texts.insert(0, text);
+    }
+
     fn stream(&mut self, context: &[u8]) -> Nested {
         let options = StreamOptions { strategy: Some(Strategy::Fill) };
         let mut stream = self.spare.pop().unwrap_or_else(|| Nested::new(&self.ruleset, options));
@@ -262,7 +270,8 @@ impl Board {
         sink.push(text, bytes(text.fed..to), last, target);
     }
 
-    /// Masks a number that lies in `range`, of this kind, if its decimal spelling behind its key is a value.
+    /// Masks a number that lies in `range`, of this kind, if its decimal spelling behind its key is a value; tells
+    /// whether it is.
     pub(super) fn number(
         &mut self,
         range: Range<u64>,
@@ -270,15 +279,17 @@ impl Board {
         spelling: &str,
         context: &[u8],
         target: &mut Target<'_>,
-    ) {
+    ) -> bool {
         let mut stream = self.stream(context);
         let mut sink = NumberSink { range: range.clone(), masked: false, findings: target.findings };
         stream.push_last(target.scratch, spelling.as_bytes(), &mut sink);
-        if sink.masked {
+        let is_masked = sink.masked;
+        if is_masked {
             self.mark(range.clone(), kind);
             self.marks.mask(range, true);
         }
         self.spare.push(stream);
+        is_masked
     }
 
     /// Releases what every text has decided, up to `to`.

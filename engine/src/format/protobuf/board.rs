@@ -371,7 +371,8 @@ impl Sink for StreamSink<'_> {
         let finding = Finding {
             rule: event.rule,
             start: self.start + event.input.start,
-            end: self.start + event.input.end,
+            // A label in what is spelled has no place of its own.
+            end: self.start + event.input.end.max(event.input.start + 1),
         };
         if self.recent.contains(&finding) {
             return;

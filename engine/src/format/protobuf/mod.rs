@@ -217,7 +217,7 @@ impl ProtobufWalker {
         let mut found = std::mem::take(&mut self.found);
         let mut inner = Target { scratch: target.scratch, out: target.out, findings: &mut found };
         let mut done = self.walk(&mut inner);
-        if done.is_err() && self.is_lenient && self.frames.first().is_some_and(|f| f.is_text) {
+        if done.is_err() && self.may_be_text() {
             self.rest_is_text(&mut inner);
             done = self.walk(&mut inner);
         }
@@ -234,9 +234,12 @@ impl ProtobufWalker {
 
     /// The message ends.
     pub(super) fn finish(&mut self, mut target: Target<'_>) -> Result<(), Fail> {
-        let is_rest = matches!(self.state, State::Text { to: u64::MAX, .. });
-        let whole = is_rest || (self.state == State::Field && self.frames.len() == 1);
-        if !whole || self.at != self.board.end() {
+        if !self.is_whole() && self.may_be_text() {
+            self.rest_is_text(&mut target);
+            // Of text there is nothing to fail.
+            let _ = self.walk(&mut target);
+        }
+        if !self.is_whole() {
             self.fault_at = self.board.end();
             return Err(Fail { limit: false, what: "the message ends too early", taken: 0 });
         }
@@ -252,6 +255,17 @@ impl ProtobufWalker {
         }
         self.board.release(self.at, target.out);
         Ok(())
+    }
+
+    fn is_whole(&self) -> bool {
+        let is_text = matches!(self.state, State::Text { to: u64::MAX, .. });
+        let is_message = self.state == State::Field && self.frames.len() == 1;
+        (is_text || is_message) && self.at == self.board.end()
+    }
+
+    /// Whether all of it is one text anyway, and may be nothing else.
+    fn may_be_text(&self) -> bool {
+        self.is_lenient && self.frames.first().is_some_and(|f| f.is_text)
     }
 
     /// Tells what has been found, unless in doubt.

@@ -1,11 +1,10 @@
 //! What one side of a WebSocket sends (RFC 6455), as a stream.
 //!
 //! ```text
-//!            header in, control frame                 payload in
-//!   Header ────────────────────────────► Control ─────────────────► Header    (after a close: End)
-//!     │  ▲   header in, data frame                    payload in
-//!     │  └───────────────────────────── Data ◄─────────┐ │  the last frame: the message is whole
-//!     └─────────────────────────────────►──────────────┴─┘
+//!             header of a control frame               payload in
+//!   Header ─┬───────────────────────────► Control ─────────────────► Header    behind a close: End
+//!           │ header of a data frame                  payload in
+//!           └───────────────────────────► Data ────────────────────► Header    the last of its message: that is whole
 //! ```
 //!
 //! # Messages

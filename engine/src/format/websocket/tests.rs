@@ -39,7 +39,8 @@ fn frames(mut bytes: &[u8]) -> Vec<(Opcode, bool, Vec<u8>)> {
 
 /// Messages: kind and payload, control frames where they came.
 fn messages(bytes: &[u8]) -> Vec<(Opcode, String)> {
-    let (mut all, mut open): (Vec<(Opcode, String)>, Option<(Opcode, Vec<u8>)>) = (Vec::new(), None);
+    let mut all = Vec::new();
+    let mut open: Option<(Opcode, Vec<u8>)> = None;
     for (opcode, is_last, payload) in frames(bytes) {
         if opcode.is_control() {
             all.push((opcode, String::from_utf8_lossy(&payload).into_owned()));

@@ -101,7 +101,7 @@ impl Maker<'_> {
             0 => Value::IntValue(i64::try_from(self.random.below(1 << 16)).expect("small")),
             1 => Value::DoubleValue(1.5),
             2 => Value::BytesValue(self.text().into_bytes()),
-            3 | 4 | 5 => Value::StringValue(self.text()),
+            3..=5 => Value::StringValue(self.text()),
             6 => Value::ArrayValue(ArrayValue { values: (0..3).map(|_| self.any(depth + 1)).collect() }),
             _ => Value::KvlistValue(KeyValueList { values: self.pairs(depth + 1) }),
         };

@@ -6,7 +6,7 @@
 //!
 //! * [`Rule`] is what a pack says of one kind of value; [`Ruleset::compile`] makes automata of many of them.
 //! * [`Stream`] scans one logical text and tells a [`Sink`] what passes, what is replaced, and what was found.
-//! * [`Masker`] takes a whole body in a [`Format`] (text, JSON, NDJSON, SSE, form, protobuf, gRPC, AWS event stream), finds
+//! * [`Masker`] takes a whole body in a [`Format`] (text, JSON, NDJSON, SSE, form, protobuf, gRPC, AWS event stream, WebSocket), finds
 //!   the logical texts in it, and writes the same format back.
 //! * [`Decoder`] and [`Encoder`] take the content codings off a body, under limits, and put them on again.
 
@@ -27,7 +27,9 @@ pub use format::{Boundary, FieldAction, FieldError, FieldRule, Fields, InvalidUt
 pub use format::{
     CODINGS_MAX, Coding, CodingError, CodingErrorKind, CodingLimits, Codings, Decoder, Encoder,
 };
-pub use format::{Finding, Format, FormatError, FormatErrorKind, Masker, MaskerOptions, OnError, Schema};
+pub use format::{
+    Finding, Format, FormatError, FormatErrorKind, Masker, MaskerOptions, OnError, Schema, WebSocketSide,
+};
 pub use kernel::InstructionSet;
 #[cfg(feature = "hyperscan")]
 pub use kernel::hyperscan;

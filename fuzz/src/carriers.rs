@@ -1,6 +1,6 @@
 //! Bodies in binary framings: lengths stay right, and what is coded comes back.
 
-use sluice_engine::{Coding, CodingLimits, Codings, Decoder, Encoder, Format, Schema};
+use sluice_engine::{Coding, CodingLimits, Codings, Decoder, Encoder, Format, Schema, WebSocketSide};
 
 use crate::masker::check;
 use crate::random::Random;
@@ -72,6 +72,20 @@ pub fn event_stream(body: &[u8]) {
         }
         let again = check(Format::EventStream, &outcome.output);
         assert_eq!(again.error, None, "what was written can't be read");
+    }
+}
+
+/// Frames of a WebSocket: the same messages come out, and what comes out is read again.
+pub fn websocket(body: &[u8]) {
+    for side in [WebSocketSide::Client, WebSocketSide::Server] {
+        let format = Format::WebSocket(side);
+        let outcome = check(format, body);
+        if outcome.error.is_some() {
+            continue;
+        }
+        let again = check(format, &outcome.output);
+        assert_eq!(again.error, None, "what was written can't be read");
+        assert!(again.output == outcome.output || !again.findings.is_empty(), "a clean stream changed");
     }
 }
 

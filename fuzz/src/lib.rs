@@ -32,6 +32,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("otlp", carriers::otlp),
     ("grpc", carriers::grpc),
     ("event_stream", carriers::event_stream),
+    ("websocket", carriers::websocket),
     ("coding", carriers::coding),
     ("pack", pack::pack),
     ("built_pack", built_pack::built_pack),

@@ -61,7 +61,8 @@ pub(crate) fn check(format: Format, body: &[u8]) -> Outcome {
             );
         }
         if on_error == OnError::Text {
-            let always_blocks = matches!(format, Format::Grpc { .. } | Format::EventStream);
+            let always_blocks =
+                matches!(format, Format::Grpc { .. } | Format::EventStream | Format::WebSocket(_));
             assert!(
                 whole.error.is_none() || always_blocks,
                 "{format:?}: what can't be read is scanned as text"

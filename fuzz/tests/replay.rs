@@ -122,6 +122,11 @@ fn event_stream() {
 }
 
 #[test]
+fn websocket() {
+    replay("websocket");
+}
+
+#[test]
 fn coding() {
     replay("coding");
 }

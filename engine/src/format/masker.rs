@@ -11,6 +11,7 @@ use super::multipart::MultipartWalker;
 use super::protobuf::ProtobufWalker;
 use super::sniff::sniff;
 use super::sse::SseWalker;
+use super::websocket::WebSocketWalker;
 use super::{Finding, Format, FormatError, FormatErrorKind, InvalidUtf8, MaskerOptions, OnError};
 use crate::mask::Strategy;
 use crate::ruleset::Ruleset;
@@ -45,6 +46,7 @@ enum Walker {
     Protobuf(Box<ProtobufWalker>),
     Grpc(Box<GrpcWalker>),
     EventStream(Box<EventStreamWalker>),
+    WebSocket(Box<WebSocketWalker>),
     Failed(FormatError),
 }
 
@@ -115,6 +117,7 @@ impl Masker {
             Walker::Protobuf(message) => message.push(chunk, target),
             Walker::Grpc(messages) => messages.push(chunk, target),
             Walker::EventStream(events) => events.push(chunk, target),
+            Walker::WebSocket(frames) => frames.push(chunk, target),
             Walker::Failed(error) => return Err(error.clone()),
         };
         match result {
@@ -170,6 +173,7 @@ impl Masker {
             | Walker::Form(_)
             | Walker::Grpc(_)
             | Walker::EventStream(_)
+            | Walker::WebSocket(_)
             | Walker::Failed(_) => Vec::new(),
         };
         let mut text = Box::new(Carried::new(&self.ruleset, &self.options, Carrier::Text));
@@ -206,6 +210,7 @@ impl Masker {
             Walker::Protobuf(message) => message.finish(target),
             Walker::Grpc(messages) => messages.finish(),
             Walker::EventStream(events) => events.finish(target),
+            Walker::WebSocket(frames) => frames.finish(target),
             Walker::Failed(error) => Err(error.clone())?,
         };
         if let Err(fail) = result {
@@ -235,6 +240,7 @@ impl Masker {
             Walker::Protobuf(message) => message.held(),
             Walker::Grpc(messages) => messages.held(),
             Walker::EventStream(events) => events.held(),
+            Walker::WebSocket(frames) => frames.held(),
             Walker::Failed(_) => 0,
         }
     }
@@ -249,6 +255,7 @@ impl Masker {
             Walker::Protobuf(message) => message.take_unscanned(),
             Walker::Grpc(messages) => messages.take_unscanned(),
             Walker::EventStream(events) => events.take_unscanned(),
+            Walker::WebSocket(frames) => frames.take_unscanned(),
             Walker::Form(form) => form.take_unscanned(),
             Walker::Sniff(_) | Walker::Text(_) | Walker::Failed(_) => 0,
         }
@@ -259,7 +266,7 @@ impl Walker {
     /// Whether a fault ends the body whatever is asked for: where a walker decodes, the rest can't be scanned as text.
     fn always_blocks(&self) -> bool {
         match self {
-            Walker::Grpc(_) | Walker::EventStream(_) => true,
+            Walker::Grpc(_) | Walker::EventStream(_) | Walker::WebSocket(_) => true,
             Walker::Sniff(_)
             | Walker::Text(_)
             | Walker::Json(_)
@@ -291,10 +298,16 @@ fn walker(
             JsonWalker::new(ruleset, options, true).with_any_bytes(any).with_fields(fields),
         )),
         Format::Sse => Walker::Sse(Box::new(SseWalker::new(ruleset, options).with_fields(fields))),
-        Format::Protobuf(schema) => Walker::Protobuf(Box::new(ProtobufWalker::new(ruleset, schema))),
+        Format::Protobuf(schema) => {
+            let is_lenient = masker.on_error == OnError::Text;
+            Walker::Protobuf(Box::new(ProtobufWalker::new(ruleset, schema, is_lenient)))
+        }
         Format::Grpc { schema, coding } => Walker::Grpc(Box::new(GrpcWalker::new(ruleset, schema, coding))),
         Format::EventStream => {
             Walker::EventStream(Box::new(EventStreamWalker::new(ruleset, options).with_fields(fields)))
+        }
+        Format::WebSocket(side) => {
+            Walker::WebSocket(Box::new(WebSocketWalker::new(ruleset, options, side).with_fields(fields)))
         }
         Format::Multipart(boundary) => {
             Walker::Multipart(Box::new(MultipartWalker::new(ruleset, options, masker, boundary, depth)))

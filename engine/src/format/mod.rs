@@ -16,6 +16,7 @@ mod nested;
 mod protobuf;
 mod sniff;
 mod sse;
+mod websocket;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use fields::{FieldAction, FieldError, FieldRule, Fields};
 pub use masker::Masker;
 pub use multipart::Boundary;
 pub use protobuf::schema::Schema;
+pub use websocket::WebSocketSide;
 
 use crate::mask::Strategy;
 use crate::ruleset::RuleId;
@@ -63,6 +65,10 @@ pub enum Format {
         /// What `grpc-encoding` says; without it a compressed message is a fault.
         coding: Option<Coding>,
     },
+    /// The frames that one side of a WebSocket sends (RFC 6455) behind the handshake, without extensions. Messages of text
+    /// are read as JSON where they are it, binary ones as bytes. A fault always blocks, for what has a masking key could
+    /// pass as text.
+    WebSocket(WebSocketSide),
 }
 
 /// What happens to a body that is not valid in its format.

@@ -16,6 +16,7 @@ impl Format {
             | Format::Ndjson
             | Format::Sse
             | Format::EventStream
+            | Format::WebSocket(_)
             | Format::Multipart(_)
             | Format::Form => false,
         }

@@ -61,7 +61,7 @@ impl GrpcWalker {
     pub(super) fn new(ruleset: &Arc<Ruleset>, schema: Schema, coding: Option<Coding>) -> GrpcWalker {
         let options = StreamOptions { strategy: Some(Strategy::Fill) };
         GrpcWalker {
-            message: ProtobufWalker::new(ruleset, schema),
+            message: ProtobufWalker::new(ruleset, schema, false),
             trailers: Carried::new(ruleset, &options, Carrier::Text),
             coding,
             state: State::Prefix,

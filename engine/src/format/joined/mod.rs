@@ -312,8 +312,17 @@ impl<E: Carry> Joined<E> {
 
     /// Ends the texts whose key begins so.
     pub(super) fn end(&mut self, prefix: &[u8], target: &mut Target<'_>) {
-        let of = |key: &&Vec<u8>| key.starts_with(prefix);
-        let mut keys: Vec<Vec<u8>> = self.texts.keys().filter(of).cloned().collect();
+        self.end_those(|key, _| key.starts_with(prefix), target);
+    }
+
+    /// Ends the texts of which nothing is known.
+    pub(super) fn end_unknown(&mut self, target: &mut Target<'_>) {
+        self.end_those(|_, text| text.is_any(), target);
+    }
+
+    fn end_those(&mut self, of: impl Fn(&[u8], &Text) -> bool, target: &mut Target<'_>) {
+        let all = self.texts.iter().filter(|(key, text)| of(key, text));
+        let mut keys: Vec<Vec<u8>> = all.map(|(key, _)| key.clone()).collect();
         keys.sort_by_key(|key| self.texts.get(key).map(|text| text.number));
         for key in keys {
             if let Some(text) = self.texts.remove(&key) {

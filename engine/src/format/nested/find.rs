@@ -52,6 +52,54 @@ pub(super) fn run_len(bytes: &[u8]) -> usize {
     bytes.iter().position(|b| !is_run_byte(*b)).unwrap_or(bytes.len())
 }
 
+/// How far a run goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// What follows is not of it.
+    Ends,
+    /// All there is is of it.
+    Open,
+    /// What follows may be a line break within it.
+    Cut,
+}
+
+/// Bytes of the run that begins with `bytes`, of which `chars` characters have come before, over line breaks: a line of
+/// whole groups (RFC 2045, section 6.8, and RFC 7468 have them) goes on with the next. `last`: nothing comes behind.
+pub(super) fn reach(bytes: &[u8], chars: u64, last: bool) -> (usize, Reach) {
+    let (mut at, mut chars) = (0, chars);
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let len = run_len(rest);
+        (at, chars) = (at + len, chars + len as u64);
+        let after = rest.get(len..).unwrap_or_default();
+        let feed = match after {
+            [] => return (at, Reach::Open),
+            _ if !chars.is_multiple_of(4) => return (at, Reach::Ends),
+            [b'\r'] if !last => return (at, Reach::Cut),
+            [b'\r', b'\n', ..] => 2,
+            [b'\n', ..] => 1,
+            _ => return (at, Reach::Ends),
+        };
+        match after.get(feed) {
+            Some(next) if is_run_byte(*next) => at += feed,
+            None if !last => return (at, Reach::Cut),
+            Some(_) | None => return (at, Reach::Ends),
+        }
+    }
+}
+
+/// The lines of a run.
+pub(super) fn lines(run: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = run;
+    std::iter::from_fn(move || {
+        let feed = memchr::memchr2(b'\r', b'\n', rest);
+        let (line, after) = rest.split_at(feed.unwrap_or(rest.len()));
+        let skip = after.iter().take_while(|b| !is_run_byte(**b)).count();
+        rest = after.get(skip..).unwrap_or_default();
+        (!line.is_empty()).then_some(line)
+    })
+}
+
 /// Bytes of the run that ends with `bytes`, of a longer one [`RUN_LEN_MIN`].
 pub(super) fn trailing_run(bytes: &[u8]) -> usize {
     bytes.iter().rev().take(RUN_LEN_MIN).take_while(|b| is_run_byte(**b)).count()
@@ -143,7 +191,7 @@ pub(super) fn chars_of(bytes: u64) -> u64 {
 /// Whether a run, all of which is here, could have a value that counts.
 pub(super) fn has_text(head: &[u8], run: &[u8]) -> bool {
     let (mut bits, mut bytes, mut stretch) = (Bits::default(), Vec::new(), 0);
-    for part in std::iter::once(head).chain(run.chunks(1024)) {
+    for part in std::iter::once(head).chain(lines(run).flat_map(|line| line.chunks(1024))) {
         bytes.clear();
         bits.decode(part, &mut bytes);
         for byte in &bytes {

@@ -10,8 +10,8 @@
 //!
 //! * An escape begins the second reading, which goes on from where the first one is ([`Stream`] is cloned), until
 //!   nothing that was spelled otherwise can matter any more.
-//! * A run of [`find::RUN_LEN_MIN`] characters or more is read as the bytes it spells, from its first character on. What
-//!   is masked there counts where its first [`find::TEXT_LEN_MIN`] bytes are printable ASCII; labels do not. Of a shorter run that could
+//! * A run of [`find::RUN_LEN_MIN`] characters or more is read as the bytes it spells, from its first character on, and
+//!   over line breaks behind whole groups of four. What is masked there counts where its first [`find::TEXT_LEN_MIN`] bytes are printable ASCII; labels do not. Of a shorter run that could
 //!   still grow, what such a value may begin in is held.
 //! * JSON within a JSON string needs no reading of its own: it is text, and its strings' escapes are escapes.
 //!
@@ -31,7 +31,7 @@ mod find;
 mod run;
 mod source;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -41,7 +41,7 @@ use crate::mask::{FILL, Strategy};
 use crate::ruleset::Ruleset;
 use crate::stream::{Scratch, Sink, Stream, StreamOptions};
 use escaped::Escaped;
-use find::{Kind, RUN_LEN_MIN};
+use find::{Kind, RUN_LEN_MIN, Reach};
 use run::Run;
 use source::{ESCAPED, Held, PLAIN, PlainSink, RUN, Source};
 
@@ -216,9 +216,13 @@ impl Nested {
         let mut escapes = Vec::new();
         let (end, next) = self.look_for_escape(bytes, last, &mut escapes);
         let before = bytes.get(..end).unwrap_or(bytes);
-        if self.wide.as_ref().is_some_and(|w| w.run.is_some()) {
-            let len = find::run_len(before);
-            return if len < end { (len, Next::EndRun) } else { (len, next) };
+        if let Some(run) = self.wide.as_ref().and_then(|w| w.run.as_ref()) {
+            let is_all = (last && end == bytes.len()) || matches!(next, Next::Fork(_) | Next::Hide);
+            return match find::reach(before, run.chars(), is_all) {
+                (len, Reach::Ends) => (len, Next::EndRun),
+                (len, Reach::Open) => (len, next),
+                (len, Reach::Cut) => (len, Next::Wait),
+            };
         }
         let (mut end, mut next) = match self.look_for_run(before, last && end == bytes.len(), &escapes) {
             Some(found) => found,
@@ -273,10 +277,10 @@ impl Nested {
                 from = escape.end;
             }
             let rest = bytes.get(from..)?;
-            let len = find::run_len(rest);
+            let is_long = head.len() + find::run_len(rest) >= RUN_LEN_MIN;
+            let (len, reach) = find::reach(rest, head.len() as u64, at_end);
             let run = rest.get(..len).unwrap_or(rest);
-            let is_long = head.len() + len >= RUN_LEN_MIN;
-            let is_whole = len < rest.len() || at_end;
+            let is_whole = reach == Reach::Ends || at_end;
             if is_long && self.depth == DEPTH_MAX {
                 if self.is_own(from as u64 + self.at - head.len() as u64) && find::is_text(head, run) {
                     return Some((from + RUN_LEN_MIN - head.len(), Next::Hide));
@@ -392,7 +396,8 @@ impl Nested {
         let wide = self.widen();
         let mut run = Run::new(child, start, fill);
         if let Some(source) = wide.sources.get_mut(RUN) {
-            *source = Source::from(wide.held.base.max(start));
+            // What was masked of the run before may wait for other readings yet.
+            source.at = wide.held.base.max(start);
             run.push(scratch, &head, source, &ruleset);
         }
         wide.run = Some(run);

@@ -5,8 +5,12 @@
 //!   bytes        0   1   2  │ 3   4   5       characters are spelled anew, up to the end of the group of three bytes
 //! ```
 //! in which it ends. Spaces are added to the replacement where its length would move the bytes behind it out of their
-//! groups, so that what is not masked stays spelled as it was.
+//! groups, so that what is not masked stays spelled as it was. Line breaks lie between groups, and stay behind as many
+//! characters of what stands for masked ones.
 #![deny(clippy::indexing_slicing)]
+
+use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::Nested;
 use super::find::{self, Bits, TEXT_LEN_MIN};
@@ -36,6 +40,9 @@ struct Spelling {
     /// Characters so far, and the first one that only base64url has.
     chars: u64,
     url_from: Option<u64>,
+    /// Line breaks: characters before them, and their bytes; those before are only counted.
+    breaks: VecDeque<(u64, &'static [u8])>,
+    break_bytes: u64,
     /// Decided bytes since the last boundary of a group, as they leave and as they came.
     new: Vec<u8>,
     old: u64,
@@ -65,6 +72,8 @@ impl Run {
             decided: 0,
             chars: 0,
             url_from: None,
+            breaks: VecDeque::new(),
+            break_bytes: 0,
             new: Vec::new(),
             old: 0,
             left: 0,
@@ -78,15 +87,28 @@ impl Run {
     /// Takes the next characters.
     pub(super) fn push(&mut self, scratch: &mut Scratch, run: &[u8], source: &mut Source, ruleset: &Ruleset) {
         self.decoded.clear();
-        self.bits.decode(run, &mut self.decoded);
-        if self.spelling.url_from.is_none() {
-            let url = memchr::memchr2(b'-', b'_', run);
-            self.spelling.url_from = url.map(|at| self.spelling.chars + at as u64);
+        let mut rest = run;
+        while !rest.is_empty() {
+            let len = find::run_len(rest);
+            let (line, after) = rest.split_at(len);
+            self.bits.decode(line, &mut self.decoded);
+            self.spelling.line(line);
+            let feed: &[u8] = match after {
+                [] => b"",
+                [b'\r', ..] => b"\r\n",
+                _ => b"\n",
+            };
+            self.spelling.line_break(feed);
+            rest = after.get(feed.len()..).unwrap_or_default();
         }
-        self.spelling.chars += run.len() as u64;
         self.spelling.bytes.extend_from_slice(&self.decoded);
         let mut sink = RunSink { spelling: &mut self.spelling, source, ruleset };
         self.child.push(scratch, &self.decoded, &mut sink);
+    }
+
+    /// Characters so far.
+    pub(super) fn chars(&self) -> u64 {
+        self.spelling.chars
     }
 
     /// The run ends.
@@ -97,6 +119,54 @@ impl Run {
         sink.align();
         sink.flush(true);
         source.end_edit();
+    }
+}
+
+impl Spelling {
+    fn line(&mut self, line: &[u8]) {
+        if self.url_from.is_none() {
+            let url = memchr::memchr2(b'-', b'_', line);
+            self.url_from = url.map(|at| self.chars + at as u64);
+        }
+        self.chars += line.len() as u64;
+    }
+
+    fn line_break(&mut self, bytes: &'static [u8]) {
+        if !bytes.is_empty() {
+            self.breaks.push_back((self.chars, bytes));
+        }
+    }
+
+    /// Where in the text the character with this index lies, or the line break before it.
+    fn place(&self, chars: u64) -> u64 {
+        let breaks = self.breaks.iter().take_while(|(at, _)| *at < chars);
+        self.start + chars + self.break_bytes + breaks.map(|(_, bytes)| bytes.len() as u64).sum::<u64>()
+    }
+
+    /// Forgets line breaks before the character with this index.
+    fn forget(&mut self, chars: u64) {
+        while let Some((_, bytes)) = self.breaks.front().filter(|(at, _)| *at < chars) {
+            self.break_bytes += bytes.len() as u64;
+            self.breaks.pop_front();
+        }
+    }
+
+    /// Characters that stand for those in `range`, with its line breaks, but for the first `left` ones.
+    fn with_breaks(&self, chars: &[u8], range: Range<u64>, left: usize) -> Vec<u8> {
+        let mut out = Vec::with_capacity(chars.len());
+        let mut from = left;
+        for (at, bytes) in &self.breaks {
+            // One before characters that have left has left too.
+            if !range.contains(at) || (*at == range.start && left > 0) {
+                continue;
+            }
+            let to = ((at - range.start) as usize).clamp(from, chars.len().max(from));
+            out.extend_from_slice(chars.get(from..to).unwrap_or_default());
+            out.extend_from_slice(bytes);
+            from = to;
+        }
+        out.extend_from_slice(chars.get(from..).unwrap_or_default());
+        out
     }
 }
 
@@ -133,7 +203,8 @@ impl RunSink<'_> {
             spelling.new.extend_from_slice(rest.get(from..).unwrap_or_default());
             let over = spelling.new.len().saturating_sub(behind);
             spelling.new.drain(..over);
-            let at = spelling.start + find::chars_of(spelling.decided);
+            let at = spelling.place(find::chars_of(spelling.decided));
+            spelling.forget(find::chars_of(spelling.decided - behind as u64));
             self.source.at = self.source.at.max(at);
         }
     }
@@ -144,7 +215,7 @@ impl RunSink<'_> {
         if !std::mem::replace(&mut spelling.is_dirty, true) {
             spelling.old = spelling.new.len() as u64;
             spelling.left = spelling.new.len();
-            let at = spelling.start + find::chars_of(spelling.decided);
+            let at = spelling.place(find::chars_of(spelling.decided));
             self.source.end_edit();
             self.source.at = self.source.at.max(at);
             self.source.edits.push_back(Edit::at(self.source.at));
@@ -175,14 +246,13 @@ impl RunSink<'_> {
             new = new.min(old as usize);
         }
         let group = spelling.decided - spelling.old;
-        let to = match last {
-            true => {
-                spelling.start + spelling.decided * 8 / 6 + u64::from(!spelling.decided.is_multiple_of(3))
-            }
-            false => spelling.start + find::chars_of(group + old),
-        };
+        let (from, mut until) = (find::chars_of(group), find::chars_of(group + old));
+        if last {
+            until = find::chars_of(spelling.decided) + u64::from(!spelling.decided.is_multiple_of(3));
+        }
+        let to = spelling.place(until);
         let written = if last { spelling.new.len() } else { new };
-        let is_url = spelling.url_from.is_some_and(|at| spelling.start + at < to);
+        let is_url = spelling.url_from.is_some_and(|at| at < until);
         let mut chars = Vec::new();
         find::encode(spelling.new.get(..written).unwrap_or_default(), is_url, &mut chars);
         spelling.new.drain(..written.min(spelling.new.len()));
@@ -190,10 +260,11 @@ impl RunSink<'_> {
         let left = spelling.left.min(chars.len());
         spelling.left -= left;
         if let Some(edit) = self.source.edits.back_mut().filter(|e| !e.done) {
-            edit.new.extend_from_slice(chars.get(left..).unwrap_or_default());
+            edit.new.extend(spelling.with_breaks(&chars, from..until, left));
             edit.to = edit.to.max(to);
             self.source.at = self.source.at.max(edit.to);
         }
+        spelling.forget(until);
         let is_done = spelling.old == 0 && spelling.new.is_empty() && spelling.value == Value::None;
         if is_done || last {
             spelling.is_dirty = false;

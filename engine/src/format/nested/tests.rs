@@ -4,7 +4,7 @@ use super::find;
 use crate::format::tests::{Done, check_bytes, mask, rules};
 use crate::format::{Format, OnError};
 
-fn b64(text: impl AsRef<[u8]>) -> String {
+pub(in crate::format) fn b64(text: impl AsRef<[u8]>) -> String {
     let mut out = Vec::new();
     find::encode(text.as_ref(), false, &mut out);
     while !out.len().is_multiple_of(4) {
@@ -19,22 +19,22 @@ fn unbase64(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-fn percent(text: &str) -> String {
+pub(in crate::format) fn percent(text: &str) -> String {
     text.bytes().map(|b| format!("%{b:02x}")).collect()
 }
 
-fn entities(text: &str) -> String {
+pub(in crate::format) fn entities(text: &str) -> String {
     text.bytes()
         .enumerate()
         .map(|(n, b)| if n % 2 == 0 { format!("&#{b};") } else { format!("&#x{b:X};") })
         .collect()
 }
 
-fn unicode(text: &str) -> String {
+pub(in crate::format) fn unicode(text: &str) -> String {
     text.chars().map(|c| format!("\\u{:04x}", c as u32)).collect()
 }
 
-fn escaped(text: &str) -> String {
+pub(in crate::format) fn escaped(text: &str) -> String {
     let mut out = Vec::new();
     crate::format::json::escape(text.as_bytes(), &mut out);
     String::from_utf8(out).unwrap()
@@ -189,13 +189,62 @@ fn a_run_over_an_escape_is_one() {
     }
 }
 
-fn leaks(text: &[u8]) -> bool {
+pub(in crate::format) fn leaks(text: &[u8]) -> bool {
     let text = String::from_utf8_lossy(text);
     ["ghp_Abcd1234", "hunter2", "4111111111111111"].iter().any(|s| text.contains(s))
 }
 
+/// Base64 in lines, as MIME and PEM have it.
+fn in_lines(run: &str, width: usize, feed: &str) -> String {
+    let lines: Vec<&str> =
+        run.as_bytes().chunks(width).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    lines.join(feed)
+}
+
+#[test]
+fn base64_is_read_over_line_breaks() {
+    let words = "some words before it that fill a line or two of base64, ".repeat(2);
+    for before in 0..60 {
+        let secret = ["ghp_Abcd1234", "password=hunter2", "4111111111111111"][before % 3];
+        let text = format!("{} {secret} and {words}", &words[..before]);
+        for (width, feed) in [(24, "\n"), (64, "\n"), (76, "\r\n"), (28, "\\n"), (32, "\\r\\n"), (36, "%0A")]
+        {
+            let body = format!("before\n{}\nafter", in_lines(&b64(&text), width, feed));
+            let rules = rules();
+            for format in [Format::Text, Format::Bytes] {
+                let whole = mask(&rules, format, OnError::Block, [body.as_bytes()]);
+                let shown = String::from_utf8_lossy(&whole.output);
+                assert!(!decodings(&whole.output).iter().any(|t| leaks(t)), "{body}\n{shown}");
+                assert!(!whole.findings.is_empty(), "{secret} {before} {width} {feed:?} {format:?} {shown}");
+                assert!(shown.starts_with("before\n") && shown.ends_with("\nafter"), "{shown}");
+                let cut = mask(&rules, format, OnError::Block, body.as_bytes().chunks(1 + before % 7));
+                assert_eq!(String::from_utf8_lossy(&cut.output), shown, "{body}");
+                if format == Format::Bytes {
+                    let ends = |s: &str| s.match_indices(feed).map(|(at, _)| at).collect::<Vec<_>>();
+                    assert_eq!(whole.output.len(), body.len());
+                    assert!(feed.starts_with(['\\', '%']) || ends(&shown) == ends(&body), "{shown}");
+                }
+            }
+        }
+    }
+    let text = format!("{words} ghp_Abcd1234 {words}");
+    let body = in_lines(&b64(&text), 40, "\r\n");
+    let output = String::from_utf8(check_bytes(Format::Text, body.as_bytes()).output).unwrap();
+    assert_eq!(
+        unbase64(&output.replace("\r\n", "")).replace(' ', ""),
+        text.replace("ghp_Abcd1234", "[gh]").replace(' ', "")
+    );
+    for clean in [
+        in_lines(&b64(words.repeat(3)), 64, "\n"),
+        in_lines(&"0123456789abcdef".repeat(20), 32, "\r\n"),
+        "deadbeefdeadbeefdeadbeefdeadbeef\nfoo\r\n\r\nbar\n\r".to_owned(),
+    ] {
+        assert_eq!(masked(&clean), clean);
+    }
+}
+
 /// All readings of a text, some levels deep.
-fn decodings(text: &[u8]) -> Vec<Vec<u8>> {
+pub(in crate::format) fn decodings(text: &[u8]) -> Vec<Vec<u8>> {
     let mut all = vec![text.to_vec()];
     let mut from = 0;
     for _ in 0..7 {
@@ -212,6 +261,10 @@ fn decodings(text: &[u8]) -> Vec<Vec<u8>> {
             plain.extend_from_slice(&text[at..]);
             if plain != text {
                 all.push(plain);
+            }
+            let joined: Vec<u8> = text.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n')).collect();
+            if joined != text {
+                all.push(joined);
             }
             let mut at = 0;
             while let Some(start) = find::next_run(&text, at) {

@@ -7,7 +7,9 @@
 //! A text whose bytes are also a message is scanned by runs of printable bytes. Of such texts within one another, only
 //! the innermost scans a run that lies within all of them, for it is the same run.
 //!
-//! Replacements have the length of what they replace, so nothing moves and no length changes.
+//! Replacements have the length of what they replace, so nothing moves and no length changes. That holds for what a text
+//! spells too (escapes, base64: [`Nested`]): a value in base64 is filled so that it stays base64, and an escape within a
+//! value is filled whole.
 #![deny(clippy::indexing_slicing)]
 
 use std::collections::VecDeque;
@@ -17,9 +19,10 @@ use std::sync::Arc;
 use super::wire;
 use crate::format::Finding;
 use crate::format::carried::Target;
+use crate::format::nested::Nested;
 use crate::mask::{FILL, Strategy};
 use crate::ruleset::Ruleset;
-use crate::stream::{Event, Sink, Stream, StreamOptions};
+use crate::stream::{Event, Sink, StreamOptions};
 
 /// Longest run that an outer text leaves to an inner one without having looked at it.
 const LEFT_BYTES_MAX: u64 = 4096;
@@ -77,7 +80,7 @@ fn indexes(base: u64, range: Range<u64>, len: usize) -> Range<usize> {
 /// A text that is being scanned.
 #[derive(Debug)]
 struct Text {
-    stream: Stream,
+    stream: Nested,
     /// Where the text begins.
     from: u64,
     /// Where what the stream has been given begins, and how far it goes.
@@ -112,7 +115,7 @@ pub(super) struct Board {
     /// Outermost first.
     texts: Vec<Text>,
     /// Streams at their start.
-    spare: Vec<Stream>,
+    spare: Vec<Nested>,
     recent: VecDeque<Finding>,
     has_masked: bool,
 }
@@ -193,9 +196,17 @@ impl Board {
         self.texts.push(Text { stream, from: at, start: at, fed: at, begun, decided: at, yields });
     }
 
-    fn stream(&mut self, context: &[u8]) -> Stream {
+    /// All from `at` on is one text, whatever else it is: nothing of it has left.
+    pub(super) fn open_around(&mut self, at: u64) {
+        debug_assert_eq!(at, self.marks.base + self.released as u64, "nothing of it has left");
+        let stream = self.stream(b"");
+        let text = Text { stream, from: at, start: at, fed: at, begun: false, decided: at, yields: false };
+        self.texts.insert(0, text);
+    }
+
+    fn stream(&mut self, context: &[u8]) -> Nested {
         let options = StreamOptions { strategy: Some(Strategy::Fill) };
-        let mut stream = self.spare.pop().unwrap_or_else(|| Stream::new(&self.ruleset, options));
+        let mut stream = self.spare.pop().unwrap_or_else(|| Nested::new(&self.ruleset, options));
         if !context.is_empty() {
             stream.prime(context);
         }
@@ -259,7 +270,8 @@ impl Board {
         sink.push(text, bytes(text.fed..to), last, target);
     }
 
-    /// Masks a number that lies in `range`, of this kind, if its decimal spelling behind its key is a value.
+    /// Masks a number that lies in `range`, of this kind, if its decimal spelling behind its key is a value; tells
+    /// whether it is.
     pub(super) fn number(
         &mut self,
         range: Range<u64>,
@@ -267,15 +279,17 @@ impl Board {
         spelling: &str,
         context: &[u8],
         target: &mut Target<'_>,
-    ) {
+    ) -> bool {
         let mut stream = self.stream(context);
         let mut sink = NumberSink { range: range.clone(), masked: false, findings: target.findings };
         stream.push_last(target.scratch, spelling.as_bytes(), &mut sink);
-        if sink.masked {
+        let is_masked = sink.masked;
+        if is_masked {
             self.mark(range.clone(), kind);
             self.marks.mask(range, true);
         }
         self.spare.push(stream);
+        is_masked
     }
 
     /// Releases what every text has decided, up to `to`.
@@ -357,7 +371,8 @@ impl Sink for StreamSink<'_> {
         let finding = Finding {
             rule: event.rule,
             start: self.start + event.input.start,
-            end: self.start + event.input.end,
+            // A label in what is spelled has no place of its own.
+            end: self.start + event.input.end.max(event.input.start + 1),
         };
         if self.recent.contains(&finding) {
             return;

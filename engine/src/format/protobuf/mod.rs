@@ -36,13 +36,26 @@
 //!   length byte. A string in which somebody imitates a whole message, and in which a value lies over the imitated
 //!   structure, keeps of that value the bytes which are tags and lengths.
 //!
+//! # Doubt
+//! Text that is said to be protobuf can be read as fields for a while: `5` is the tag of a number of four bytes. So
+//! nothing of a message leaves before it is known for one: by a control character in a tag, a length or a varint, which
+//! text has none of and the first lengths of nearly any message do; or, where it ends or goes on for
+//! [`DOUBT_BYTES_MAX`] without, by being a list of length-delimited fields. Of what is none all bytes are one text, its
+//! structure too. Once it is known, what lies over tags and lengths between texts is not looked for.
+//!
+//! # Numbers
+//! Of a message without a table each number is read as what it may spell in digits: a varint and four bytes as an
+//! unsigned integer, eight as one and as a double. It becomes 0 where that is a value. One below [`NUMBER_MIN`] is not
+//! looked at unless it has a key. With a table, only numbers that are values are read, not times and counts. Packed
+//! numbers are not.
+//!
 //! # Order of fields
 //! A value whose key comes after it, which no encoder writes, would be scanned without that key: it is held until
 //! the pair ends ([`LOOK_AHEAD_BYTES`] at most) and a key behind it is a fault.
 //!
 //! # Faults
-//! What was read before a fault stays read as it was; where the rest is to be scanned as text, a value that lies over
-//! that place is not found. A body that may be something else is better given as bytes from the start.
+//! While in doubt, a fault is one of the whole body: where it is to be scanned as text, it is from its first byte on. Later
+//! what was read before a fault stays read as it was, and a value that lies over that place is not found.
 //!
 //! # Rejected
 //! Scanning the whole body as one text only (a length byte that is a letter hides the boundary before a value);
@@ -56,8 +69,10 @@ pub(super) mod schema;
 mod tests;
 mod wire;
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use super::Finding;
 use super::carried::Target;
 use super::json::Fail;
 use crate::ruleset::Ruleset;
@@ -71,6 +86,10 @@ pub(super) const DEPTH_MAX: usize = 128;
 pub(super) const TEXTS_MAX: usize = 32;
 /// Most bytes of a field that are held to tell what it is.
 pub(super) const LOOK_AHEAD_BYTES: u64 = 16 * 1024;
+/// Most bytes of a message that are read in doubt whether it is one.
+pub(super) const DOUBT_BYTES_MAX: u64 = 16 * 1024;
+/// The least number without a key that is read as digits.
+pub(super) const NUMBER_MIN: u64 = 100_000;
 /// Bytes of a key that are remembered as context: of a longer one, the last.
 const KEY_BYTES_MAX: usize = 128;
 
@@ -85,6 +104,12 @@ pub(super) struct ProtobufWalker {
     at: u64,
     /// How far bytes had to be in before what has been read could be.
     frontier: u64,
+    /// It is not known yet whether this is a message, which began here: nothing of it leaves.
+    doubt: Option<u64>,
+    /// What was found in doubt.
+    found: Vec<Finding>,
+    /// A fault is none: the rest is text.
+    is_lenient: bool,
     /// A value whose key has not come: it is held from here, for the frame with this index.
     keyless: Option<(u64, usize)>,
     /// Where a fault was told.
@@ -143,7 +168,8 @@ enum Progress {
 }
 
 impl ProtobufWalker {
-    pub(super) fn new(ruleset: &Arc<Ruleset>, schema: Schema) -> ProtobufWalker {
+    /// `is_lenient`: what turns out to be text is scanned as that.
+    pub(super) fn new(ruleset: &Arc<Ruleset>, schema: Schema, is_lenient: bool) -> ProtobufWalker {
         let mut walker = ProtobufWalker {
             board: Board::new(ruleset),
             root: schema.table(),
@@ -151,6 +177,9 @@ impl ProtobufWalker {
             state: State::Field,
             at: 0,
             frontier: 0,
+            doubt: None,
+            found: Vec::new(),
+            is_lenient,
             keyless: None,
             fault_at: 0,
             unscanned: 0,
@@ -177,15 +206,25 @@ impl ProtobufWalker {
         self.state = State::Field;
         self.at = at;
         self.frontier = at;
+        self.doubt = Some(at);
+        self.found.clear();
         self.keyless = None;
     }
 
-    pub(super) fn push(&mut self, chunk: &[u8], mut target: Target<'_>) -> Result<(), Fail> {
+    pub(super) fn push(&mut self, chunk: &[u8], target: Target<'_>) -> Result<(), Fail> {
         let from = self.board.end();
         self.board.append(chunk);
-        let done = self.walk(&mut target);
-        self.board.feed(self.at, &mut target);
-        self.board.release(self.settled(), target.out);
+        let mut found = std::mem::take(&mut self.found);
+        let mut inner = Target { scratch: target.scratch, out: target.out, findings: &mut found };
+        let mut done = self.walk(&mut inner);
+        if done.is_err() && self.may_be_text() {
+            self.rest_is_text(&mut inner);
+            done = self.walk(&mut inner);
+        }
+        self.board.feed(self.at, &mut inner);
+        self.board.release(self.settled(), inner.out);
+        self.found = found;
+        self.tell(target.findings);
         done.map_err(|fault| {
             self.fault_at = fault.at.max(self.frontier);
             let taken = usize::try_from(self.fault_at.saturating_sub(from)).unwrap_or(chunk.len());
@@ -194,18 +233,53 @@ impl ProtobufWalker {
     }
 
     /// The message ends.
-    pub(super) fn finish(&mut self, target: Target<'_>) -> Result<(), Fail> {
-        let whole = self.state == State::Field && self.frames.len() == 1 && self.at == self.board.end();
-        if !whole {
+    pub(super) fn finish(&mut self, mut target: Target<'_>) -> Result<(), Fail> {
+        if !self.is_whole() && self.may_be_text() {
+            self.rest_is_text(&mut target);
+            // Of text there is nothing to fail.
+            let _ = self.walk(&mut target);
+        }
+        if !self.is_whole() {
             self.fault_at = self.board.end();
             return Err(Fail { limit: false, what: "the message ends too early", taken: 0 });
+        }
+        if let Some(from) = self.doubt.take() {
+            let bytes = self.board.bytes(from..self.at);
+            if wire::is_printable(bytes, false) && !wire::is_list(bytes, false) {
+                self.board.open_around(from);
+            }
+            self.tell(target.findings);
+        }
+        while self.board.texts() > 0 {
+            self.board.close(self.at, &mut target);
         }
         self.board.release(self.at, target.out);
         Ok(())
     }
 
+    fn is_whole(&self) -> bool {
+        let is_text = matches!(self.state, State::Text { to: u64::MAX, .. });
+        let is_message = self.state == State::Field && self.frames.len() == 1;
+        (is_text || is_message) && self.at == self.board.end()
+    }
+
+    /// Whether all of it is one text anyway, and may be nothing else.
+    fn may_be_text(&self) -> bool {
+        self.is_lenient && self.frames.first().is_some_and(|f| f.is_text)
+    }
+
+    /// Tells what has been found, unless in doubt.
+    fn tell(&mut self, findings: &mut Vec<Finding>) {
+        if self.doubt.is_none() {
+            findings.append(&mut self.found);
+        }
+    }
+
     /// After a fault: ends the texts it was in, and gives the bytes that were taken and not told.
     pub(super) fn break_off(&mut self, mut target: Target<'_>) -> Vec<u8> {
+        if let Some(from) = self.doubt {
+            return self.board.bytes(from..self.fault_at).to_vec();
+        }
         while self.board.texts() > 0 {
             self.board.close(self.at, &mut target);
         }
@@ -230,11 +304,46 @@ impl ProtobufWalker {
 
     /// Up to where bytes may leave as far as texts let them.
     fn settled(&self) -> u64 {
-        self.keyless.map_or(self.at, |(from, _)| from.min(self.at))
+        let keyed = self.keyless.map_or(self.at, |(from, _)| from.min(self.at));
+        self.doubt.unwrap_or(keyed).min(keyed)
+    }
+
+    /// Whether the header of a field, that which lies at `range`, says that this is a message.
+    fn judge(&mut self, range: Range<u64>) {
+        let Some(from) = self.doubt else { return };
+        let is_kept = self.frames.last().is_some_and(|f| f.is_kept);
+        let is_early = range.start - from <= DOUBT_BYTES_MAX;
+        if is_kept && is_early && self.board.bytes(range).iter().any(|b| !wire::is_text_byte(*b)) {
+            self.doubt = None;
+        }
+    }
+
+    /// Nothing has told for long whether this is a message.
+    fn decide(&mut self, from: u64) {
+        self.doubt = None;
+        if !wire::is_list(self.board.bytes(from..from + DOUBT_BYTES_MAX), true) {
+            self.board.open_around(from);
+            if let Some(root) = self.frames.first_mut() {
+                root.is_text = true;
+            }
+        }
+    }
+
+    /// What is one text anyway is no message from here on.
+    fn rest_is_text(&mut self, target: &mut Target<'_>) {
+        while self.board.texts() > 1 {
+            self.board.close(self.at, target);
+        }
+        self.frames.truncate(1);
+        self.keyless = None;
+        self.state = State::Text { to: u64::MAX, key: false };
     }
 
     fn walk(&mut self, target: &mut Target<'_>) -> Result<(), Fault> {
         loop {
+            if let Some(from) = self.doubt.filter(|from| self.at - from > DOUBT_BYTES_MAX) {
+                self.decide(from);
+            }
             let in_by_now = self.board.end();
             let held = self.keyless.map_or(0, |(from, _)| self.at - from);
             if held > LOOK_AHEAD_BYTES {
@@ -339,6 +448,10 @@ impl ProtobufWalker {
         if body > end {
             return self.malformed("a field that goes on after its message", from - 1, target);
         }
+        let header = if matches!(wire, Wire::Varint | Wire::Len) { body } else { from };
+        if !matches!(wire, Wire::StartGroup | Wire::EndGroup) {
+            self.judge(self.at..header);
+        }
         let field = self.frames.last().and_then(|f| f.table.field(number));
         match wire {
             Wire::Len if inner > wire::FIELD_BYTES_MAX || inner > end - body => {
@@ -346,13 +459,13 @@ impl ProtobufWalker {
             }
             Wire::Len => self.delimited(number, field, body, body + inner),
             Wire::Varint | Wire::I64 | Wire::I32 => {
-                if matches!(field, Some(Field::Integer | Field::Double)) && body > self.board.end() {
+                if matches!(field, Some(Field::Integer | Field::Double) | None) && body > self.board.end() {
                     return Ok(Progress::Wait);
                 }
                 let kind = if wire == Wire::Varint { VARINT } else { 0 };
                 self.keep(self.at..from, STRUCTURE);
                 self.keep(from..body, kind);
-                self.number(field, from..body, wire, inner, target);
+                self.number(number, field, from..body, wire, inner, target);
                 self.state = State::Skip { to: body };
                 Ok(Progress::Go)
             }
@@ -371,7 +484,7 @@ impl ProtobufWalker {
     }
 
     /// Marks structure of the innermost frame, where that stays.
-    fn keep(&mut self, range: std::ops::Range<u64>, kind: u8) {
+    fn keep(&mut self, range: Range<u64>, kind: u8) {
         if self.frames.last().is_some_and(|f| f.is_kept) && self.board.texts() > 0 {
             self.board.mark(range, kind);
         }
@@ -394,26 +507,52 @@ impl ProtobufWalker {
         }
     }
 
-    /// A number that is a value of its own.
+    /// A number: masks it where what it spells is a value.
     fn number(
         &mut self,
+        number: u32,
         field: Option<Field>,
-        range: std::ops::Range<u64>,
+        range: Range<u64>,
         wire: Wire,
         inner: u64,
         target: &mut Target<'_>,
     ) {
-        let (spelling, kind) = match (field, wire) {
-            (Some(Field::Integer), Wire::Varint) => (inner.cast_signed().to_string(), VARINT),
-            (Some(Field::Double), Wire::I64) => {
-                let Ok(bytes) = self.board.bytes(range.clone()).try_into() else { return };
-                (f64::from_le_bytes(bytes).to_string(), FIXED)
-            }
+        let source = match field {
+            Some(_) => self.frames.last().and_then(|f| f.source),
+            // Of a text nothing is a number.
+            None if self.frames.last().is_none_or(|f| !f.is_kept) => return,
+            None => self.source(number),
+        };
+        let bytes = self.board.bytes(range.clone());
+        let integer = bytes.iter().rev().fold(0u64, |n, b| n << 8 | u64::from(*b));
+        let double = f64::from_bits(integer);
+        let spells = |n: u64| (source.is_some() || n >= NUMBER_MIN).then(|| n.to_string());
+        let signed = |n: u64| {
+            let n = n.cast_signed();
+            (source.is_some() || n.unsigned_abs() >= NUMBER_MIN).then(|| n.to_string())
+        };
+        // Only one that has a key is a value with a fraction.
+        let real = (source.is_some() || (double.abs() >= NUMBER_MIN as f64 && double.abs() < 1e20))
+            .then_some(double)
+            .filter(|n| n.is_finite() && (source.is_some() || n.fract() == 0.0))
+            .map(|n| n.to_string());
+        let (readings, kind) = match (field, wire) {
+            (Some(Field::Integer), Wire::Varint) => ([signed(inner), None], VARINT),
+            (Some(Field::Integer), Wire::I64) => ([signed(integer), None], FIXED),
+            (Some(Field::Double), Wire::I64) => ([real, None], FIXED),
+            (None, Wire::Varint) => ([spells(inner), None], VARINT),
+            (None, Wire::I64) => ([spells(integer), real], FIXED),
+            (None, Wire::I32) => ([spells(integer), None], FIXED),
             _ => return,
         };
-        let source = self.frames.last().and_then(|f| f.source);
-        self.prime(source, b"\":");
-        self.board.number(range, kind, &spelling, &self.context, target);
+        if readings.iter().any(Option::is_some) {
+            self.prime(source, b"\":");
+        }
+        for spelling in readings.iter().flatten() {
+            if self.board.number(range.clone(), kind, spelling, &self.context, target) {
+                return;
+            }
+        }
     }
 
     /// A group begins whose tag ends before `from`. No table has one: its fields are read as unknown.
@@ -450,7 +589,7 @@ impl ProtobufWalker {
         let len = to - from;
         let known = match field {
             Some(Field::Id(n)) if n == len => Some(Field::Numbers),
-            Some(Field::Id(_) | Field::Integer | Field::Double) | None => None,
+            Some(Field::Id(_) | Field::Integer | Field::Double | Field::Other) | None => None,
             Some(known) => Some(known),
         };
         match known {
@@ -546,7 +685,7 @@ impl ProtobufWalker {
         self.frontier = self.frontier.max(known);
         let bytes = self.board.bytes(from..known);
         let printable = wire::is_printable(bytes, known < to);
-        let is_text = printable && !(known == to && wire::is_list(bytes));
+        let is_text = printable && !(known == to && wire::is_list(bytes, false));
         let is_message = to - from >= 2 && wire::may_be_message(bytes, to - from);
         let short = bytes.len() <= KEY_BYTES_MAX && known == to;
         let key = (number == 1 && printable && short && self.frames.last().is_some_and(|f| f.key.is_empty()))
@@ -558,7 +697,8 @@ impl ProtobufWalker {
         if !is_message {
             return self.text(source, from, to, false);
         }
-        if self.board.texts() >= TEXTS_MAX {
+        let around = usize::from(self.frames.first().is_some_and(|f| f.is_text));
+        if self.board.texts() - around >= TEXTS_MAX {
             return Err(Fault { limit: true, what: "the depth of unknown messages", at: from - 1 });
         }
         self.push_frame(number, None, from, to, is_text)?;
@@ -571,7 +711,7 @@ impl ProtobufWalker {
     fn malformed(&mut self, what: &'static str, at: u64, target: &mut Target<'_>) -> Result<Progress, Fault> {
         let level = self.frames.iter().rposition(|f| f.group.is_none()).unwrap_or(0);
         match self.frames.get(level) {
-            Some(frame) if frame.is_text => {
+            Some(frame) if frame.is_text && level > 0 => {
                 let to = frame.end;
                 self.frames.truncate(level);
                 self.end_pair();

@@ -70,9 +70,11 @@ pub(super) enum Field {
     Id(u64),
     /// Packed numbers: no text.
     Numbers,
-    /// A number that is a value of its own (`AnyValue`).
+    /// A number that is a value of its own (`AnyValue`, the points of metrics).
     Integer,
     Double,
+    /// A number that is none: a time, a count, a sum.
+    Other,
 }
 
 /// The fields of a message, by number.
@@ -92,7 +94,7 @@ impl Table {
     }
 }
 
-use Field::{Double, Id, Integer, Key, Message, Numbers, Text};
+use Field::{Double, Id, Integer, Key, Message, Numbers, Other, Text};
 
 /// `trace_id`, `profile_id`, and `span_id` (OTLP: 16 and 8 bytes).
 const TRACE_ID: Field = Id(16);
@@ -132,13 +134,15 @@ static SPAN: Table = Table {
         (3, Text),
         (4, SPAN_ID),
         (5, Text),
+        (7, Other),
+        (8, Other),
         (9, Message(&KEY_VALUE)),
         (11, Message(&SPAN_EVENT)),
         (13, Message(&SPAN_LINK)),
         (15, Message(&STATUS)),
     ],
 };
-static SPAN_EVENT: Table = Table { fields: &[(2, Text), (3, Message(&KEY_VALUE))] };
+static SPAN_EVENT: Table = Table { fields: &[(1, Other), (2, Text), (3, Message(&KEY_VALUE))] };
 static SPAN_LINK: Table =
     Table { fields: &[(1, TRACE_ID), (2, SPAN_ID), (3, Text), (4, Message(&KEY_VALUE))] };
 static STATUS: Table = Table { fields: &[(2, Text)] };
@@ -150,11 +154,13 @@ static RESOURCE_LOGS: Table =
 static SCOPE_LOGS: Table = Table { fields: &[(1, Message(&SCOPE)), (2, Message(&LOG_RECORD)), (3, Text)] };
 static LOG_RECORD: Table = Table {
     fields: &[
+        (1, Other),
         (3, Text),
         (5, Message(&ANY_VALUE)),
         (6, Message(&KEY_VALUE)),
         (9, TRACE_ID),
         (10, SPAN_ID),
+        (11, Other),
         (12, Text),
     ],
 };
@@ -182,21 +188,61 @@ static NUMBERS: Table = Table { fields: &[(1, Message(&NUMBER_POINT))] };
 static HISTOGRAM: Table = Table { fields: &[(1, Message(&HISTOGRAM_POINT))] };
 static EXPONENTIAL: Table = Table { fields: &[(1, Message(&EXPONENTIAL_POINT))] };
 static SUMMARY: Table = Table { fields: &[(1, Message(&SUMMARY_POINT))] };
-static NUMBER_POINT: Table = Table { fields: &[(5, Message(&EXEMPLAR)), (7, Message(&KEY_VALUE))] };
-static HISTOGRAM_POINT: Table =
-    Table { fields: &[(6, Numbers), (7, Numbers), (8, Message(&EXEMPLAR)), (9, Message(&KEY_VALUE))] };
+static NUMBER_POINT: Table = Table {
+    fields: &[
+        (2, Other),
+        (3, Other),
+        (4, Double),
+        (5, Message(&EXEMPLAR)),
+        (6, Integer),
+        (7, Message(&KEY_VALUE)),
+    ],
+};
+static HISTOGRAM_POINT: Table = Table {
+    fields: &[
+        (2, Other),
+        (3, Other),
+        (4, Other),
+        (5, Other),
+        (6, Numbers),
+        (7, Numbers),
+        (8, Message(&EXEMPLAR)),
+        (9, Message(&KEY_VALUE)),
+        (11, Other),
+        (12, Other),
+    ],
+};
 static EXPONENTIAL_POINT: Table = Table {
     fields: &[
         (1, Message(&KEY_VALUE)),
+        (2, Other),
+        (3, Other),
+        (4, Other),
+        (5, Other),
+        (7, Other),
         (8, Message(&BUCKETS)),
         (9, Message(&BUCKETS)),
         (11, Message(&EXEMPLAR)),
+        (12, Other),
+        (13, Other),
+        (14, Other),
     ],
 };
 static BUCKETS: Table = Table { fields: &[(2, Numbers)] };
 /// Its quantiles (6) are messages of two doubles, read as unknown ones.
-static SUMMARY_POINT: Table = Table { fields: &[(6, Message(&UNKNOWN)), (7, Message(&KEY_VALUE))] };
-static EXEMPLAR: Table = Table { fields: &[(4, SPAN_ID), (5, TRACE_ID), (7, Message(&KEY_VALUE))] };
+static SUMMARY_POINT: Table = Table {
+    fields: &[
+        (2, Other),
+        (3, Other),
+        (4, Other),
+        (5, Other),
+        (6, Message(&UNKNOWN)),
+        (7, Message(&KEY_VALUE)),
+    ],
+};
+static EXEMPLAR: Table = Table {
+    fields: &[(2, Other), (3, Double), (4, SPAN_ID), (5, TRACE_ID), (6, Integer), (7, Message(&KEY_VALUE))],
+};
 
 // profiles/v1development
 static PROFILES: Table = Table { fields: &[(1, Message(&RESOURCE_PROFILES)), (2, Message(&DICTIONARY))] };

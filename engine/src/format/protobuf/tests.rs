@@ -6,6 +6,8 @@ use super::super::tests::{Done, check_bytes, mask, rules};
 use super::*;
 use crate::format::{Format, FormatErrorKind, OnError};
 
+mod spelled;
+
 const SECRET: &[u8] = b"ghp_Abcd1234";
 const FILLED: &[u8] = b"************";
 
@@ -137,7 +139,7 @@ fn every_text_of_a_trace_is_masked_and_no_id() {
     let body = trace(SECRET);
     let clean = trace(FILLED);
     assert_eq!(masked(Schema::OtlpTraces, &body), clean);
-    let mut walker = ProtobufWalker::new(&rules(), Schema::OtlpTraces);
+    let mut walker = ProtobufWalker::new(&rules(), Schema::OtlpTraces, false);
     let (mut scratch, mut out, mut findings) = (crate::Scratch::new(), Vec::new(), Vec::new());
     let target = Target { scratch: &mut scratch, out: &mut out, findings: &mut findings };
     walker.push(&body, target).unwrap();
@@ -508,7 +510,7 @@ fn has_printable(fields: &[(u32, Value)]) -> bool {
     fields.iter().any(|(_, value)| match value {
         Value::Message(inner) => {
             let bytes = encode(inner);
-            (wire::is_printable(&bytes, false) && !wire::is_list(&bytes)) || has_printable(inner)
+            (wire::is_printable(&bytes, false) && !wire::is_list(&bytes, false)) || has_printable(inner)
         }
         Value::Number(_) | Value::Fixed(_) | Value::Bytes(_) => false,
     })
@@ -574,7 +576,7 @@ proptest! {
         let at = body.len() - string.len() + before.len() + 1;
         let value = &done.output[at..at + SECRET.len()];
         let is_message = wire::may_be_message(&string, string.len() as u64);
-        if is_message && (!wire::is_printable(&string, false) || wire::is_list(&string)) {
+        if is_message && (!wire::is_printable(&string, false) || wire::is_list(&string, false)) {
             let kept = value.iter().zip(SECRET).filter(|(a, b)| a == b).count();
             prop_assert!(kept <= SECRET.len() / 2, "{:?}", value);
         } else {

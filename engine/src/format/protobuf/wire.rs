@@ -125,19 +125,28 @@ pub(super) fn may_be_message(bytes: &[u8], len: u64) -> bool {
 
 /// Whether `bytes` are length-delimited fields and nothing else: what a message of strings or a list of messages is, and
 /// text is not by accident, for each length has to lead to the next tag and the last one to the end. That is little
-/// of one field alone; then its tag must be that of field 1, a line feed, with which no value begins.
-pub(super) fn is_list(bytes: &[u8]) -> bool {
+/// of one field alone; then its tag must be that of field 1, a line feed, with which no value begins. If there is `more`,
+/// the last field may be cut, and does not count.
+pub(super) fn is_list(bytes: &[u8], more: bool) -> bool {
     let (mut rest, mut fields) = (bytes, 0);
     while !rest.is_empty() {
-        let Read::Done((_, Wire::Len), head) = tag(rest) else { return false };
+        let head = match tag(rest) {
+            Read::Done((_, Wire::Len), head) => head,
+            Read::Cut if more => break,
+            Read::Done(..) | Read::Cut | Read::Bad(_) => return false,
+        };
         let value = rest.get(head..).unwrap_or_default();
-        let Read::Done(len, head) = varint(value) else { return false };
+        let (len, head) = match varint(value) {
+            Read::Done(len, head) => (len, head),
+            Read::Cut if more => break,
+            Read::Cut | Read::Bad(_) => return false,
+        };
         let after = usize::try_from(len).ok().and_then(|len| value.get(head..)?.get(len..));
-        let Some(after) = after else { return false };
+        let Some(after) = after else { return more && fields > 1 };
         rest = after;
         fields += 1;
     }
-    fields > 1 || (fields == 1 && bytes.first() == Some(&b'\n'))
+    fields > 1 || (fields == 1 && !more && bytes.first() == Some(&b'\n'))
 }
 
 /// Whether the byte may stand in printable text: no control character but tab and line ends.
@@ -222,8 +231,9 @@ mod tests {
             (b"\x12\x01a\x08\x01", false),
             (b"\x12\x01a\x12\x02a", false),
         ] {
-            assert_eq!(is_list(bytes), list, "{bytes:?}");
+            assert_eq!(is_list(bytes, false), list, "{bytes:?}");
         }
+        assert!(is_list(b"\x0a\x01a\x0a\x00\x0a\x05ab", true) && !is_list(b"\x0a\x01a\x0a\x05ab", true));
     }
 
     #[test]

@@ -6,9 +6,10 @@ use super::carried::{Carried, Carrier, Target};
 use super::event_stream::EventStreamWalker;
 use super::form::FormWalker;
 use super::grpc::GrpcWalker;
-use super::json::{Fail, JsonWalker};
+use super::json::Fail;
 use super::multipart::MultipartWalker;
 use super::protobuf::ProtobufWalker;
+use super::series::SeriesWalker;
 use super::sniff::sniff;
 use super::sse::SseWalker;
 use super::{Finding, Format, FormatError, FormatErrorKind, InvalidUtf8, MaskerOptions, OnError};
@@ -38,7 +39,7 @@ pub struct Masker {
 enum Walker {
     Sniff(Vec<u8>),
     Text(Box<Carried>),
-    Json(Box<JsonWalker>),
+    Json(Box<SeriesWalker>),
     Form(Box<FormWalker>),
     Multipart(Box<MultipartWalker>),
     Sse(Box<SseWalker>),
@@ -153,7 +154,11 @@ impl Masker {
                 FormatErrorKind::Invalid(fail.what)
             };
             // What it held may have come with earlier chunks.
-            let offset = if let Walker::Multipart(parts) = &self.walker { parts.fault_at() } else { offset };
+            let offset = match &self.walker {
+                Walker::Multipart(parts) => parts.fault_at(),
+                Walker::Json(json) => json.fault_at().unwrap_or(offset),
+                _ => offset,
+            };
             let error = FormatError { kind, offset };
             self.walker = Walker::Failed(error.clone());
             return Err(error);
@@ -284,12 +289,10 @@ fn walker(
     match format {
         Format::Auto => Walker::Sniff(Vec::new()),
         Format::Text | Format::Bytes => Walker::Text(Box::new(Carried::new(ruleset, options, Carrier::Text))),
-        Format::Json => Walker::Json(Box::new(
-            JsonWalker::new(ruleset, options, false).with_any_bytes(any).with_fields(fields),
-        )),
-        Format::Ndjson => Walker::Json(Box::new(
-            JsonWalker::new(ruleset, options, true).with_any_bytes(any).with_fields(fields),
-        )),
+        Format::Json | Format::Ndjson => {
+            let many = format == Format::Ndjson;
+            Walker::Json(Box::new(SeriesWalker::new(ruleset, options, many, any, fields)))
+        }
         Format::Sse => Walker::Sse(Box::new(SseWalker::new(ruleset, options).with_fields(fields))),
         Format::Protobuf(schema) => Walker::Protobuf(Box::new(ProtobufWalker::new(ruleset, schema))),
         Format::Grpc { schema, coding } => Walker::Grpc(Box::new(GrpcWalker::new(ruleset, schema, coding))),

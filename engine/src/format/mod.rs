@@ -14,6 +14,7 @@ mod masker;
 mod multipart;
 mod nested;
 mod protobuf;
+mod series;
 mod sniff;
 mod sse;
 

@@ -103,6 +103,12 @@ impl JsonWalker {
         self
     }
 
+    /// The document begins here in its body.
+    pub(in crate::format) fn starting_at(mut self, at: u64) -> JsonWalker {
+        self.tokens.start_at(at);
+        self
+    }
+
     pub(in crate::format) fn with_fields(mut self, fields: Option<Arc<Fields>>) -> JsonWalker {
         self.texts.fields = fields;
         self

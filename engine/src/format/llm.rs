@@ -11,8 +11,7 @@ mod tests;
 use super::leaves::Leaves;
 pub(super) use reading::{Manner, Reading, Said};
 
-/// Whether the bytes of a value have a name by which [`is_event`] could know it; whatever spells its names otherwise is
-/// no event.
+/// Whether the bytes of a value have a name by which [`is_event`] could know it, or spell some in another way.
 pub(super) fn may_be_event(value: &[u8]) -> bool {
     const NAMES: &[&[u8]] = &[
         b"\"choices\"",
@@ -27,6 +26,7 @@ pub(super) fn may_be_event(value: &[u8]) -> bool {
         b"\"outputText\"",
         b"\"generation\"",
         b"\"completion\"",
+        br"\u",
     ];
     NAMES.iter().any(|name| memchr::memmem::find(value, name).is_some())
 }

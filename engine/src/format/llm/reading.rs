@@ -91,7 +91,7 @@ impl Reading {
         const FIRST: &[&[u8]] = &[b"message_start", b"content_block_start", b"response.created"];
         let kind = leaves.find("type").filter(|l| l.is_string()).map(|l| said(leaves, l));
         kind.is_some_and(|kind| FIRST.contains(&kind.as_ref()))
-            || self.said.iter().any(|said| said.key.is_some() && said.manner != Manner::Any)
+            || self.said.iter().any(|s| s.key.as_ref().is_some_and(|key| !self.key(key).starts_with(b"u/")))
     }
 
     /// Reads an event. `name`: what its carrier says it is, as the header `:event-type` of an event stream does.
@@ -241,28 +241,32 @@ impl Reading {
 
     /// A line of Ollama's answers, or of Cohere's, which say in each whether it is the last. False: it is none.
     fn lines(&mut self, leaves: &Leaves<'_>) -> bool {
-        let last = |name| leaves.find(name).filter(|l| l.kind == LeafKind::Literal);
-        let Some(last) = last("done").or_else(|| last("is_finished")) else { return false };
-        let is_last = leaves.bytes(last.content.clone()) == b"true";
+        const OLLAMA: &[&[u8]] = &[b"response", b"thinking", b"message.content", b"message.thinking"];
+        const COHERE: &[&[u8]] = &[b"text"];
+        const COHERE_AGAIN: &[u8] = b"response.text";
+        let literal = |name| leaves.find(name).filter(|l| l.kind == LeafKind::Literal);
+        let (last, texts) = match (literal("done"), literal("is_finished")) {
+            (Some(last), _) => (last, OLLAMA),
+            (None, Some(last)) => (last, COHERE),
+            (None, None) => return false,
+        };
+        let is_text = |path: &[u8]| texts.contains(&path) || (texts == COHERE && path == COHERE_AGAIN);
+        if !strings(leaves).any(|(_, leaf)| is_text(leaves.path(leaf))) {
+            return false;
+        }
         for (n, leaf) in strings(leaves) {
             let path = leaves.path(leaf);
-            let manner = match path {
-                b"response" | b"thinking" | b"message.content" | b"message.thinking" | b"text" => {
-                    Manner::Text
-                }
-                b"response.text" => {
-                    self.again(n, Manner::Text);
-                    continue;
-                }
-                _ if is_name(path) => continue,
-                _ => Manner::Any,
-            };
-            self.part(n, manner, |keys| {
-                keys.extend_from_slice(b"l/");
-                place(leaves, leaf, keys)
-            });
+            if is_text(path) && path == COHERE_AGAIN {
+                self.again(n, Manner::Text);
+            } else if is_text(path) || !is_name(path) {
+                let manner = if is_text(path) { Manner::Text } else { Manner::Any };
+                self.part(n, manner, |keys| {
+                    keys.extend_from_slice(b"l/");
+                    place(leaves, leaf, keys)
+                });
+            }
         }
-        if is_last {
+        if leaves.bytes(last.content.clone()) == b"true" {
             self.end(|keys| keys.write_all(b"l/"));
         }
         true

@@ -100,11 +100,19 @@ fn a_line_leaves_with_its_end() {
 #[test]
 fn what_is_no_stream_is_a_document() {
     // Each string is a text of its own.
-    let body = r#"[{"a":"ghp_"},{"a":"Abcd1234"},{"a":"ghp_Abcd1234"}]"#;
-    assert_eq!(output(Format::Json, body), r#"[{"a":"ghp_"},{"a":"Abcd1234"},{"a":"[gh]"}]"#);
-    let lines = body.replace("},{", "}\n{");
-    let lines = lines.trim_matches(['[', ']']);
-    assert_eq!(output(Format::Ndjson, lines), "{\"a\":\"ghp_\"}\n{\"a\":\"Abcd1234\"}\n{\"a\":\"[gh]\"}");
+    for more in [
+        "",
+        ",\"done\":true",
+        ",\"is_finished\":false",
+        ",\"type\":\"response.sent\"",
+        ",\"choices\":[\"a\"]",
+    ] {
+        let body = format!(r#"[{{"a":"ghp_"{more}}},{{"a":"Abcd1234"{more}}},{{"a":"ghp_Abcd1234"{more}}}]"#);
+        let masked = body.replace("ghp_Abcd1234", "[gh]");
+        assert_eq!(output(Format::Json, &body), masked);
+        let lines = |body: &str| body.replace("},{", "}\n{").trim_matches(['[', ']']).to_owned();
+        assert_eq!(output(Format::Ndjson, &lines(&body)), lines(&masked));
+    }
 }
 
 #[test]

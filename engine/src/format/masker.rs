@@ -67,6 +67,17 @@ impl Masker {
         let stream = StreamOptions { strategy };
         // What is only guessed is never a reason to refuse.
         let on_error = if format == Format::Auto { OnError::Text } else { options.on_error };
+        let fields = match &options.fields {
+            Some(own) if depth == 0 => {
+                Some(Arc::new(own.behind(ruleset.rules().len(), options.strategy.as_ref())))
+            }
+            Some(outer) => Some(Arc::clone(outer)),
+            None => ruleset.fields().map(|fields| match &options.strategy {
+                None => Arc::clone(fields),
+                strategy => Arc::new(fields.behind(ruleset.rules().len(), strategy.as_ref())),
+            }),
+        };
+        let options = MaskerOptions { fields, ..options };
         let walker = walker(ruleset, format, &stream, &options, depth);
         Masker {
             ruleset: Arc::clone(ruleset),

@@ -255,7 +255,7 @@ impl<E: Carry> Joined<E> {
         self.restate(document, leaves, target);
         let mut declared = HashMap::new();
         if let Some(fields) = &self.fields {
-            self.unscanned += fields.settle(leaves, &mut declared);
+            self.unscanned += fields.settle(leaves, at, &mut declared, target.findings);
         }
         let mut said = reading.said().iter().peekable();
         for (n, leaf) in leaves.iter().enumerate() {

@@ -195,3 +195,106 @@ pub(crate) fn read_built(from: &mut WireReader<'_>) -> Result<Vec<PackField>, Da
         Ok(PackField { rule, description, line, path_line })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use sluice_engine::{CompileOptions, Format, Masker, MaskerOptions, Scratch};
+
+    use super::*;
+    use crate::PackSet;
+
+    const HEAD: &str = "[pack]\nname = \"p\"\nversion = \"1\"\n[[field]]\n";
+
+    #[test]
+    fn each_fault_has_its_line() {
+        for (body, line, part) in [
+            ("path = \"a\"\nentity = \"a\"\n", 4, "needs `id`"),
+            ("id = \"a\"\nentity = \"a\"\n", 4, "needs `path`"),
+            ("id = \"a\"\npath = \"a\"\n", 4, "needs `entity`"),
+            ("id = \"a\"\npath = \"a..b\"\naction = \"drop\"\n", 6, "not a path: a name is empty"),
+            ("id = \"a\"\npath = \"a[1]\"\naction = \"drop\"\n", 6, "not a path: only"),
+            ("id = \"a\"\npath = 1\naction = \"drop\"\n", 6, "expected a string"),
+            ("id = \"A\"\npath = \"a\"\naction = \"drop\"\n", 5, "expected 1 to 64 of"),
+            ("id = \"a\"\npath = \"a\"\nentity = \"a-b\"\n", 7, "expected 1 to 64 of"),
+            (
+                "id = \"a\"\npath = \"a\"\naction = \"drop\"\nentity = \"a\"\n",
+                8,
+                "is for fields that are masked",
+            ),
+            ("id = \"a\"\npath = \"a\"\naction = \"pass\"\n", 7, "one of `mask`, `allow`, `drop`"),
+            ("id = \"a\"\npath = \"a\"\nentity = \"a\"\nstrategy = \"token\"\n", 8, "is replaced by"),
+            ("id = \"a\"\npaht = \"a\"\naction = \"drop\"\n", 6, "did you mean `path`"),
+        ] {
+            let error = Pack::parse("p.toml", &format!("{HEAD}{body}")).unwrap_err();
+            let found = error.faults();
+            assert!(found.iter().any(|f| f.line == line && f.reason.contains(part)), "{body:?}: {found:?}");
+        }
+        let many = |count: usize| {
+            let field = |n: usize| format!("[[field]]\nid = \"f{n}\"\npath = \"a{n}\"\naction = \"drop\"\n");
+            let fields: String = (0..count).map(field).collect();
+            Pack::parse("p.toml", &format!("[pack]\nname = \"p\"\nversion = \"1\"\n{fields}"))
+        };
+        assert_eq!(many(LIMITS.fields_max).unwrap().fields.len(), LIMITS.fields_max);
+        assert!(many(LIMITS.fields_max + 1).is_err());
+    }
+
+    const PACK: &str = r#"
+        [pack]
+        name = "fields"
+        version = "1"
+        [[field]]
+        id = "own-password"
+        path = "*password*"
+        entity = "password"
+        strategy = "constant:-"
+        [[field]]
+        id = "own-debug"
+        path = "$.debug"
+        action = "drop"
+        [[field]]
+        id = "own-build"
+        path = "build.id"
+        action = "allow"
+    "#;
+
+    fn told(pack: &Pack, body: &str, options: &CompileOptions) -> (String, Vec<String>) {
+        let ruleset = pack.compile(options).unwrap();
+        let mut masker = Masker::new(&ruleset, Format::Auto, MaskerOptions::default());
+        let (mut scratch, mut out) = (Scratch::new(), Vec::new());
+        masker.push(&mut scratch, body.as_bytes(), &mut out).unwrap();
+        masker.finish(&mut scratch, &mut out).unwrap();
+        let name = |rule| ruleset.name(rule).map(|n| format!("{} {}", n.id, n.entity)).unwrap();
+        let told = masker.take_findings().iter().map(|f| name(f.rule)).collect();
+        (String::from_utf8(out).unwrap(), told)
+    }
+
+    #[test]
+    fn a_pack_of_fields_masks_and_so_does_the_built_one() {
+        let pack = Pack::parse("f.toml", PACK).unwrap();
+        let built = Pack::from_built("f.built", &pack.build().unwrap()).unwrap();
+        assert_eq!(format!("{:?}", built.fields), format!("{:?}", pack.fields));
+        let body = r#"{"db_password":12,"debug":{"a":1},"user":{"Password":"x"}}"#;
+        for pack in [&pack, &built] {
+            let (output, names) = told(pack, body, &CompileOptions::default());
+            assert_eq!(output, r#"{"db_password":"-","debug":null,"user":{"Password":"-"}}"#);
+            assert_eq!(names, ["own-password password", "own-debug dropped", "own-password password"]);
+            let fill = CompileOptions { strategy: Some(Strategy::Fill), ..CompileOptions::default() };
+            assert_eq!(told(pack, r#"{"password":"xyz"}"#, &fill).0, r#"{"password":"***"}"#);
+        }
+    }
+
+    #[test]
+    fn names_are_of_one_only() {
+        let folder = std::env::temp_dir().join(format!("sluice-fields-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = |name: &str| folder.join(name).display().to_string();
+        std::fs::write(file("a.toml"), PACK).unwrap();
+        std::fs::write(file("b.toml"), PACK.replace("own-debug", "email")).unwrap();
+        let both = PackSet::load(&[file("a.toml"), file("b.toml"), "builtin:pii".to_owned()]);
+        let faults = both.unwrap_err().to_string();
+        std::fs::remove_dir_all(&folder).unwrap();
+        for id in ["own-password", "own-build", "email"] {
+            assert!(faults.contains(&format!("the id `{id}` is taken")), "{faults}");
+        }
+    }
+}

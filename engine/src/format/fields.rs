@@ -344,14 +344,17 @@ mod tests {
         assert!(Path::read(&long(32)).is_ok());
     }
 
-    fn mask(format: Format, fields: &[(&str, FieldAction)], body: &str) -> (String, u64) {
+    /// What leaves, how many bytes pass unscanned, and what is told, by its rule and as it stands in the body.
+    type Done = (String, u64, Vec<(u32, String)>);
+
+    fn mask(format: Format, fields: &[(&str, FieldAction)], body: &str) -> Done {
         let rule = |(path, action): &(&str, FieldAction)| FieldRule {
             id: (*path).into(),
             path: (*path).into(),
             action: action.clone(),
         };
         let fields = Arc::new(Fields::new(fields.iter().map(rule).collect()).unwrap());
-        let mut first: Option<(String, u64)> = None;
+        let mut first: Option<Done> = None;
         let cuts: Vec<Vec<&[u8]>> = std::iter::once(body.as_bytes().chunks(1).collect())
             .chain((0..=body.len()).map(|at| vec![&body.as_bytes()[..at], &body.as_bytes()[at..]]))
             .collect();
@@ -363,7 +366,9 @@ mod tests {
                 masker.push(&mut scratch, chunk, &mut out).unwrap();
             }
             masker.finish(&mut scratch, &mut out).unwrap();
-            let done = (String::from_utf8(out).unwrap(), masker.take_unscanned());
+            let place = |f: &Finding| body.get(f.start as usize..f.end as usize).unwrap().to_owned();
+            let told = masker.take_findings().iter().map(|f| (f.rule.0, place(f))).collect();
+            let done = (String::from_utf8(out).unwrap(), masker.take_unscanned(), told);
             assert_eq!(*first.get_or_insert(done.clone()), done, "{body}");
         }
         first.unwrap()
@@ -441,6 +446,39 @@ mod tests {
     #[test]
     fn fields_that_match_nothing_change_nothing() {
         let body = r#" {"a":[1,2.0,"x\u00e9"],"b":{"c":null}} "#;
-        assert_eq!(mask(Format::Json, &[("$.c", FieldAction::Drop)], body), (body.to_owned(), 0));
+        assert_eq!(mask(Format::Json, &[("$.c", FieldAction::Drop)], body), (body.to_owned(), 0, Vec::new()));
+    }
+
+    #[test]
+    fn each_value_is_told_where_it_stands() {
+        let own = FieldAction::Mask { entity: "own".into(), strategy: Strategy::Label };
+        let fields = [("a", own), ("b", FieldAction::Drop), ("c", FieldAction::Allow)];
+        let first = rules().rules().len() as u32;
+        let body = r#"{"a":["x\n","",12,true,null,{"k":false}],"b":{"l":[1]},"c":"ghp_Abcd1234","d":"ghp_Abcd1234","b":-1.5}"#;
+        let told = |list: &[(u32, &str)]| {
+            list.iter().map(|(rule, text)| (first + rule, (*text).to_owned())).collect::<Vec<_>>()
+        };
+        let mut wanted =
+            told(&[(0, r"x\n"), (0, "12"), (0, "true"), (0, "false"), (1, r#"{"l":[1]}"#), (1, "-1.5")]);
+        wanted.insert(5, (0, "ghp_Abcd1234".to_owned()));
+        assert_eq!(mask(Format::Json, &fields, body).2, wanted);
+        // Of an event, leaf by leaf, before what is found in it.
+        let body = format!("data: {body}\n\n");
+        let (mut found, mut wanted) = (mask(Format::Sse, &fields, &body).2, wanted);
+        found.sort();
+        wanted.retain(|(_, text)| !text.starts_with('{'));
+        wanted.extend(told(&[(1, "1")]));
+        wanted.sort();
+        assert_eq!(found, wanted);
+        assert_eq!(
+            mask(Format::Form, &fields, "a=x%20y&b=2&a=&c=3&d=ghp_Abcd1234&a=z").2,
+            [told(&[(0, "x%20y"), (1, "2")]), vec![(0, "ghp_Abcd1234".into())], told(&[(0, "z")])].concat()
+        );
+        let part = |name: &str, text: &str| {
+            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n")
+        };
+        let body = [part("a", "x\ny"), part("b", "2"), part("c", "3"), "--b--\r\n".to_owned()].concat();
+        let boundary = crate::format::Boundary::new("b").unwrap();
+        assert_eq!(mask(Format::Multipart(boundary), &fields, &body).2, told(&[(0, "x\ny"), (1, "2")]));
     }
 }

@@ -182,7 +182,8 @@ impl Handler for Writer<'_, '_> {
     fn structure(&mut self, bytes: &[u8], at: u64) {
         if let Some(restating) = &mut self.texts.restating {
             if let Some(telling) = &mut restating.dropped {
-                telling.see(at, bytes.len());
+                // With the bracket, which was told before it was known.
+                telling.see(at.saturating_sub(1), 1 + bytes.len());
             }
             return restating.push(bytes);
         }

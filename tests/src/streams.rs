@@ -650,8 +650,8 @@ impl Channel {
     }
 }
 
-/// A message of the AWS event stream.
-fn message_to(body: &mut Vec<u8>, name: &str, payload: &[u8]) {
+/// Appends a message of the AWS event stream.
+pub fn message_to(body: &mut Vec<u8>, name: &str, payload: &[u8]) {
     let mut headers = Vec::new();
     for (header, value) in
         [(":event-type", name), (":content-type", "application/json"), (":message-type", "event")]

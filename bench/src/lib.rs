@@ -4,6 +4,7 @@
 //!   [`import`] and [`synthetic`] the rules, [`measure`] the figures, [`report`] the table. [`differential`] compares the
 //!   matches of the two.
 //! * `formats` masks whole documents of a format ([`formats`]).
+//! * `codings` masks through content codings, beside the same libraries without masking.
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used, clippy::panic)]
 

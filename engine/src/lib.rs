@@ -35,5 +35,5 @@ pub use kernel::InstructionSet;
 pub use kernel::hyperscan;
 pub use mask::{Strategy, StrategyError, TokenKey};
 pub use rule::{Action, Confidence, Field, Pattern, Rule, RuleError, Suppress, Validator};
-pub use ruleset::{CompileError, CompileOptions, Prefilter, RuleId, Ruleset, Source};
+pub use ruleset::{CompileError, CompileOptions, Name, Prefilter, RuleId, Ruleset, Source};
 pub use stream::{Event, Scratch, Sink, Stream, StreamOptions, Work};

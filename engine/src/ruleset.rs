@@ -12,6 +12,7 @@ use crate::compile::family::Families;
 use crate::compile::hyperscan::Windows;
 use crate::compile::parts::Parts;
 use crate::compile::prefilter::Prefilter as Starts;
+use crate::format::Fields;
 use crate::kernel::InstructionSet;
 use crate::mask::{Strategy, TokenKey};
 use crate::rule::{Action, Confidence, Field, Rule, RuleError, Validator};
@@ -48,6 +49,7 @@ pub struct Ruleset {
     pub(crate) hyperscan: Option<Windows>,
     pub(crate) families: Families,
     pub(crate) token_key: Option<TokenKey>,
+    fields: Option<Arc<Fields>>,
     /// Bytes behind the scan that later decisions may look at.
     pub(crate) history: usize,
 }
@@ -117,6 +119,19 @@ pub enum Source<'a> {
     Rules(&'a [Rule]),
     /// Rules that come compiled.
     Built(&'a Built),
+    /// Declared fields. Their numbers follow those of all rules.
+    Fields(&'a Fields),
+}
+
+/// What a value is told by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name<'a> {
+    /// The rule's, or the declared field's.
+    pub id: &'a str,
+    /// What the value is.
+    pub entity: &'a str,
+    /// How sure that is; what a field holds is sure.
+    pub confidence: Confidence,
 }
 
 /// How the starts of a rule's matches are found: what it costs on text without a match.
@@ -184,7 +199,7 @@ impl Ruleset {
     pub fn link(sources: &[Source<'_>], options: &CompileOptions) -> Result<Arc<Ruleset>, CompileError> {
         let written = sources.iter().map(|s| match s {
             Source::Rules(rules) => *rules,
-            Source::Built(_) => &[],
+            Source::Built(_) | Source::Fields(_) => &[],
         });
         let (fresh, faults) = Built::compile_noting(written.flatten().cloned().collect());
         let mut linked = Vec::new();
@@ -195,6 +210,7 @@ impl Ruleset {
                     linked.extend(next_fresh.by_ref().take(rules.len()).map(|n| (&fresh, n)))
                 }
                 Source::Built(built) => linked.extend((0..built.rules().len()).map(|n| (*built, n))),
+                Source::Fields(_) => {}
             }
         }
         let is_fresh = |(_, (built, _)): &(usize, (&Built, usize))| std::ptr::eq(*built, &fresh);
@@ -204,7 +220,7 @@ impl Ruleset {
         let mut errors: Vec<RuleError> = faults.into_iter().map(moved).collect();
         check_together(&linked, options, &mut errors);
         if errors.is_empty() {
-            let ruleset = Ruleset::of(&linked, options);
+            let ruleset = Ruleset::of(&linked, options).with_fields(sources, options);
             #[cfg(feature = "hyperscan")]
             let ruleset = if options.hyperscan { ruleset.with_hyperscan(&linked)? } else { ruleset };
             return Ok(Arc::new(ruleset));
@@ -247,7 +263,22 @@ impl Ruleset {
             hyperscan: None,
             families,
             token_key: options.token_key.clone(),
+            fields: None,
         }
+    }
+
+    fn with_fields(self, sources: &[Source<'_>], options: &CompileOptions) -> Ruleset {
+        let mut all = Fields::default();
+        for source in sources {
+            if let Source::Fields(fields) = source {
+                all.and(fields);
+            }
+        }
+        if all.rules().next().is_none() {
+            return self;
+        }
+        let fields = Some(Arc::new(all.behind(self.rules.len(), options.strategy.as_ref())));
+        Ruleset { fields, ..self }
     }
 
     /// The same, with its windows found by Hyperscan.
@@ -307,6 +338,27 @@ impl Ruleset {
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// Declared fields, if there are any; their numbers follow those of the rules.
+    #[must_use]
+    pub fn fields(&self) -> Option<&Arc<Fields>> {
+        self.fields.as_ref()
+    }
+
+    /// What a rule or declared field is called where a value of it is told.
+    #[must_use]
+    pub fn name(&self, id: RuleId) -> Option<Name<'_>> {
+        if let Some(Rule { id, entity, confidence, .. }) = self.rule(id) {
+            return Some(Name { id, entity, confidence: *confidence });
+        }
+        let field = self.fields.as_ref()?.told(id)?;
+        Some(Name { id: &field.id, entity: field.entity(), confidence: Confidence::High })
+    }
+
+    /// The names of all rules and declared fields, in the order of their numbers.
+    pub fn names(&self) -> impl Iterator<Item = Name<'_>> {
+        (0..).map_while(|number| self.name(RuleId(number)))
     }
 }
 

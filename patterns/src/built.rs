@@ -9,6 +9,7 @@ use sluice_engine::{Built, BuiltError};
 
 use crate::PackSet;
 use crate::fault::{Fault, PackError};
+use crate::field;
 use crate::pack::{Example, LIMITS, Pack, PackRule, Places, place_together};
 
 /// The fewest bytes of an example.
@@ -63,6 +64,7 @@ impl Pack {
                 out.size(example.line);
             }
         }
+        field::write(&self.fields, &mut out);
         out.into_bytes()
     }
 }
@@ -84,6 +86,7 @@ impl PackSet {
             version: joined(|pack| &pack.version),
             description: joined(|pack| &pack.description),
             rules: packs.iter().flat_map(|pack| pack.rules.iter().cloned()).collect(),
+            fields: packs.iter().flat_map(|pack| pack.fields.iter().cloned()).collect(),
             built: None,
         };
         compile(&packs).map(|built| built.to_bytes(&together.notes()))
@@ -106,7 +109,8 @@ fn read_notes(file: &str, built: Built, notes: &[u8]) -> Result<Pack, Damage> {
         })?;
         rules.push(PackRule { rule: rule.clone(), examples, line, places: Places::default() });
     }
+    let fields = field::read_built(&mut from)?;
     from.end()?;
     let file = file.to_owned();
-    Ok(Pack { file, name, version, description, rules, built: Some(Arc::new(built)) })
+    Ok(Pack { file, name, version, description, rules, fields, built: Some(Arc::new(built)) })
 }

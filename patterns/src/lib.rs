@@ -10,10 +10,12 @@ pub mod builtin;
 pub mod examples;
 pub mod explain;
 mod fault;
+mod field;
 mod pack;
 mod read;
 mod set;
 
 pub use fault::{Fault, PackError};
+pub use field::PackField;
 pub use pack::{Example, LIMITS, Limits, Pack, PackRule};
 pub use set::{PackSet, SetError, load};

@@ -12,6 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::fault::{Fault, PackError};
+use crate::field::{self, PackField};
 use crate::read::Reader;
 
 /// Limits of a pack file.
@@ -31,6 +32,8 @@ pub struct Limits {
     pub example_bytes_max: usize,
     /// Entries of one list (keywords, suppressions, validators).
     pub list_max: usize,
+    /// Declared fields of one pack: each value is held against all of them.
+    pub fields_max: usize,
 }
 
 /// The limits in force: generous for people, small enough that a hostile file can't exhaust memory.
@@ -42,6 +45,7 @@ pub const LIMITS: Limits = Limits {
     examples_max: 1_000,
     example_bytes_max: 64 << 10,
     list_max: 10_000,
+    fields_max: 256,
 };
 
 /// A pack of rules.
@@ -57,6 +61,8 @@ pub struct Pack {
     pub description: String,
     /// In the order of the file.
     pub rules: Vec<PackRule>,
+    /// In the order of the file.
+    pub fields: Vec<PackField>,
     /// Of a built pack.
     pub(crate) built: Option<Arc<Built>>,
 }
@@ -219,7 +225,9 @@ pub(crate) fn compile_together(packs: &[&Pack], options: &CompileOptions) -> Res
         Some(built) => Source::Built(built),
         None => Source::Rules(rules),
     });
-    let sources: Vec<Source<'_>> = sources.collect();
+    let mut sources: Vec<Source<'_>> = sources.collect();
+    let fields = field::read_together(packs)?;
+    sources.push(Source::Fields(&fields));
     Ruleset::link(&sources, options).map_err(|error| place_together(packs, error.errors()))
 }
 
@@ -234,13 +242,14 @@ pub(crate) fn place_together(packs: &[&Pack], errors: &[RuleError]) -> PackError
 }
 
 fn read_pack(reader: &mut Reader, file: &str, document: &DeTable<'_>) -> Pack {
-    reader.known_keys(document, &["pack", "rule"]);
+    reader.known_keys(document, &["pack", "rule", "field"]);
     let mut pack = Pack {
         file: file.to_owned(),
         name: String::new(),
         version: String::new(),
         description: String::new(),
         rules: Vec::new(),
+        fields: Vec::new(),
         built: None,
     };
     match document.get("pack") {
@@ -260,8 +269,13 @@ fn read_pack(reader: &mut Reader, file: &str, document: &DeTable<'_>) -> Pack {
         }
         None => reader.fault(&(0..0), "a pack begins with a table [pack] with `name` and `version`"),
     }
+    if let Some(fields) = document.get("field") {
+        pack.fields = field::read(reader, fields);
+    }
     let Some(rules) = document.get("rule") else {
-        reader.fault(&(0..0), "a pack has at least one [[rule]]");
+        if !document.contains_key("field") {
+            reader.fault(&(0..0), "a pack has at least one [[rule]] or [[field]]");
+        }
         return pack;
     };
     let rules = reader.array(rules).unwrap_or_default();
@@ -462,7 +476,7 @@ fn read_suppress(reader: &mut Reader, table: &DeTable<'_>, places: &mut Places) 
 }
 
 /// `label`, `fill`, `drop`, `token`, `keep:FIRST,LAST` or `constant:TEXT`.
-fn read_strategy(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Strategy> {
+pub(crate) fn read_strategy(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Strategy> {
     let text = reader.string(value)?;
     let strategy = text.parse();
     strategy.map_err(|e: sluice_engine::StrategyError| reader.fault(&value.span(), e.to_string())).ok()

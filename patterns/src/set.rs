@@ -107,23 +107,27 @@ impl PackSet {
         compile_together(&self.packs.iter().collect::<Vec<_>>(), options)
     }
 
+    /// Rules and fields whose id another one has.
     fn duplicates(&self) -> Vec<Fault> {
         let mut seen: std::collections::HashMap<&str, Fault> = std::collections::HashMap::new();
         let mut faults = Vec::new();
+        let mut take = |id, here: &dyn Fn(String) -> Fault| match seen.get(id) {
+            Some(Fault { file, line: 0, .. }) => {
+                faults.push(here(format!("the id `{id}` is taken in {file}")));
+            }
+            Some(Fault { file, line, .. }) => {
+                faults.push(here(format!("the id `{id}` is taken at {file}:{line}")));
+            }
+            None => {
+                seen.insert(id, here(String::new()));
+            }
+        };
         for pack in &self.packs {
             for rule in &pack.rules {
-                let here = |reason| pack.fault(rule, Field::Id, reason);
-                match seen.get(rule.rule.id.as_str()) {
-                    Some(Fault { file, line: 0, .. }) => {
-                        faults.push(here(format!("the id `{}` is taken in {file}", rule.rule.id)));
-                    }
-                    Some(Fault { file, line, .. }) => {
-                        faults.push(here(format!("the id `{}` is taken at {file}:{line}", rule.rule.id)));
-                    }
-                    None => {
-                        seen.insert(&rule.rule.id, here(String::new()));
-                    }
-                }
+                take(rule.rule.id.as_str(), &|reason| pack.fault(rule, Field::Id, reason));
+            }
+            for field in &pack.fields {
+                take(field.rule.id.as_str(), &|reason| pack.field_fault(field, reason));
             }
         }
         faults

@@ -14,6 +14,7 @@
 //! * [`protobuf`] makes messages of protobuf and gRPC.
 //! * [`streams`] makes those of every API, several texts interleaved, and [`readings`] is all that can be read in one.
 //! * [`engine`] masks without a gateway.
+//! * [`random`] makes documents from seeds, and decodes whatever something could be hidden in.
 //! * [`planted`] are the values that must never arrive.
 //!
 //! A harness fails by panicking: that is what makes a test fail.
@@ -27,6 +28,7 @@ pub mod llm;
 pub mod planted;
 pub mod process;
 pub mod protobuf;
+pub mod random;
 pub mod readings;
 pub mod streams;
 pub mod tls;

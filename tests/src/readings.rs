@@ -22,6 +22,11 @@ pub fn readings(format: Format, body: &[u8]) -> Vec<String> {
         Format::EventStream => {
             messages(body).iter().map(|payload| String::from_utf8(payload.clone()).expect("UTF-8")).collect()
         }
+        Format::Ndjson => std::str::from_utf8(body).expect("UTF-8").lines().map(String::from).collect(),
+        Format::Json => {
+            let elements: Vec<Value> = serde_json::from_slice(body).expect("an array of JSON");
+            elements.iter().map(Value::to_string).collect()
+        }
         _ => events(std::str::from_utf8(body).expect("UTF-8")),
     };
     for data in datas {

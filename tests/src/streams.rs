@@ -39,6 +39,10 @@ enum Framing {
     Aws,
     /// The same with events of a model in base64.
     AwsModel,
+    /// Lines of JSON.
+    Lines,
+    /// The elements of an array.
+    Array,
 }
 
 fn nothing(_: usize, _: &str) -> Vec<Value> {
@@ -420,6 +424,108 @@ pub const CHANNELS: &[Channel] = &[
         no_more
     ),
     channel!(
+        "Gemini, an array",
+        "text",
+        false,
+        Array,
+        |n, t| candidate(n, json!({"text": t})),
+        candidate_stop,
+        |_| vec![json!({"usageMetadata": {"totalTokenCount": 7}})]
+    ),
+    channel!(
+        "Gemini, an array",
+        "functionCall.args",
+        false,
+        Array,
+        |n, t| candidate(n, json!({"functionCall": {"name": "f", "args": {"q": t}}})),
+        candidate_stop,
+        no_more
+    ),
+    channel!(
+        "Gemini, lines",
+        "text",
+        false,
+        Lines,
+        |n, t| candidate(n, json!({"text": t})),
+        candidate_stop,
+        no_more
+    ),
+    channel!(
+        "OpenAI chat, lines",
+        "content with logprobs",
+        false,
+        Lines,
+        |n, t| choice(
+            n,
+            json!({"delta": {"content": t}, "logprobs": {"content": tokens(t), "refusal": null}})
+        ),
+        finish,
+        no_more
+    ),
+    channel!(
+        "OpenAI chat, lines",
+        "tool_calls[].function.arguments",
+        true,
+        Lines,
+        |n, t| choice(0, json!({"delta": {"tool_calls": [{"index": n, "function": {"arguments": t}}]}})),
+        nothing,
+        |_| finish(0, "")
+    ),
+    channel!(
+        "Anthropic messages, lines",
+        "text",
+        false,
+        Lines,
+        |n, t| block(n, json!({"type": "text_delta", "text": t})),
+        block_stop,
+        message_stop
+    ),
+    channel!(
+        "Ollama generate",
+        "response",
+        false,
+        Lines,
+        |_, t| json!({"model": "m", "created_at": "2026-01-01T00:00:00Z", "response": t, "done": false}),
+        nothing,
+        |_| vec![json!({"model": "m", "response": "", "done": true, "context": [1, 2]})]
+    ),
+    channel!(
+        "Ollama chat",
+        "message.content",
+        false,
+        Lines,
+        |_, t| json!({"model": "m", "message": {"role": "assistant", "content": t}, "done": false}),
+        nothing,
+        |_| vec![json!({"model": "m", "message": {"role": "assistant", "content": ""}, "done": true})]
+    ),
+    channel!(
+        "Ollama chat",
+        "message.thinking",
+        false,
+        Lines,
+        |_, t| json!({"model": "m", "message": {"role": "assistant", "thinking": t}, "done": false}),
+        nothing,
+        no_more
+    ),
+    channel!(
+        "Cohere, lines",
+        "text",
+        false,
+        Lines,
+        |_, t| json!({"is_finished": false, "event_type": "text-generation", "text": t}),
+        nothing,
+        |all| vec![json!({"is_finished": true, "response": {"text": all.concat()}})]
+    ),
+    channel!(
+        "Bedrock ConverseStream, lines",
+        "text",
+        false,
+        Lines,
+        |n, t| json!({"contentBlockDelta": converse(n, json!({"text": t}))}),
+        |n, _| vec![json!({"contentBlockStop": {"contentBlockIndex": n}})],
+        |_| vec![json!({"messageStop": {"stopReason": "end_turn"}})]
+    ),
+    channel!(
         "Bedrock ConverseStream",
         "text",
         false,
@@ -471,7 +577,11 @@ impl Channel {
     /// How many texts may come at once.
     #[must_use]
     pub fn texts_max(&self) -> usize {
-        if self.framing == Framing::Words { 1 } else { 4 }
+        // What does not say which text it goes on with is one text.
+        let is_one = self.framing == Framing::Words
+            || self.api.starts_with("Ollama")
+            || self.api.starts_with("Cohere");
+        if is_one { 1 } else { 4 }
     }
 
     /// The format of its bodies.
@@ -480,6 +590,8 @@ impl Channel {
         match self.framing {
             Framing::Data | Framing::Named | Framing::Words => Format::Sse,
             Framing::Aws | Framing::AwsModel => Format::EventStream,
+            Framing::Lines => Format::Ndjson,
+            Framing::Array => Format::Json,
         }
     }
 
@@ -506,6 +618,9 @@ impl Channel {
         if matches!(self.framing, Framing::Data | Framing::Words) {
             body.extend(b"data: [DONE]\n\n");
         }
+        if self.framing == Framing::Array {
+            body.extend(b"\n]\n");
+        }
         body
     }
 
@@ -521,6 +636,11 @@ impl Channel {
                 body.extend(words.split('\n').flat_map(|line| format!("data: {line}\n").into_bytes()));
                 body.push(b'\n');
             }
+            Framing::Lines => body.extend(format!("{}\n", spell(&event)).bytes()),
+            Framing::Array => {
+                let before = if body.is_empty() { "[" } else { "\n,\r\n" };
+                body.extend(format!("{before}{}", spell(&event)).bytes());
+            }
             Framing::Aws => message_to(body, name, spell(&event).as_bytes()),
             Framing::AwsModel => {
                 let inner = STANDARD.encode(spell(&event));
@@ -530,8 +650,8 @@ impl Channel {
     }
 }
 
-/// A message of the AWS event stream.
-fn message_to(body: &mut Vec<u8>, name: &str, payload: &[u8]) {
+/// Appends a message of the AWS event stream.
+pub fn message_to(body: &mut Vec<u8>, name: &str, payload: &[u8]) {
     let mut headers = Vec::new();
     for (header, value) in
         [(":event-type", name), (":content-type", "application/json"), (":message-type", "event")]

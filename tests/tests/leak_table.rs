@@ -15,6 +15,7 @@ use sluice_engine::{Format, Scratch};
 use sluice_tests::checkout;
 use sluice_tests::engine::{builtin, mask};
 use sluice_tests::planted::Planted;
+use sluice_tests::random::{Random, spell};
 use sluice_tests::readings::{readings, readings_of_json};
 use sluice_tests::streams::{CHANNELS, Channel, answers};
 
@@ -143,32 +144,6 @@ fn nothing_leaks_from_whole_answers() {
         let output = mask(Format::Json, body.as_bytes(), body.len(), &mut scratch);
         assert_eq!(String::from_utf8_lossy(&output), body, "a clean answer changed");
     }
-}
-
-/// Numbers from a seed (Knuth's MMIX).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % bound.max(1)
-    }
-}
-
-/// JSON with letters of its strings escaped here and there.
-fn spell(value: &Value, random: &mut Random) -> String {
-    let mut out = String::new();
-    let (mut in_string, mut escaped) = (false, false);
-    for c in value.to_string().chars() {
-        if in_string && !escaped && c.is_ascii_alphanumeric() && random.below(8) == 0 {
-            write!(out, "\\u{:04x}", u32::from(c)).expect("memory");
-        } else {
-            out.push(c);
-        }
-        in_string ^= c == '"' && !escaped;
-        escaped = c == '\\' && !escaped;
-    }
-    out
 }
 
 /// A text of sentences, some of which have a value; what is planted goes to `values`.

@@ -7,8 +7,10 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use super::Finding;
 use super::leaves::{LeafKind, Leaves};
 use crate::mask::{self, FILL, Strategy};
+use crate::ruleset::RuleId;
 
 /// What is done with a declared field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,10 +36,24 @@ pub enum FieldAction {
 /// has the word in it. Letters' case is ignored. `[*]` may be written for the elements of an array.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldRule {
+    /// Its name where a value of it is told: that of no other, and of no rule.
+    pub id: String,
     /// Where.
     pub path: String,
     /// What then.
     pub action: FieldAction,
+}
+
+impl FieldRule {
+    /// What the value is, where one is told.
+    #[must_use]
+    pub fn entity(&self) -> &str {
+        match &self.action {
+            FieldAction::Mask { entity, .. } => entity,
+            FieldAction::Allow => "allowed",
+            FieldAction::Drop => "dropped",
+        }
+    }
 }
 
 /// Why a path can't be read.
@@ -52,6 +68,12 @@ impl FieldError {
     #[must_use]
     pub fn rule(&self) -> usize {
         self.rule
+    }
+
+    /// What is wrong with it.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.reason
     }
 }
 
@@ -71,13 +93,15 @@ const PARTS_MAX: usize = 32;
 /// ```
 /// use sluice_engine::{FieldAction, FieldRule, Fields};
 ///
-/// let rule = |path: &str| FieldRule { path: path.into(), action: FieldAction::Drop };
+/// let rule = |path: &str| FieldRule { id: path.into(), path: path.into(), action: FieldAction::Drop };
 /// assert!(Fields::new(vec![rule("$.messages[*].content"), rule("*password*")]).is_ok());
 /// assert!(Fields::new(vec![rule("$.a..b")]).is_err());
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
     fields: Vec<(Path, FieldRule)>,
+    /// Number of the first one where values are told.
+    first: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +122,29 @@ impl Fields {
             Err(reason) => Err(FieldError { rule, reason }),
         };
         let fields = rules.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
-        Ok(Fields { fields })
+        Ok(Fields { fields, first: 0 })
+    }
+
+    /// The same behind so many rules, with this strategy in place of their own.
+    pub(crate) fn behind(&self, rules: usize, strategy: Option<&Strategy>) -> Fields {
+        let mut fields = Fields { first: u32::try_from(rules).unwrap_or(u32::MAX), ..self.clone() };
+        for (_, rule) in &mut fields.fields {
+            if let (FieldAction::Mask { strategy: own, .. }, Some(strategy)) = (&mut rule.action, strategy) {
+                own.clone_from(strategy);
+            }
+        }
+        fields
+    }
+
+    /// These, and then those.
+    pub(crate) fn and(&mut self, others: &Fields) {
+        self.fields.extend(others.fields.iter().cloned());
+    }
+
+    /// The declared field that a finding is of.
+    pub(crate) fn told(&self, rule: RuleId) -> Option<&FieldRule> {
+        let index = rule.0.checked_sub(self.first)?;
+        self.fields.get(index as usize).map(|(_, rule)| rule)
     }
 
     /// The declared fields, in order.
@@ -107,14 +153,26 @@ impl Fields {
     }
 
     /// Settles the declared ones of a document's leaves: how they are spelled then, if that is new. Gives the bytes
-    /// that pass unscanned.
-    pub(super) fn settle(&self, leaves: &Leaves<'_>, done: &mut HashMap<usize, Option<Vec<u8>>>) -> u64 {
+    /// that pass unscanned. The document lies at `at`.
+    pub(super) fn settle(
+        &self,
+        leaves: &Leaves<'_>,
+        at: u64,
+        done: &mut HashMap<usize, Option<Vec<u8>>>,
+        findings: &mut Vec<Finding>,
+    ) -> u64 {
         let mut unscanned = 0;
         for (n, leaf) in leaves.iter().enumerate().filter(|(_, leaf)| leaf.kind != LeafKind::Key) {
-            let Some(action) = self.find(&leaves.keys(leaf)) else { continue };
+            let Some((rule, action)) = self.find_told(&leaves.keys(leaf)) else { continue };
             let content = leaves.bytes(leaf.content.clone());
+            let is_null = content == b"null" && leaf.kind == LeafKind::Literal;
+            if *action != FieldAction::Allow && !is_null && !done.contains_key(&n) {
+                let mut telling = Telling::of(rule);
+                telling.see(at + leaf.content.start as u64, content.len());
+                telling.tell(findings);
+            }
             let spelled = match action {
-                FieldAction::Mask { .. } if content == b"null" && leaf.kind == LeafKind::Literal => None,
+                FieldAction::Mask { .. } if is_null => None,
                 FieldAction::Mask { entity, strategy } => {
                     let mut text = Vec::new();
                     replacement(entity, strategy, content.len(), &mut text);
@@ -133,9 +191,38 @@ impl Fields {
         unscanned
     }
 
-    /// What is done with the value at this path: keys from the outermost object.
-    pub(super) fn find(&self, keys: &[&[u8]]) -> Option<&FieldAction> {
-        self.fields.iter().find(|(path, _)| path.covers(keys)).map(|(_, rule)| &rule.action)
+    /// What is done with the value at this path, keys from the outermost object, and by what number it is told.
+    pub(super) fn find_told(&self, keys: &[&[u8]]) -> Option<(RuleId, &FieldAction)> {
+        let (index, (_, rule)) = self.fields.iter().enumerate().find(|(_, (path, _))| path.covers(keys))?;
+        let number = u32::try_from(index).ok().and_then(|n| self.first.checked_add(n))?;
+        Some((RuleId(number), &rule.action))
+    }
+}
+
+/// A value that is replaced for where it stands, and is told where it ends. One of no bytes is not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Telling {
+    rule: RuleId,
+    place: Option<(u64, u64)>,
+}
+
+impl Telling {
+    pub(super) fn of(rule: RuleId) -> Telling {
+        Telling { rule, place: None }
+    }
+
+    /// So many of its bytes lie at `at`.
+    pub(super) fn see(&mut self, at: u64, len: usize) {
+        if len > 0 {
+            let (_, end) = self.place.get_or_insert((at, at));
+            *end = at + len as u64;
+        }
+    }
+
+    pub(super) fn tell(self, findings: &mut Vec<Finding>) {
+        if let Some((start, end)) = self.place {
+            findings.push(Finding { rule: self.rule, start, end });
+        }
     }
 }
 
@@ -257,11 +344,17 @@ mod tests {
         assert!(Path::read(&long(32)).is_ok());
     }
 
-    fn mask(format: Format, fields: &[(&str, FieldAction)], body: &str) -> (String, u64) {
-        let rule =
-            |(path, action): &(&str, FieldAction)| FieldRule { path: (*path).into(), action: action.clone() };
+    /// What leaves, how many bytes pass unscanned, and what is told, by its rule and as it stands in the body.
+    type Done = (String, u64, Vec<(u32, String)>);
+
+    fn mask(format: Format, fields: &[(&str, FieldAction)], body: &str) -> Done {
+        let rule = |(path, action): &(&str, FieldAction)| FieldRule {
+            id: (*path).into(),
+            path: (*path).into(),
+            action: action.clone(),
+        };
         let fields = Arc::new(Fields::new(fields.iter().map(rule).collect()).unwrap());
-        let mut first: Option<(String, u64)> = None;
+        let mut first: Option<Done> = None;
         let cuts: Vec<Vec<&[u8]>> = std::iter::once(body.as_bytes().chunks(1).collect())
             .chain((0..=body.len()).map(|at| vec![&body.as_bytes()[..at], &body.as_bytes()[at..]]))
             .collect();
@@ -273,7 +366,9 @@ mod tests {
                 masker.push(&mut scratch, chunk, &mut out).unwrap();
             }
             masker.finish(&mut scratch, &mut out).unwrap();
-            let done = (String::from_utf8(out).unwrap(), masker.take_unscanned());
+            let place = |f: &Finding| body.get(f.start as usize..f.end as usize).unwrap().to_owned();
+            let told = masker.take_findings().iter().map(|f| (f.rule.0, place(f))).collect();
+            let done = (String::from_utf8(out).unwrap(), masker.take_unscanned(), told);
             assert_eq!(*first.get_or_insert(done.clone()), done, "{body}");
         }
         first.unwrap()
@@ -351,6 +446,39 @@ mod tests {
     #[test]
     fn fields_that_match_nothing_change_nothing() {
         let body = r#" {"a":[1,2.0,"x\u00e9"],"b":{"c":null}} "#;
-        assert_eq!(mask(Format::Json, &[("$.c", FieldAction::Drop)], body), (body.to_owned(), 0));
+        assert_eq!(mask(Format::Json, &[("$.c", FieldAction::Drop)], body), (body.to_owned(), 0, Vec::new()));
+    }
+
+    #[test]
+    fn each_value_is_told_where_it_stands() {
+        let own = FieldAction::Mask { entity: "own".into(), strategy: Strategy::Label };
+        let fields = [("a", own), ("b", FieldAction::Drop), ("c", FieldAction::Allow)];
+        let first = rules().rules().len() as u32;
+        let body = r#"{"a":["x\n","",12,true,null,{"k":false}],"b":{"l":[1]},"c":"ghp_Abcd1234","d":"ghp_Abcd1234","b":-1.5}"#;
+        let told = |list: &[(u32, &str)]| {
+            list.iter().map(|(rule, text)| (first + rule, (*text).to_owned())).collect::<Vec<_>>()
+        };
+        let mut wanted =
+            told(&[(0, r"x\n"), (0, "12"), (0, "true"), (0, "false"), (1, r#"{"l":[1]}"#), (1, "-1.5")]);
+        wanted.insert(5, (0, "ghp_Abcd1234".to_owned()));
+        assert_eq!(mask(Format::Json, &fields, body).2, wanted);
+        // Of an event, leaf by leaf, before what is found in it.
+        let body = format!("data: {body}\n\n");
+        let (mut found, mut wanted) = (mask(Format::Sse, &fields, &body).2, wanted);
+        found.sort();
+        wanted.retain(|(_, text)| !text.starts_with('{'));
+        wanted.extend(told(&[(1, "1")]));
+        wanted.sort();
+        assert_eq!(found, wanted);
+        assert_eq!(
+            mask(Format::Form, &fields, "a=x%20y&b=2&a=&c=3&d=ghp_Abcd1234&a=z").2,
+            [told(&[(0, "x%20y"), (1, "2")]), vec![(0, "ghp_Abcd1234".into())], told(&[(0, "z")])].concat()
+        );
+        let part = |name: &str, text: &str| {
+            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n")
+        };
+        let body = [part("a", "x\ny"), part("b", "2"), part("c", "3"), "--b--\r\n".to_owned()].concat();
+        let boundary = crate::format::Boundary::new("b").unwrap();
+        assert_eq!(mask(Format::Multipart(boundary), &fields, &body).2, told(&[(0, "x\ny"), (1, "2")]));
     }
 }

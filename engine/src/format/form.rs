@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::carried::{Carried, Carrier, Target};
-use super::fields::{self, FieldAction, Fields};
+use super::fields::{self, FieldAction, Fields, Telling};
 use crate::mask::{FILL, Strategy};
 use crate::ruleset::Ruleset;
 use crate::stream::StreamOptions;
@@ -37,6 +37,7 @@ pub(super) struct FormWalker {
     at: u64,
     unscanned: u64,
     fields: Option<Arc<Fields>>,
+    telling: Option<Telling>,
     declared: Declared,
 }
 
@@ -62,6 +63,7 @@ impl FormWalker {
             at: 0,
             unscanned: 0,
             fields: None,
+            telling: None,
             declared: Declared::Nothing,
         }
     }
@@ -109,6 +111,7 @@ impl FormWalker {
 
     pub(super) fn finish(&mut self, mut target: Target<'_>) {
         self.literal(&mut target);
+        self.tell(&mut target);
         self.text.finish(&mut target);
     }
 
@@ -150,7 +153,7 @@ impl FormWalker {
     }
 
     fn plain(&mut self, bytes: &[u8], at: u64, target: &mut Target<'_>) {
-        if self.settle(bytes.len(), bytes, target) {
+        if self.settle(bytes.len(), bytes, at, target) {
             return;
         }
         self.begin_text();
@@ -160,7 +163,7 @@ impl FormWalker {
 
     fn spelled(&mut self, decoded: &[u8], raw: &[u8], at: u64, taken: u64, target: &mut Target<'_>) {
         self.at += taken;
-        if self.settle(decoded.len(), raw, target) {
+        if self.settle(decoded.len(), raw, at, target) {
             return;
         }
         self.begin_text();
@@ -170,7 +173,9 @@ impl FormWalker {
 
     /// A value begins that may be declared.
     fn begin_declared(&mut self, target: &mut Target<'_>) {
-        self.declared = match self.fields.as_ref().and_then(|f| f.find(&[&self.name])) {
+        let found = self.fields.as_ref().and_then(|f| f.find_told(&[&self.name]));
+        self.telling = found.map(|(rule, _)| Telling::of(rule));
+        self.declared = match found.map(|(_, action)| action) {
             None => Declared::Nothing,
             Some(FieldAction::Allow) => Declared::Allowed,
             Some(FieldAction::Drop) => Declared::Replaced { fills: false },
@@ -184,15 +189,21 @@ impl FormWalker {
     }
 
     /// Whether a declared field says what becomes of these bytes, which stand for `len`.
-    fn settle(&mut self, len: usize, raw: &[u8], target: &mut Target<'_>) -> bool {
+    fn settle(&mut self, len: usize, raw: &[u8], at: u64, target: &mut Target<'_>) -> bool {
         match self.declared {
             Declared::Nothing => return false,
             Declared::Allowed => {
                 target.out.extend_from_slice(raw);
                 self.unscanned += raw.len() as u64;
             }
-            Declared::Replaced { fills: true } => target.out.resize(target.out.len() + len, FILL),
-            Declared::Replaced { fills: false } => {}
+            Declared::Replaced { fills } => {
+                if fills {
+                    target.out.resize(target.out.len() + len, FILL);
+                }
+                if let Some(telling) = &mut self.telling {
+                    telling.see(at, raw.len());
+                }
+            }
         }
         true
     }
@@ -205,7 +216,12 @@ impl FormWalker {
         }
     }
 
+    fn tell(&mut self, target: &mut Target<'_>) {
+        self.telling.take().into_iter().for_each(|telling| telling.tell(target.findings));
+    }
+
     fn end_text(&mut self, separator: u8, target: &mut Target<'_>) {
+        self.tell(target);
         self.text.finish(target);
         target.out.push(separator);
         self.at += 1;

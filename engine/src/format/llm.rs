@@ -8,7 +8,35 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
+use super::leaves::Leaves;
 pub(super) use reading::{Manner, Reading, Said};
+
+/// Whether the bytes of a value have a name by which [`is_event`] could know it, or spell some in another way.
+pub(super) fn may_be_event(value: &[u8]) -> bool {
+    const NAMES: &[&[u8]] = &[
+        b"\"choices\"",
+        b"\"candidates\"",
+        b"\"delta\"",
+        b"\"content_block",
+        b"\"message_start\"",
+        b"\"response.",
+        b"\"contentBlock",
+        b"\"done\"",
+        b"\"is_finished\"",
+        b"\"outputText\"",
+        b"\"generation\"",
+        b"\"completion\"",
+        br"\u",
+    ];
+    NAMES.iter().any(|name| memchr::memmem::find(value, name).is_some())
+}
+
+/// Whether a value is an event of an LLM's stream, as [`Reading`] knows them.
+pub(super) fn is_event(leaves: &Leaves<'_>) -> bool {
+    let mut reading = Reading::default();
+    reading.read(leaves, None);
+    reading.is_of_stream(leaves)
+}
 
 /// Whether a string of this name may be opaque, by its path.
 pub(super) fn may_be_opaque(name: &[u8]) -> bool {

@@ -6,9 +6,10 @@ use super::carried::{Carried, Carrier, Target};
 use super::event_stream::EventStreamWalker;
 use super::form::FormWalker;
 use super::grpc::GrpcWalker;
-use super::json::{Fail, JsonWalker};
+use super::json::Fail;
 use super::multipart::MultipartWalker;
 use super::protobuf::ProtobufWalker;
+use super::series::SeriesWalker;
 use super::sniff::sniff;
 use super::sse::SseWalker;
 use super::websocket::WebSocketWalker;
@@ -39,7 +40,7 @@ pub struct Masker {
 enum Walker {
     Sniff(Vec<u8>),
     Text(Box<Carried>),
-    Json(Box<JsonWalker>),
+    Json(Box<SeriesWalker>),
     Form(Box<FormWalker>),
     Multipart(Box<MultipartWalker>),
     Sse(Box<SseWalker>),
@@ -68,6 +69,17 @@ impl Masker {
         let stream = StreamOptions { strategy };
         // What is only guessed is never a reason to refuse.
         let on_error = if format == Format::Auto { OnError::Text } else { options.on_error };
+        let fields = match &options.fields {
+            Some(own) if depth == 0 => {
+                Some(Arc::new(own.behind(ruleset.rules().len(), options.strategy.as_ref())))
+            }
+            Some(outer) => Some(Arc::clone(outer)),
+            None => ruleset.fields().map(|fields| match &options.strategy {
+                None => Arc::clone(fields),
+                strategy => Arc::new(fields.behind(ruleset.rules().len(), strategy.as_ref())),
+            }),
+        };
+        let options = MaskerOptions { fields, ..options };
         let walker = walker(ruleset, format, &stream, &options, depth);
         Masker {
             ruleset: Arc::clone(ruleset),
@@ -156,7 +168,11 @@ impl Masker {
                 FormatErrorKind::Invalid(fail.what)
             };
             // What it held may have come with earlier chunks.
-            let offset = if let Walker::Multipart(parts) = &self.walker { parts.fault_at() } else { offset };
+            let offset = match &self.walker {
+                Walker::Multipart(parts) => parts.fault_at(),
+                Walker::Json(json) => json.fault_at().unwrap_or(offset),
+                _ => offset,
+            };
             let error = FormatError { kind, offset };
             self.walker = Walker::Failed(error.clone());
             return Err(error);
@@ -291,12 +307,10 @@ fn walker(
     match format {
         Format::Auto => Walker::Sniff(Vec::new()),
         Format::Text | Format::Bytes => Walker::Text(Box::new(Carried::new(ruleset, options, Carrier::Text))),
-        Format::Json => Walker::Json(Box::new(
-            JsonWalker::new(ruleset, options, false).with_any_bytes(any).with_fields(fields),
-        )),
-        Format::Ndjson => Walker::Json(Box::new(
-            JsonWalker::new(ruleset, options, true).with_any_bytes(any).with_fields(fields),
-        )),
+        Format::Json | Format::Ndjson => {
+            let many = format == Format::Ndjson;
+            Walker::Json(Box::new(SeriesWalker::new(ruleset, options, many, any, fields)))
+        }
         Format::Sse => Walker::Sse(Box::new(SseWalker::new(ruleset, options).with_fields(fields))),
         Format::Protobuf(schema) => {
             let is_lenient = masker.on_error == OnError::Text;

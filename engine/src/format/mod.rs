@@ -14,6 +14,7 @@ mod masker;
 mod multipart;
 mod nested;
 mod protobuf;
+mod series;
 mod sniff;
 mod sse;
 mod websocket;
@@ -100,7 +101,8 @@ pub struct MaskerOptions {
     pub strategy: Option<Strategy>,
     /// What happens to bytes in a JSON string that are not UTF-8.
     pub invalid_utf8: InvalidUtf8,
-    /// Values that are masked, let pass or dropped for where they stand, in the formats that name them.
+    /// Values that are masked, let pass or dropped for where they stand, in the formats that name them, in place of those
+    /// of the ruleset. They are told by numbers that follow those of the ruleset's rules.
     pub fields: Option<Arc<Fields>>,
 }
 

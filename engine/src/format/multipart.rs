@@ -17,7 +17,7 @@
 use std::sync::Arc;
 
 use super::carried::{Carried, Carrier, Target};
-use super::fields::{self, FieldAction, Fields};
+use super::fields::{self, FieldAction, Fields, Telling};
 use super::json::Fail;
 use super::{Finding, Format, FormatErrorKind, InvalidUtf8, Masker, MaskerOptions, OnError};
 use crate::mask::{FILL, Strategy};
@@ -103,6 +103,7 @@ enum Part {
     /// Its content is swallowed; `*` stands for each byte, if so asked.
     Replaced {
         fills: bool,
+        telling: Telling,
     },
 }
 
@@ -302,10 +303,12 @@ impl MultipartWalker {
                 self.unscanned += bytes.len() as u64;
                 target.out.extend_from_slice(bytes);
             }
-            State::Part(Part::Replaced { fills: true }) => {
-                target.out.resize(target.out.len() + bytes.len(), FILL);
+            State::Part(Part::Replaced { fills, telling }) => {
+                if *fills {
+                    target.out.resize(target.out.len() + bytes.len(), FILL);
+                }
+                telling.see(self.at, bytes.len());
             }
-            State::Part(Part::Replaced { fills: false }) => {}
         }
         Ok(())
     }
@@ -320,6 +323,9 @@ impl MultipartWalker {
             }
             self.unscanned += masker.take_unscanned();
         } else {
+            if let State::Part(Part::Replaced { telling, .. }) = self.state {
+                telling.tell(target.findings);
+            }
             self.text.finish(target);
         }
         Ok(())
@@ -367,13 +373,13 @@ impl MultipartWalker {
         };
         let name = parameter(header("content-disposition").unwrap_or_default(), "name").unwrap_or_default();
         let kind = header("content-type").unwrap_or("text/plain");
-        let declared = self.fields.as_ref().and_then(|f| f.find(&[name.as_bytes()]));
+        let declared = self.fields.as_ref().and_then(|f| f.find_told(&[name.as_bytes()]));
         let part = match declared {
-            Some(FieldAction::Allow) => Part::Allowed,
-            Some(FieldAction::Drop) => Part::Replaced { fills: false },
-            Some(FieldAction::Mask { entity, strategy }) => {
+            Some((_, FieldAction::Allow)) => Part::Allowed,
+            Some((rule, FieldAction::Drop)) => Part::Replaced { fills: false, telling: Telling::of(rule) },
+            Some((rule, FieldAction::Mask { entity, strategy })) => {
                 fields::replacement(entity, strategy, 0, target.out);
-                Part::Replaced { fills: *strategy == Strategy::Fill }
+                Part::Replaced { fills: *strategy == Strategy::Fill, telling: Telling::of(rule) }
             }
             None => match Format::from_content_type(kind) {
                 None => return Err(invalid("a part that can't be scanned")),

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &MaskArgs) -> Result<u8, Failure> {
         // Not `Stdout`, which looks for line ends and copies what follows the last one.
         output: io::stdout().as_fd().try_clone_to_owned().map_err(unwritable)?.into(),
         masked: Vec::new(),
-        counts: vec![0; ruleset.rules().len()],
+        counts: vec![0; ruleset.names().count()],
         bytes_in: 0,
         bytes_out: 0,
     };
@@ -166,7 +166,7 @@ impl Pipe {
     fn print(&self, ruleset: &Ruleset, started: Instant) {
         let seconds = started.elapsed().as_secs_f64();
         let mut counts: Vec<(u64, &str)> =
-            self.counts.iter().zip(ruleset.rules()).map(|(n, rule)| (*n, rule.id.as_str())).collect();
+            self.counts.iter().zip(ruleset.names()).map(|(n, name)| (*n, name.id)).collect();
         counts.retain(|(n, _)| *n > 0);
         counts.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
         for (count, rule) in &counts {

@@ -64,7 +64,12 @@ fn check(names: &[String], terminal: &Terminal) -> Result<u8, Failure> {
         }
     }
     for pack in set.packs() {
-        print(format_args!("{}: {} ({} rules)", pack.file, terminal.mark(true, "ok"), pack.rules.len()))?;
+        let fields = match pack.fields.len() {
+            0 => String::new(),
+            count => format!(", {count} fields"),
+        };
+        let rules = pack.rules.len();
+        print(format_args!("{}: {} ({rules} rules{fields})", pack.file, terminal.mark(true, "ok")))?;
     }
     let kib = ruleset.memory_bytes() / 1024;
     let rules = ruleset.rules().len();

@@ -63,7 +63,7 @@ impl Running {
                 _ = hang_up.recv() => match reload() {
                     Ok(ruleset) => {
                         self.gateway.set_ruleset(&ruleset);
-                        terminal.note(format_args!("sluice: packs read again, {} rules", ruleset.rules().len()));
+                        terminal.note(format_args!("sluice: packs read again, {} rules", ruleset.names().count()));
                     }
                     Err(failure) => {
                         failure.print();

@@ -165,18 +165,18 @@ impl<W: Write> Scanner<W> {
     }
 
     fn print(&mut self, file: &str, finding: &Finding, places: &mut Places) -> io::Result<()> {
-        let Some(rule) = self.ruleset.rule(finding.rule) else { return Ok(()) };
+        let Some(name) = self.ruleset.name(finding.rule) else { return Ok(()) };
         self.found += 1;
         let (line, column) = places.of(finding.start);
         let line = Line {
             file,
-            rule: &rule.id,
-            entity: &rule.entity,
+            rule: name.id,
+            entity: name.entity,
             start: finding.start,
             end: finding.end,
             line,
             column,
-            confidence: rule.confidence.as_str(),
+            confidence: name.confidence.as_str(),
         };
         serde_json::to_writer(&mut self.output, &line)?;
         self.output.write_all(b"\n")

@@ -112,7 +112,7 @@ pub(crate) struct Matches {
 
 impl Matches {
     fn new(ruleset: &Ruleset, earlier: BTreeMap<String, u64>) -> Matches {
-        let ids: Vec<String> = ruleset.rules().iter().map(|r| r.id.clone()).collect();
+        let ids: Vec<String> = ruleset.names().map(|name| name.id.to_owned()).collect();
         let counts = ids.iter().map(|_| AtomicU64::new(0)).collect();
         Matches { ids, counts, earlier }
     }

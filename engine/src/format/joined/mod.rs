@@ -255,7 +255,7 @@ impl<E: Carry> Joined<E> {
         self.restate(document, leaves, target);
         let mut declared = HashMap::new();
         if let Some(fields) = &self.fields {
-            self.unscanned += fields.settle(leaves, &mut declared);
+            self.unscanned += fields.settle(leaves, at, &mut declared, target.findings);
         }
         let mut said = reading.said().iter().peekable();
         for (n, leaf) in leaves.iter().enumerate() {
@@ -374,7 +374,7 @@ impl<E: Carry> Joined<E> {
     ) {
         let raw = leaves.bytes(leaf.spelling());
         let is_any = manner == Manner::Any;
-        if is_any && self.says_the_same(key, raw, target) {
+        if is_any && self.says_the_same(key, leaves, leaf, target) {
             return self.mask_leaf(document, leaves, leaf, at, target);
         }
         let context = if is_any { context(leaves, leaf) } else { Vec::new() };
@@ -388,9 +388,18 @@ impl<E: Carry> Joined<E> {
     }
 
     /// Whether a text of which nothing is known says the same in every event: then each leaf stands for itself.
-    fn says_the_same(&mut self, key: &[u8], raw: &[u8], target: &mut Target<'_>) -> bool {
+    fn says_the_same(
+        &mut self,
+        key: &[u8],
+        leaves: &Leaves<'_>,
+        leaf: &Leaf,
+        target: &mut Target<'_>,
+    ) -> bool {
         let Some(text) = self.texts.get_mut(key) else { return false };
-        if raw.len() < SAME_BYTES_MIN || text.last != raw {
+        let raw = leaves.bytes(leaf.content.clone());
+        // An escape is long and says little.
+        let is_short = || raw.contains(&b'\\') && leaves.text(leaf).is_none_or(|t| t.len() < SAME_BYTES_MIN);
+        if raw.len() < SAME_BYTES_MIN || text.last != raw || is_short() {
             text.last.clear();
             text.last.extend_from_slice(raw);
             return false;

@@ -167,6 +167,11 @@ impl Tokens {
         self.any_bytes = any;
     }
 
+    /// The document begins here in its body.
+    pub(in crate::format) fn start_at(&mut self, at: u64) {
+        self.at = at;
+    }
+
     /// Bytes taken and not told: an incomplete escape.
     pub(in crate::format) fn pending(&self) -> &[u8] {
         &self.spelling

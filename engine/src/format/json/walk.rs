@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::keys::Keys;
 use super::token::{Fail, Handler, Kind, Tokens};
 use crate::format::carried::{Carried, Carrier, Target};
-use crate::format::fields::{self, FieldAction, Fields};
+use crate::format::fields::{self, FieldAction, Fields, Telling};
 use crate::format::joined::Restated;
 use crate::format::llm;
 use crate::mask::{FILL, Strategy};
-use crate::ruleset::Ruleset;
+use crate::ruleset::{RuleId, Ruleset};
 use crate::stream::StreamOptions;
 
 /// Most bytes of what says a text again, token by token: it is held whole, and leaves empty when it is longer.
@@ -43,6 +43,8 @@ struct Texts {
     unscanned: u64,
     fields: Option<Arc<Fields>>,
     declared: Declared,
+    /// The value that is replaced for where it stands.
+    telling: Option<Telling>,
 }
 
 /// What a declared field asks for the value that is being read.
@@ -65,7 +67,7 @@ enum Declared {
 #[derive(Debug)]
 struct Restating {
     /// It is declared: nothing of it leaves.
-    is_dropped: bool,
+    dropped: Option<Telling>,
     /// How many containers are open in it and around it when it has begun.
     depth: usize,
     bytes: Vec<u8>,
@@ -94,12 +96,19 @@ impl JsonWalker {
             unscanned: 0,
             fields: None,
             declared: Declared::Nothing,
+            telling: None,
         };
         JsonWalker { tokens: Tokens::new(many), texts }
     }
 
     pub(in crate::format) fn with_any_bytes(mut self, any: bool) -> JsonWalker {
         self.tokens.take_any_bytes(any);
+        self
+    }
+
+    /// The document begins here in its body.
+    pub(in crate::format) fn starting_at(mut self, at: u64) -> JsonWalker {
+        self.tokens.start_at(at);
         self
     }
 
@@ -158,26 +167,30 @@ impl Texts {
 impl Restating {
     fn push(&mut self, bytes: &[u8]) {
         self.is_over |= self.bytes.len() + bytes.len() > RESTATING_BYTES_MAX;
-        if !self.is_over && !self.is_dropped {
+        if !self.is_over && self.dropped.is_none() {
             self.bytes.extend_from_slice(bytes);
         }
     }
 
     /// What stands in its place.
     fn empty(&self) -> &'static [u8] {
-        if self.bytes.starts_with(b"[") && !self.is_dropped { b"[]" } else { b"null" }
+        if self.bytes.starts_with(b"[") && self.dropped.is_none() { b"[]" } else { b"null" }
     }
 }
 
 impl Handler for Writer<'_, '_> {
-    fn structure(&mut self, bytes: &[u8], _at: u64) {
+    fn structure(&mut self, bytes: &[u8], at: u64) {
         if let Some(restating) = &mut self.texts.restating {
+            if let Some(telling) = &mut restating.dropped {
+                // With the bracket, which was told before it was known.
+                telling.see(at.saturating_sub(1), 1 + bytes.len());
+            }
             return restating.push(bytes);
         }
         let rest = match self.texts.declared {
             Declared::Nothing | Declared::Replaced { .. } => bytes,
             Declared::Null => bytes.get(1..).unwrap_or_default(),
-            Declared::Literal | Declared::Letters => self.replace_literal(bytes),
+            Declared::Literal | Declared::Letters => self.replace_literal(bytes, at),
         };
         if !rest.is_empty() || self.texts.declared == Declared::Null {
             self.texts.declared = Declared::Nothing;
@@ -193,11 +206,13 @@ impl Handler for Writer<'_, '_> {
         }
         // Only containers restate texts; the bracket has been told.
         let path = texts.keys.path_of_container();
-        let is_dropped = matches!(texts.declared_at(&path), Some(FieldAction::Drop));
-        if is_dropped || llm::is_restating(&path) {
+        let dropped = texts.fields.as_ref().and_then(|f| f.find_told(&path));
+        let dropped = dropped.filter(|(_, action)| **action == FieldAction::Drop);
+        let dropped = dropped.map(|(rule, _)| Telling::of(rule));
+        if dropped.is_some() || llm::is_restating(&path) {
             let bytes = self.target.out.pop().into_iter().collect();
             let depth = texts.keys.depth();
-            texts.restating = Some(Restating { is_dropped, depth, bytes, is_over: false });
+            texts.restating = Some(Restating { dropped, depth, bytes, is_over: false });
         }
     }
 
@@ -207,9 +222,10 @@ impl Handler for Writer<'_, '_> {
         texts.keys.close();
         if let Some(restating) = texts.restating.take_if(|restating| restating.depth == depth) {
             let leaves = !restating.is_over
-                && !restating.is_dropped
+                && restating.dropped.is_none()
                 && !texts.restated.is_found(&restating.bytes, self.target.scratch);
             self.target.out.extend_from_slice(if leaves { &restating.bytes } else { restating.empty() });
+            restating.dropped.into_iter().for_each(|telling| telling.tell(self.target.findings));
         }
     }
 
@@ -257,7 +273,7 @@ impl Handler for Writer<'_, '_> {
             }
             texts.digits.extend_from_slice(bytes);
         } else if texts.declared != Declared::Nothing {
-            self.fill(bytes.len());
+            self.swallow(bytes.len(), at, bytes.len());
         } else if texts.opaque {
             texts.unscanned += bytes.len() as u64;
             self.target.out.extend_from_slice(bytes);
@@ -283,7 +299,7 @@ impl Handler for Writer<'_, '_> {
         if let Some(restating) = &mut texts.restating {
             restating.push(raw);
         } else if texts.declared != Declared::Nothing {
-            self.fill(decoded.len());
+            self.swallow(decoded.len(), at, raw.len());
         } else if texts.opaque {
             texts.unscanned += raw.len() as u64;
             self.target.out.extend_from_slice(raw);
@@ -300,6 +316,7 @@ impl Handler for Writer<'_, '_> {
         if texts.kind == Kind::Number {
             self.end_number();
         } else if texts.declared != Declared::Nothing {
+            texts.telling.take().into_iter().for_each(|telling| telling.tell(self.target.findings));
             // A quote that is swallowed comes yet.
             if texts.declared != Declared::Null {
                 texts.declared = Declared::Nothing;
@@ -331,7 +348,9 @@ impl Writer<'_, '_> {
     /// A string begins that may be declared; numbers are settled at their end.
     fn begin_declared(&mut self) {
         let texts = &mut *self.texts;
-        match texts.declared_here().cloned() {
+        let found = texts.told_here().map(|(rule, action)| (rule, action.clone()));
+        texts.telling = found.as_ref().map(|(rule, _)| Telling::of(*rule));
+        match found.map(|(_, action)| action) {
             Some(FieldAction::Allow) => texts.opaque = true,
             Some(FieldAction::Mask { entity, strategy }) => {
                 let mut text = Vec::new();
@@ -350,18 +369,29 @@ impl Writer<'_, '_> {
         }
     }
 
-    fn fill(&mut self, len: usize) {
+    /// Bytes of a declared value that spell `len`.
+    fn swallow(&mut self, len: usize, at: u64, spelled: usize) {
+        if let Some(telling) = &mut self.texts.telling {
+            telling.see(at, spelled);
+        }
         if self.texts.declared == (Declared::Replaced { fills: true }) {
             self.target.out.resize(self.target.out.len() + len, FILL);
         }
     }
 
     /// Swallows the letters of a literal; `null` stays. Gives what is behind it.
-    fn replace_literal<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+    fn replace_literal<'a>(&mut self, bytes: &'a [u8], at: u64) -> &'a [u8] {
         let texts = &mut *self.texts;
         if texts.declared == Declared::Literal {
-            if bytes.first() == Some(&b'n') {
-                return bytes;
+            let len = match bytes.first() {
+                Some(b'n') => return bytes,
+                Some(b't') => "true".len(),
+                _ => "false".len(),
+            };
+            if let Some((rule, _)) = texts.told_here() {
+                let mut telling = Telling::of(rule);
+                telling.see(at, len);
+                telling.tell(self.target.findings);
             }
             match texts.declared_here() {
                 Some(FieldAction::Mask { entity, strategy }) => {
@@ -383,6 +413,11 @@ impl Writer<'_, '_> {
     fn end_declared_number(&mut self, digits: &[u8]) -> bool {
         let texts = &mut *self.texts;
         let out = &mut *self.target.out;
+        if let Some((rule, FieldAction::Mask { .. } | FieldAction::Drop)) = texts.told_here() {
+            let mut telling = Telling::of(rule);
+            telling.see(texts.digits_at, digits.len());
+            telling.tell(self.target.findings);
+        }
         match texts.declared_here() {
             Some(FieldAction::Allow) => {
                 out.extend_from_slice(digits);
@@ -422,13 +457,13 @@ impl Writer<'_, '_> {
 }
 
 impl Texts {
-    fn declared_at(&self, path: &[&[u8]]) -> Option<&FieldAction> {
-        self.fields.as_ref()?.find(path)
-    }
-
     /// Of the value that is being read.
     fn declared_here(&self) -> Option<&FieldAction> {
-        self.fields.as_ref()?.find(&self.keys.path())
+        self.told_here().map(|(_, action)| action)
+    }
+
+    fn told_here(&self) -> Option<(RuleId, &FieldAction)> {
+        self.fields.as_ref()?.find_told(&self.keys.path())
     }
 
     fn note_key(&mut self, bytes: &[u8]) {

@@ -7,6 +7,7 @@
 //!   OpenAI chat, completions   c/CHOICE/delta.content       Bedrock Converse   v/BLOCK/delta.text
 //!   OpenAI Responses           r/OUTPUT/PART/FIELD          Gemini             g/CANDIDATE/text
 //!   Anthropic messages         b/BLOCK/delta.text           of one member      o/completion
+//!   Ollama, Cohere             l/message.content
 //!   a schema that is not known u/TYPE/path, its indexes in it
 //! ```
 #![deny(clippy::indexing_slicing)]
@@ -85,6 +86,14 @@ impl Reading {
         all.into_iter().chain(self.ends.iter().map(|range| self.key(range)))
     }
 
+    /// Whether the event is one of a stream of a known API: a part of a text, or what such a stream begins with.
+    pub(in crate::format) fn is_of_stream(&self, leaves: &Leaves<'_>) -> bool {
+        const FIRST: &[&[u8]] = &[b"message_start", b"content_block_start", b"response.created"];
+        let kind = leaves.find("type").filter(|l| l.is_string()).map(|l| said(leaves, l));
+        kind.is_some_and(|kind| FIRST.contains(&kind.as_ref()))
+            || self.said.iter().any(|s| s.key.as_ref().is_some_and(|key| !self.key(key).starts_with(b"u/")))
+    }
+
     /// Reads an event. `name`: what its carrier says it is, as the header `:event-type` of an event stream does.
     pub(in crate::format) fn read(&mut self, leaves: &Leaves<'_>, name: Option<&str>) {
         self.keys.clear();
@@ -105,6 +114,7 @@ impl Reading {
             Some(b"message_delta" | b"message_stop" | b"error") => self.ends_all = true,
             Some(kind) if kind.starts_with(b"response.") => self.response(leaves, kind),
             _ if self.converse(leaves, name) => {}
+            _ if self.lines(leaves) => {}
             _ if under(b"choices.") => self.choices(leaves),
             _ if under(b"candidates.") => self.candidates(leaves),
             _ if leaves.find("error.message").is_some() => self.ends_all = true,
@@ -226,6 +236,39 @@ impl Reading {
             return false;
         }
         self.ends_all = strings(leaves).any(|(_, leaf)| COMPLETION_ENDS.contains(&leaves.path(leaf)));
+        true
+    }
+
+    /// A line of Ollama's answers, or of Cohere's, which say in each whether it is the last. False: it is none.
+    fn lines(&mut self, leaves: &Leaves<'_>) -> bool {
+        const OLLAMA: &[&[u8]] = &[b"response", b"thinking", b"message.content", b"message.thinking"];
+        const COHERE: &[&[u8]] = &[b"text"];
+        const COHERE_AGAIN: &[u8] = b"response.text";
+        let literal = |name| leaves.find(name).filter(|l| l.kind == LeafKind::Literal);
+        let (last, texts) = match (literal("done"), literal("is_finished")) {
+            (Some(last), _) => (last, OLLAMA),
+            (None, Some(last)) => (last, COHERE),
+            (None, None) => return false,
+        };
+        let is_text = |path: &[u8]| texts.contains(&path) || (texts == COHERE && path == COHERE_AGAIN);
+        if !strings(leaves).any(|(_, leaf)| is_text(leaves.path(leaf))) {
+            return false;
+        }
+        for (n, leaf) in strings(leaves) {
+            let path = leaves.path(leaf);
+            if is_text(path) && path == COHERE_AGAIN {
+                self.again(n, Manner::Text);
+            } else if is_text(path) || !is_name(path) {
+                let manner = if is_text(path) { Manner::Text } else { Manner::Any };
+                self.part(n, manner, |keys| {
+                    keys.extend_from_slice(b"l/");
+                    place(leaves, leaf, keys)
+                });
+            }
+        }
+        if leaves.bytes(last.content.clone()) == b"true" {
+            self.end(|keys| keys.write_all(b"l/"));
+        }
         true
     }
 

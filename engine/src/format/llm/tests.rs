@@ -283,3 +283,12 @@ fn names_are_read_without_their_escapes() {
     let masked = body.replace("ghp_Abcd1234", "[gh]").replace("ghp_Ab", "[gh]").replace("cd1234", "");
     assert_eq!(String::from_utf8_lossy(&done.output), masked);
 }
+
+/// A delta that is said twice is a repetition only where it says something.
+#[test]
+fn short_deltas_may_come_twice() {
+    let event = |text: &str| format!(r#"{{"x":"{text}"}}"#);
+    let body = sse(&[&event("ghp_Abcd12"), &event("\\u0033"), &event("\\u0033")]);
+    let done = check(Format::Sse, &body);
+    assert_eq!(String::from_utf8(done.output).unwrap(), sse(&[&event("[gh]"), &event(""), &event("")]));
+}

@@ -27,12 +27,14 @@ use crate::built::wire::{Damage, Reader, Writer};
 
 /// The most bytes an expression's NFA may take.
 const NFA_BYTES_MAX: usize = 8 << 20;
-/// What the table of a rule may cost before it is only a head.
-const RULE: Extent = Extent { visits_max: 4_000_000, head_states: Some(1024) };
-/// What windows are found on needs no more than the start.
-const START: Extent = Extent { visits_max: 100_000, head_states: Some(1024) };
-/// What is searched for has no head: this is what a second makes.
-const SEARCHED: Extent = Extent { visits_max: 100_000_000, head_states: None };
+/// What the table of a rule may cost before it is only a head. Windows are found on all of what was made.
+const RULE: Extent =
+    Extent { visits_max: 8_000_000, growing_max: 600_000, walked_max: usize::MAX, heads: true };
+/// The head that is kept: most candidates fail in it.
+const HEAD: Extent = Extent { walked_max: 64, ..RULE };
+/// What is searched for has no head.
+const SEARCHED: Extent =
+    Extent { visits_max: 50_000_000, growing_max: 50_000_000, walked_max: usize::MAX, heads: false };
 
 /// What stands before a position, as far as look-around can tell: the index of a start state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -129,21 +131,20 @@ impl Deferred {
 impl Automaton {
     /// With what tells where the value begins, but not where it ends.
     pub(crate) fn build(expression: &Expression) -> Result<Automaton, String> {
-        Automaton::to_extent(expression, RULE)
-    }
-
-    fn to_extent(expression: &Expression, extent: Extent) -> Result<Automaton, String> {
         let nfa = build_nfa(expression)?;
-        let table = Table::build(&nfa, nfa.start_anchored(), extent).map_err(|e| too_large(&e))?;
+        let table = Table::build(&nfa, nfa.start_anchored(), RULE).map_err(|e| too_large(&e))?;
         let groups = Deferred::new("", false);
         groups.made.get_or_init(|| Some(Groups::new(nfa, expression)));
         Ok(Automaton { table, place: expression.place, groups })
     }
 
-    /// Without its NFA, which is made anew of the expression's text when it is asked for. The text is of a rule that may
-    /// have keywords.
-    pub(crate) fn deferring(self, text: &str, has_keywords: bool) -> Automaton {
-        Automaton { groups: Deferred::new(text, has_keywords), ..self }
+    /// As rules keep it: without its NFA, which is made anew of the expression's text when it is asked for, and with no
+    /// more of a head than pays. The text is of a rule that may have keywords.
+    pub(crate) fn kept(self, text: &str, has_keywords: bool) -> Automaton {
+        let nfa = self.groups().map(|groups| &groups.nfa).filter(|_| !self.is_whole());
+        let head = nfa.and_then(|nfa| Table::build(nfa, nfa.start_anchored(), HEAD).ok());
+        let table = head.unwrap_or(self.table);
+        Automaton { table, place: self.place, groups: Deferred::new(text, has_keywords) }
     }
 
     /// What tells where the value lies; `None` when it can't be made: the value is the match as a whole.
@@ -179,7 +180,7 @@ impl Automaton {
     pub(crate) fn of_parts(parts: &[Hir]) -> Result<Automaton, String> {
         let hir = Hir::concat(parts.to_vec());
         let expression = Expression { hir, place: Place::WHOLE, secret: None, len_min: 1, len_max: None };
-        Automaton::to_extent(&expression, START)
+        Automaton::build(&expression)
     }
 
     pub(crate) fn start(&self, before: Before) -> State {

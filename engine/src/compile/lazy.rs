@@ -103,10 +103,7 @@ impl Lazy {
             || self.cells.len() + columns > CELLS_MAX
             || self.keys.len() + key_len > KEYS_MAX
         {
-            self.states.clear();
-            self.keys.clear();
-            self.cells.clear();
-            self.places.fill(0);
+            self.forget();
             place = hash(automaton, threads.key()) % PLACES;
         }
         let (key, row) = (self.keys.len() as u32, self.cells.len() as u32);
@@ -117,6 +114,14 @@ impl Lazy {
             *place = self.states.len() as u32;
         }
         Numbered(self.states.len() as u32 - 1)
+    }
+
+    /// Throws all away that is noted.
+    pub(crate) fn forget(&mut self) {
+        self.states.clear();
+        self.keys.clear();
+        self.cells.clear();
+        self.places.fill(0);
     }
 
     /// True when more may come of it than has been told.

@@ -36,13 +36,20 @@ pub(super) const TABLE_BYTES_MAX: usize = 4 << 20;
 /// The most states.
 const STATES_MAX: usize = u16::MAX as usize;
 
+/// The fewest states of a head: the dead end and the starts.
+const HEAD_STATES_MIN: usize = 1 + Before::ALL.len();
+
 /// How much of an automaton becomes a table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extent {
     /// NFA states visited while it is made, and threads' states kept: what its making costs.
     pub(super) visits_max: u64,
-    /// States of a head, where it is more than that; none: there is no table then.
-    pub(super) head_states: Option<usize>,
+    /// The same while it grows: where each four states that were walked on from have brought more than one that was not.
+    pub(super) growing_max: u64,
+    /// States that are walked on from.
+    pub(super) walked_max: usize,
+    /// Where it takes more, there is a head of it; else no table.
+    pub(super) heads: bool,
 }
 
 /// A state.
@@ -88,6 +95,8 @@ struct Nodes {
     /// By state and column.
     next: Vec<u32>,
     columns: usize,
+    /// For what the end of the text does: the walk's own steps are in the midst of one.
+    ends: Steps,
 }
 
 impl Table {
@@ -97,18 +106,14 @@ impl Table {
     /// It would be larger than the extent allows, and there is no head.
     pub(super) fn build(nfa: &NFA, start: StateID, extent: Extent) -> Result<Table, String> {
         let (class, examples) = columns(nfa);
-        let shift = examples.len().next_power_of_two().trailing_zeros();
-        let states_max = STATES_MAX.min((TABLE_BYTES_MAX / 2) >> shift);
-        let (mut nodes, starts, whole) = Nodes::walk(nfa, start, &examples, states_max, extent.visits_max);
-        if !whole {
-            let Some(head_states) = extent.head_states else {
-                return Err(format!("it has more than {} states", nodes.walked()));
-            };
-            nodes.keep_head(head_states.min(states_max / 2));
-        } else {
-            nodes.mark_live();
+        let states_max = STATES_MAX.min(TABLE_BYTES_MAX / 2 / examples.len().next_power_of_two());
+        let (mut nodes, starts, whole) = Nodes::walk(nfa, start, &examples, states_max, extent);
+        match (whole, extent.heads) {
+            (true, _) => nodes.mark_live(),
+            (false, true) => nodes.keep_head(states_max / 2),
+            (false, false) => return Err(format!("it has more than {} states", nodes.walked())),
         }
-        Ok(nodes.numbered(class.into(), shift, starts))
+        Ok(nodes.numbered(&class, starts))
     }
 
     pub(crate) fn write(&self, out: &mut Writer) {
@@ -229,27 +234,58 @@ impl Nodes {
         start: StateID,
         examples: &[u8],
         states_max: usize,
-        visits_max: u64,
+        extent: Extent,
     ) -> (Nodes, [u32; 5], bool) {
-        let mut nodes =
-            Nodes { all: Vec::new(), known: HashMap::new(), next: Vec::new(), columns: examples.len() };
+        let mut nodes = Nodes {
+            all: Vec::new(),
+            known: HashMap::new(),
+            next: Vec::new(),
+            columns: examples.len(),
+            ends: Steps::default(),
+        };
         let (mut steps, mut threads) = (Steps::default(), Threads::default());
         // All dead ends are the first.
-        nodes.add(nfa, &mut steps, Threads::default(), false);
+        nodes.add(nfa, Threads::default(), false);
         let starts = Before::ALL.map(|before| {
             steps.start(nfa, start, before, &mut threads);
-            nodes.add(nfa, &mut steps, threads.clone(), false)
+            nodes.add(nfa, threads.clone(), false)
         });
         let mut kept = 0;
+        // By whether a match ended, and the byte: what was taken, and the state it led to.
+        let mut arrivals: Vec<((bool, Before), Vec<StateID>, u32)> = Vec::new();
         while let Some(node) = nodes.all.get(nodes.walked()) {
             let key = Rc::clone(&node.key);
             kept += key.threads.len() as u64;
+            arrivals.clear();
+            let has_looks = key.threads.has_looks();
+            let mut is_match = steps.decide(nfa, &key.threads, examples.first().copied());
             for byte in examples {
-                let is_match = steps.step(nfa, &key.threads, Some(*byte), &mut threads);
-                let to = nodes.number(nfa, &mut steps, &threads, is_match);
+                if has_looks {
+                    is_match = steps.decide(nfa, &key.threads, Some(*byte));
+                }
+                // Most bytes do what another one has done.
+                let taken = steps.take(nfa, *byte);
+                let kind = (is_match, Before::of(Some(*byte)));
+                let same = arrivals.iter().find(|(k, other, _)| *k == kind && other == taken);
+                let to = match same.map(|(.., to)| *to) {
+                    Some(to) => to,
+                    None => {
+                        let taken = taken.to_vec();
+                        steps.arrive(nfa, *byte, &mut threads);
+                        let to = nodes.number(nfa, &threads, is_match);
+                        arrivals.push((kind, taken, to));
+                        to
+                    }
+                };
                 nodes.next.push(to);
             }
-            if nodes.all.len() > states_max || steps.visits + kept > visits_max {
+            let visits = steps.visits + nodes.ends.visits + kept;
+            let is_growing = 4 * (nodes.all.len() - nodes.walked()) > nodes.walked();
+            let visits_max = if is_growing { extent.growing_max } else { extent.visits_max };
+            let is_too_much = nodes.all.len() > states_max
+                || visits > visits_max
+                || nodes.walked() >= extent.walked_max && nodes.walked() < nodes.all.len();
+            if is_too_much && nodes.walked() >= HEAD_STATES_MIN {
                 return (nodes, starts, false);
             }
         }
@@ -261,19 +297,19 @@ impl Nodes {
         self.next.len() / self.columns
     }
 
-    fn number(&mut self, nfa: &NFA, steps: &mut Steps, threads: &Threads, is_match: bool) -> u32 {
+    fn number(&mut self, nfa: &NFA, threads: &Threads, is_match: bool) -> u32 {
         if threads.is_dead() && !is_match {
             return 0;
         }
         let key = Key { threads: threads.clone(), is_match };
         match self.known.get(&key) {
             Some(known) => *known,
-            None => self.add(nfa, steps, key.threads, is_match),
+            None => self.add(nfa, key.threads, is_match),
         }
     }
 
-    fn add(&mut self, nfa: &NFA, steps: &mut Steps, threads: Threads, is_match: bool) -> u32 {
-        let at_end = steps.step(nfa, &threads, None, &mut Threads::default());
+    fn add(&mut self, nfa: &NFA, threads: Threads, is_match: bool) -> u32 {
+        let at_end = self.ends.step(nfa, &threads, None, &mut Threads::default());
         let key = Rc::new(Key { threads, is_match });
         let number = self.all.len() as u32;
         self.all.push(Node { key: Rc::clone(&key), at_end, live: false });
@@ -281,8 +317,8 @@ impl Nodes {
     }
 
     /// Leaves the first states walked on from, and those that they lead to.
-    fn keep_head(&mut self, walked: usize) {
-        let walked = walked.min(self.walked()).max(1 + Before::ALL.len());
+    fn keep_head(&mut self, walked_max: usize) {
+        let walked = self.walked().min(walked_max.max(HEAD_STATES_MIN));
         self.next.truncate(walked * self.columns);
         let states = self.next.iter().max().map_or(0, |last| *last as usize + 1).max(walked);
         self.all.truncate(states);
@@ -307,9 +343,27 @@ impl Nodes {
         }
     }
 
+    /// By column: its number among those that differ, for bytes of which no state asks which it is; and one of each.
+    fn merge_columns(&self) -> (Vec<u8>, Vec<usize>) {
+        let cells = |column: usize| self.next.iter().skip(column).step_by(self.columns);
+        let mut known: HashMap<Vec<u32>, u8> = HashMap::new();
+        let mut examples = Vec::new();
+        let merged = (0..self.columns).map(|column| {
+            *known.entry(cells(column).copied().collect()).or_insert_with(|| {
+                examples.push(column);
+                examples.len() as u8 - 1
+            })
+        });
+        let merged = merged.collect();
+        (merged, examples)
+    }
+
     /// In the order of a table.
-    fn numbered(self, class: Arc<[u8; 256]>, shift: u32, starts: [u32; 5]) -> Table {
+    fn numbered(self, class: &[u8; 256], starts: [u32; 5]) -> Table {
         let walked = self.walked();
+        let (merged, examples) = self.merge_columns();
+        let class: Arc<[u8; 256]> = Arc::new(class.map(|column| merged[usize::from(column)]));
+        let shift = examples.len().next_power_of_two().trailing_zeros();
         let kind = |index: usize| match &self.all[index] {
             _ if index >= walked => 4,
             node => 2 * usize::from(node.live) + usize::from(node.key.is_match),
@@ -322,7 +376,7 @@ impl Nodes {
         let mut next = vec![0u16; walked << shift];
         for (old, row) in self.next.chunks_exact(self.columns).enumerate() {
             let cells = next[usize::from(number[old]) << shift..].iter_mut();
-            cells.zip(row).for_each(|(cell, to)| *cell = number[*to as usize]);
+            cells.zip(&examples).for_each(|(cell, column)| *cell = number[row[*column] as usize]);
         }
         let mut at_end = vec![0u64; order.len().div_ceil(64)];
         for (new, old) in order.iter().enumerate() {

@@ -20,6 +20,8 @@ pub(crate) struct Threads {
     states: Vec<u16>,
     /// What the byte before was; the same for all where no look-around asks for it.
     before: Before,
+    /// There is look-around among them.
+    looks: bool,
 }
 
 /// Reusable memory of steps.
@@ -31,6 +33,8 @@ pub(crate) struct Steps {
     stack: Vec<StateID>,
     /// Threads whose look-around has been decided.
     decided: Vec<StateID>,
+    /// What a byte leads them to.
+    taken: Vec<StateID>,
     /// States visited so far: what it all has cost.
     pub(super) visits: u64,
 }
@@ -45,20 +49,26 @@ impl Threads {
         self.states.len()
     }
 
-    pub(super) fn clear(&mut self) {
+    /// True when the next byte decides some of them.
+    pub(super) fn has_looks(&self) -> bool {
+        self.looks
+    }
+
+    fn clear(&mut self) {
         self.states.clear();
-        self.before = Before::Other;
+        (self.before, self.looks) = (Before::Other, false);
     }
 
     /// As numbers that tell it from all others of the same NFA.
     pub(super) fn key(&self) -> impl Iterator<Item = u16> {
-        std::iter::once(self.before as u16).chain(self.states.iter().copied())
+        std::iter::once(u16::from(self.looks) << 8 | self.before as u16).chain(self.states.iter().copied())
     }
 
     /// From what [`Threads::key`] told.
     pub(super) fn set_key(&mut self, key: &[u16]) {
         let (before, states) = key.split_first().map_or((0, key), |(before, states)| (*before, states));
-        self.before = Before::ALL.get(usize::from(before)).copied().unwrap_or_default();
+        self.before = Before::ALL.get(usize::from(before & 0xFF)).copied().unwrap_or_default();
+        self.looks = before >> 8 != 0;
         self.states.clear();
         self.states.extend_from_slice(states);
     }
@@ -76,25 +86,41 @@ impl Steps {
     /// Takes a byte, or the end of the text: sets `next` to where the walk stands then, and tells whether a match ended
     /// before it.
     pub(super) fn step(&mut self, nfa: &NFA, from: &Threads, byte: Option<u8>, next: &mut Threads) -> bool {
-        next.clear();
         let matched = self.decide(nfa, from, byte);
-        let Some(byte) = byte else { return matched };
-        self.renew(nfa);
-        let decided = std::mem::take(&mut self.decided);
-        for state in &decided {
-            if let Some(to) = consume(nfa.state(*state), byte)
-                && self.follow(nfa, to, next)
-            {
-                break;
+        match byte {
+            Some(byte) => {
+                self.take(nfa, byte);
+                self.arrive(nfa, byte, next);
             }
+            None => next.clear(),
         }
-        self.decided = decided;
-        self.finish(nfa, Before::of(Some(byte)), next);
         matched
     }
 
+    /// The states that a byte leads the decided threads to: the next threads depend on nothing else, but for look-around.
+    pub(super) fn take(&mut self, nfa: &NFA, byte: u8) -> &[StateID] {
+        self.visits += self.decided.len() as u64;
+        self.taken.clear();
+        self.taken.extend(self.decided.iter().filter_map(|state| consume(nfa.state(*state), byte)));
+        &self.taken
+    }
+
+    /// Sets `next` to where the walk stands after the byte that was taken.
+    pub(super) fn arrive(&mut self, nfa: &NFA, byte: u8, next: &mut Threads) {
+        next.clear();
+        self.renew(nfa);
+        let taken = std::mem::take(&mut self.taken);
+        for to in &taken {
+            if self.follow(nfa, *to, next) {
+                break;
+            }
+        }
+        self.taken = taken;
+        self.finish(nfa, Before::of(Some(byte)), next);
+    }
+
     /// The threads that take a byte, given what comes next; true when one has matched, which those after it do not survive.
-    fn decide(&mut self, nfa: &NFA, from: &Threads, next: Option<u8>) -> bool {
+    pub(super) fn decide(&mut self, nfa: &NFA, from: &Threads, next: Option<u8>) -> bool {
         self.renew(nfa);
         self.decided.clear();
         let before = from.before.example();
@@ -146,7 +172,8 @@ impl Steps {
     fn finish(&mut self, nfa: &NFA, before: Before, threads: &mut Threads) {
         let is_look =
             |id: &u16| matches!(nfa.state(StateID::new_unchecked((*id).into())), State::Look { .. });
-        threads.before = if threads.states.iter().any(is_look) { before } else { Before::Other };
+        threads.looks = threads.states.iter().any(is_look);
+        threads.before = if threads.looks { before } else { Before::Other };
     }
 
     fn renew(&mut self, nfa: &NFA) {

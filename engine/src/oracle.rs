@@ -139,7 +139,7 @@ fn goes_over(rule: &CompiledRule, all: &[u8], start: usize) -> Option<(Option<us
 /// Along a table, or the NFA where there is no whole one.
 enum Walk<'a> {
     Table(&'a Automaton, State),
-    Threads(&'a Automaton, Threads, Lazy),
+    Threads(&'a Automaton, Box<(Threads, Lazy)>),
 }
 
 impl Walk<'_> {
@@ -151,13 +151,14 @@ impl Walk<'_> {
         let (mut lazy, mut threads) = (Lazy::default(), Threads::default());
         let start = lazy.start(0, &automaton.groups().expect("it compiled before").nfa, before);
         lazy.tell(start, &mut threads);
-        Walk::Threads(automaton, threads, lazy)
+        Walk::Threads(automaton, Box::new((threads, lazy)))
     }
 
     fn step(&mut self, byte: u8) -> Step {
         match self {
             Walk::Table(automaton, state) => automaton.step(state, byte),
-            Walk::Threads(automaton, threads, lazy) => {
+            Walk::Threads(automaton, both) => {
+                let (threads, lazy) = &mut **both;
                 automaton.groups().map_or(Step::Dead, |g| lazy.step_threads(&g.nfa, threads, byte))
             }
         }
@@ -166,7 +167,7 @@ impl Walk<'_> {
     fn is_live(&self) -> bool {
         match self {
             Walk::Table(automaton, state) => automaton.is_live(*state),
-            Walk::Threads(_, threads, _) => !threads.is_dead(),
+            Walk::Threads(_, both) => !both.0.is_dead(),
         }
     }
 }

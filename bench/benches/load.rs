@@ -7,8 +7,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use sluice_bench::corpus::Corpus;
+use sluice_bench::import::{self, Imported};
 use sluice_bench::synthetic;
-use sluice_engine::{Built, CompileOptions, Ruleset, Source};
+use sluice_engine::{Built, CompileOptions, Rule, Ruleset, Source};
 use sluice_patterns::{PackSet, builtin};
 
 /// Loads that are timed of each file, and compilations.
@@ -16,6 +18,8 @@ const LOADS: usize = 50;
 const COMPILATIONS: usize = 5;
 /// Numbers of made up rules.
 const SYNTHETIC: [usize; 3] = [10, 1000, 2000];
+/// Rules of others, at most.
+const IMPORTED: usize = 1000;
 
 fn main() {
     // `cargo bench -- engine` is of the other bench: this one has nothing to do then.
@@ -28,15 +32,35 @@ fn main() {
     for count in SYNTHETIC {
         synthetic_rules(&folder, count);
     }
+    imported_rules(&folder);
     builtin_packs(&folder);
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
 fn synthetic_rules(folder: &Path, count: usize) {
-    let rules = || synthetic::rules(count).iter().map(|r| r.rule()).collect::<Vec<_>>();
+    let rules: Vec<Rule> = synthetic::rules(count).iter().map(Imported::rule).collect();
+    time_rules(folder, &format!("{count} synthetic rules"), &rules);
+}
+
+/// A thousand rules in use, where there is a corpus: from all of it in turn.
+fn imported_rules(folder: &Path) {
+    let Ok(corpus) = Corpus::find() else { return println!("imported rules: there is no corpus") };
+    let (rules, refused) = import::everyone(&corpus).unwrap();
+    refused.iter().for_each(|r| println!("{}: {}", r.id, r.reason));
+    let (rules, refused) = import::keep_ours(rules);
+    refused.iter().for_each(|r| println!("{}: {}", r.id, r.reason));
+    let every = |n: usize| (n + 1) * IMPORTED / rules.len() > n * IMPORTED / rules.len();
+    let some = rules.iter().enumerate().filter(|(n, _)| rules.len() <= IMPORTED || every(*n));
+    let some: Vec<Rule> = some.map(|(_, rule)| rule.rule()).collect();
+    time_rules(folder, &format!("{} imported rules", some.len()), &some);
+}
+
+fn time_rules(folder: &Path, name: &str, rules: &[Rule]) {
+    let count = rules.len();
+    let rules = || rules.to_vec();
     let options = CompileOptions::default();
     let compiled = times(COMPILATIONS, || Ruleset::compile(rules(), &options).unwrap());
-    let path = folder.join("synthetic.built");
+    let path = folder.join("rules.built");
     std::fs::write(&path, Built::compile(rules()).unwrap().to_bytes(&[])).unwrap();
     let loaded = times(LOADS, || {
         let bytes = std::fs::read(&path).unwrap();
@@ -45,7 +69,9 @@ fn synthetic_rules(folder: &Path, count: usize) {
         assert_eq!(ruleset.rules().len(), count);
         ruleset
     });
-    report(&format!("{count} synthetic rules"), &[path], &compiled, &loaded);
+    report(name, &[path], &compiled, &loaded);
+    let ruleset = Ruleset::compile(rules(), &options).unwrap();
+    println!("    its ruleset: {} KiB", ruleset.memory_bytes() / 1024);
 }
 
 fn builtin_packs(folder: &Path) {

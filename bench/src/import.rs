@@ -110,11 +110,34 @@ pub fn rules(corpus: &Corpus) -> Result<(Vec<Imported>, Vec<Refused>), ImportErr
 /// # Errors
 /// When this is no such file.
 pub fn gitleaks(json: &[u8]) -> Result<(Vec<Imported>, Vec<Refused>), ImportError> {
+    read(json, |_, id| format!("gitleaks.{id}"))
+}
+
+/// More than 1,000 rules in use: gitleaks', Kingfisher's and Nosey Parker's, each numbered in its file.
+///
+/// # Errors
+/// When the corpus is not there, or not as it should be.
+pub fn everyone(corpus: &Corpus) -> Result<(Vec<Imported>, Vec<Refused>), ImportError> {
+    let (mut rules, mut refused) = (Vec::new(), Vec::new());
+    for source in ["gitleaks", "kingfisher", "noseyparker"] {
+        let json = corpus.read(&format!("rules/{source}_rules.json"))?;
+        let (more, faults) = read(&json, |number, _| format!("{source}.{number}"))?;
+        rules.extend(more);
+        refused.extend(faults);
+    }
+    Ok((rules, refused))
+}
+
+/// Reads a file's rules; `name` makes an id of a rule's number and its own.
+fn read(
+    json: &[u8],
+    name: impl Fn(usize, &str) -> String,
+) -> Result<(Vec<Imported>, Vec<Refused>), ImportError> {
     let file: File = serde_json::from_slice(json).map_err(ImportError::Json)?;
     let (mut rules, mut refused) = (Vec::new(), Vec::new());
-    for entry in file.rules {
+    for (number, entry) in file.rules.into_iter().enumerate() {
         let group = if entry.group > 0 { entry.group } else { entry.value_group.unwrap_or(1) };
-        let id = format!("gitleaks.{}", entry.id);
+        let id = name(number, &entry.id);
         let named = name_group(&entry.regex.replace(LEAD, ""), group);
         match named.and_then(|expression| Ok((parse_length(&expression)?, expression))) {
             Ok((len_max, expression)) => rules.push(Imported { id, expression, len_max }),

@@ -10,6 +10,9 @@ use regex_automata::{Anchored, Input};
 
 use crate::compile::automaton::{Automaton, Before, Step};
 use crate::compile::expression::Expression;
+use crate::compile::lazy::Lazy;
+use crate::compile::table::State;
+use crate::compile::threads::Threads;
 use crate::mask;
 use crate::rule::Pattern;
 use crate::ruleset::{CompiledRule, RuleId, Ruleset};
@@ -116,23 +119,57 @@ fn match_at(
 
 /// For a value that could go on past `len_max`: its best match by then, and where its automaton dies.
 fn goes_over(rule: &CompiledRule, all: &[u8], start: usize) -> Option<(Option<usize>, usize)> {
-    let automaton = &rule.automaton;
-    let before = Before::of(start.checked_sub(1).map(|i| all[i]));
-    let mut state = automaton.start(before);
+    let mut walk = Walk::new(&rule.automaton, Before::of(start.checked_sub(1).map(|i| all[i])));
     let mut matched = None;
     for (at, &byte) in all.iter().enumerate().skip(start) {
         let taken = at - start;
-        match automaton.step(&mut state, byte) {
-            Step::Dead if taken <= rule.len_max => return None,
-            Step::Dead => return Some((matched, at)),
+        match walk.step(byte) {
+            Step::Dead | Step::Beyond if taken <= rule.len_max => return None,
+            Step::Dead | Step::Beyond => return Some((matched, at)),
             Step::Matched if taken <= rule.len_max => matched = Some(at),
             Step::Matched | Step::On => {}
         }
-        if taken >= rule.len_max && !automaton.is_live(state) {
+        if taken >= rule.len_max && !walk.is_live() {
             return if taken == rule.len_max { None } else { Some((matched, at)) };
         }
     }
     (all.len() - start > rule.len_max).then_some((matched, all.len()))
+}
+
+/// Along a table, or the NFA where there is no whole one.
+enum Walk<'a> {
+    Table(&'a Automaton, State),
+    Threads(&'a Automaton, Box<(Threads, Lazy)>),
+}
+
+impl Walk<'_> {
+    #[allow(clippy::expect_used)]
+    fn new(automaton: &Automaton, before: Before) -> Walk<'_> {
+        if automaton.is_whole() {
+            return Walk::Table(automaton, automaton.start(before));
+        }
+        let (mut lazy, mut threads) = (Lazy::default(), Threads::default());
+        let start = lazy.start(0, &automaton.groups().expect("it compiled before").nfa, before);
+        lazy.tell(start, &mut threads);
+        Walk::Threads(automaton, Box::new((threads, lazy)))
+    }
+
+    fn step(&mut self, byte: u8) -> Step {
+        match self {
+            Walk::Table(automaton, state) => automaton.step(state, byte),
+            Walk::Threads(automaton, both) => {
+                let (threads, lazy) = &mut **both;
+                automaton.groups().map_or(Step::Dead, |g| lazy.step_threads(&g.nfa, threads, byte))
+            }
+        }
+    }
+
+    fn is_live(&self) -> bool {
+        match self {
+            Walk::Table(automaton, state) => automaton.is_live(*state),
+            Walk::Threads(_, both) => !both.0.is_dead(),
+        }
+    }
 }
 
 fn accepted(

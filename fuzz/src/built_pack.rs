@@ -25,7 +25,8 @@ const TEXT_BYTES_MAX: usize = 512;
 
 /// What the rules of the pack find, so that little of a scan is left out.
 const TEXT: &[u8] =
-    b"ghp_abcd1234 password=abcdef a.b@c.de 4539578767717959 -----BEGIN KEY-----x-----END KEY----- <<<a>>> ";
+    b"ghp_abcd1234 password=abcdef a.b@c.de 4539578767717959 -----BEGIN KEY-----x-----END KEY----- <<<a>>> \
+    key is my secret = 0f1e2d3c4b5a. ";
 
 fn file() -> &'static [u8] {
     static FILE: OnceLock<Vec<u8>> = OnceLock::new();

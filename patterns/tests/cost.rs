@@ -1,9 +1,11 @@
 //! What scanning with the built-in packs costs, counted in allocations and steps.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 
 use sluice_engine::{CompileOptions, Event, Ruleset, Scratch, Sink, Stream, StreamOptions, Work};
-use sluice_patterns::PackSet;
+use sluice_patterns::{Pack, PackSet};
 
 /// Takes everything and keeps nothing.
 #[derive(Default)]
@@ -20,7 +22,6 @@ impl Sink for Nowhere {
     }
 }
 
-#[allow(clippy::unwrap_used)]
 fn builtin() -> Arc<Ruleset> {
     let packs = PackSet::load::<&str>(&[]).unwrap();
     packs.compile(&CompileOptions::default()).unwrap()
@@ -47,6 +48,42 @@ fn a_chunk_in_steady_state_allocates_nothing() {
         (0..4).for_each(|_| all());
         let counted = allocation_counter::measure(&mut all);
         assert_eq!(counted.count_total, 0, "{chunk} bytes a chunk of {} bytes", text.len());
+    }
+}
+
+/// A rule whose automaton is too large for a table.
+const GAPS: &str = r#"
+[pack]
+name = "gaps"
+version = "1.0.0"
+description = "Gaps that may hold what follows them"
+
+[[rule]]
+id = "gaps"
+entity = "gaps"
+description = "A value far behind its keyword"
+regex = '''(?i)key[a-z =:\n]{0,40}?(?:secret|token|pass)[a-z =:\n]{0,40}?\b(?P<secret>(?:[a-f0-9]{2}[a-z]?){6,40})\b'''
+confidence = "high"
+examples = [
+    { text = "key is my secret = 0f1e2d3c4b5a.", matches = ["0f1e2d3c4b5a"] },
+    { text = "key token 0f1e2d3c4b5", matches = [] },
+]
+"#;
+
+#[test]
+fn beyond_the_head_of_a_table_neither() {
+    let rules = Pack::parse("gaps.toml", GAPS).unwrap().compile(&CompileOptions::default()).unwrap();
+    let text = "key is my secret: key = token 0f1e2d3c4b5a key pass words and more words key se ".repeat(100);
+    for chunk in [4096, 100, 7] {
+        let (mut scratch, mut sink) = (Scratch::new(), Nowhere::default());
+        let mut stream = Stream::new(&rules, StreamOptions::default());
+        let mut all = || {
+            text.as_bytes().chunks(chunk).for_each(|chunk| stream.push(&mut scratch, chunk, &mut sink));
+        };
+        (0..4).for_each(|_| all());
+        let counted = allocation_counter::measure(&mut all);
+        assert_eq!(counted.count_total, 0, "{chunk} bytes a chunk");
+        assert!(sink.events > 400, "{} values found", sink.events);
     }
 }
 

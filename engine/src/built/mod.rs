@@ -45,7 +45,7 @@ use crate::ruleset::CompileError;
 /// Not UTF-8, so that no text begins so.
 const MAGIC: [u8; 8] = *b"\x8fsluice\n";
 /// Of the bytes before the content.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 /// The version's text, filled up with zeros.
 const VERSION: [u8; 16] = padded(env!("CARGO_PKG_VERSION"));
 /// Where the hash begins, and the content.
@@ -82,6 +82,7 @@ const ENGINE: u64 = fingerprint(&[
     include_bytes!("../compile/sets.rs"),
     include_bytes!("../compile/symbol.rs"),
     include_bytes!("../compile/table.rs"),
+    include_bytes!("../compile/threads.rs"),
     include_bytes!("../compile/window.rs"),
     include_bytes!("../compile/words.rs"),
     include_bytes!("../kernel/mod.rs"),

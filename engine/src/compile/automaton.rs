@@ -1,43 +1,50 @@
 //! The automata of one expression.
 //!
-//! A rule is confirmed by a dense DFA anchored at a candidate's start (`regex-automata`), whose state is all that
-//! is carried from chunk to chunk. Where the value lies in a match is told by arithmetic when the expression
-//! fixes it, else by a second look at the finished match ([`group`](super::group)). A rule from a built pack makes what
-//! that takes when it is first asked for, from the expression's text; should that fail, the whole match is the value.
+//! A rule is confirmed by a [table](super::table) anchored at a candidate's start, whose state is all that is carried from
+//! chunk to chunk. Where a table would be too large it is only a head, beyond which the expression's NFA is walked
+//! ([`lazy`](super::lazy)). Where the value lies in a match is told by arithmetic when the expression fixes it, else by a
+//! second look at the finished match ([`group`](super::group)). The NFA is made when it is first asked for, from the
+//! expression's text, so that rules which nothing is found of don't keep one; should that fail, which it can't for a rule
+//! that was compiled, the whole match is the value, and beyond a head nothing matches.
 //!
-//! A DFA state may be neither dead nor able to match again (contradictory look-around); [`Automaton::is_live`]
+//! A table's state may be neither dead nor able to match again (contradictory look-around); [`Automaton::is_live`]
 //! tells the two apart, for hold-back must not wait for what can't come.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use regex_automata::dfa::Automaton as _;
-use regex_automata::dfa::{StartKind, dense};
 use regex_automata::nfa::thompson::{self, WhichCaptures};
 use regex_automata::util::primitives::StateID;
-use regex_automata::util::start;
-use regex_automata::{Anchored, MatchKind};
 use regex_syntax::hir::Hir;
 
 use super::expression::{Expression, Place};
 use super::group::GroupFinder;
 use super::symbol::ByteSet;
-use super::table::{State, Table};
+use super::table::{Extent, State, TABLE_BYTES_MAX, Table};
+use super::threads::NFA_STATES_MAX;
 use crate::built::wire::{Damage, Reader, Writer};
 
-/// The most bytes one expression's DFA may take.
-const DFA_BYTES_MAX: usize = 8 << 20;
-/// The most bytes building it may take.
-const BUILD_BYTES_MAX: usize = 64 << 20;
+/// The most bytes an expression's NFA may take.
+const NFA_BYTES_MAX: usize = 8 << 20;
+/// What the table of a rule may cost before it is only a head. Windows are found on all of what was made.
+const RULE: Extent =
+    Extent { visits_max: 8_000_000, growing_max: 600_000, walked_max: usize::MAX, heads: true };
+/// The head that is kept: most candidates fail in it.
+const HEAD: Extent = Extent { walked_max: 64, ..RULE };
+/// What is searched for has no head.
+const SEARCHED: Extent =
+    Extent { visits_max: 50_000_000, growing_max: 50_000_000, walked_max: usize::MAX, heads: false };
 
 /// What stands before a position, as far as look-around can tell: the index of a start state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub(crate) enum Before {
     Nothing,
     LineFeed,
     CarriageReturn,
     Word,
+    #[default]
     Other,
 }
 
@@ -55,7 +62,8 @@ impl Before {
         }
     }
 
-    fn example(self) -> Option<u8> {
+    /// A byte that is so.
+    pub(super) fn example(self) -> Option<u8> {
         match self {
             Before::Nothing => None,
             Before::LineFeed => Some(b'\n'),
@@ -87,6 +95,8 @@ pub(crate) struct Groups {
 
 /// Made of the expression's text when first asked for.
 struct Deferred {
+    /// No other automaton of this process has it.
+    number: u32,
     text: String,
     /// Of the rule.
     has_keywords: bool,
@@ -106,24 +116,41 @@ pub(crate) enum Step {
     /// A match ended before the byte just taken.
     Matched,
     Dead,
+    /// The table ends: its NFA tells.
+    Beyond,
+}
+
+impl Deferred {
+    fn new(text: &str, has_keywords: bool) -> Arc<Deferred> {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Deferred { number, text: text.to_owned(), has_keywords, made: OnceLock::new() })
+    }
 }
 
 impl Automaton {
+    /// With what tells where the value begins, but not where it ends.
     pub(crate) fn build(expression: &Expression) -> Result<Automaton, String> {
-        let groups = Groups::build(expression)?;
-        let table = build_table(&groups.nfa, Anchored::Yes)?;
-        let groups = Arc::new(Deferred {
-            text: String::new(),
-            has_keywords: false,
-            made: OnceLock::from(Some(groups)),
-        });
+        let nfa = build_nfa(expression)?;
+        let table = Table::build(&nfa, nfa.start_anchored(), RULE).map_err(|e| too_large(&e))?;
+        let groups = Deferred::new("", false);
+        groups.made.get_or_init(|| Some(Groups::new(nfa, expression)));
         Ok(Automaton { table, place: expression.place, groups })
+    }
+
+    /// As rules keep it: without its NFA, which is made anew of the expression's text when it is asked for, and with no
+    /// more of a head than pays. The text is of a rule that may have keywords.
+    pub(crate) fn kept(self, text: &str, has_keywords: bool) -> Automaton {
+        let nfa = self.groups().map(|groups| &groups.nfa).filter(|_| !self.is_whole());
+        let head = nfa.and_then(|nfa| Table::build(nfa, nfa.start_anchored(), HEAD).ok());
+        let table = head.unwrap_or(self.table);
+        Automaton { table, place: self.place, groups: Deferred::new(text, has_keywords) }
     }
 
     /// What tells where the value lies; `None` when it can't be made: the value is the match as a whole.
     pub(crate) fn groups(&self) -> Option<&Groups> {
         let Deferred { text, has_keywords, .. } = &*self.groups;
-        let make = || Groups::build(&Expression::of_rule(text, *has_keywords).ok()?).ok();
+        let make = || Groups::of(&Expression::of_rule(text, *has_keywords).ok()?).ok();
         self.groups.made.get_or_init(make).as_ref()
     }
 
@@ -136,19 +163,24 @@ impl Automaton {
     pub(crate) fn read(from: &mut Reader<'_>, text: &str, has_keywords: bool) -> Result<Automaton, Damage> {
         let table = Table::read(from)?;
         let place = Place::read(from)?;
-        let groups = Arc::new(Deferred { text: text.to_owned(), has_keywords, made: OnceLock::new() });
-        Ok(Automaton { table, place, groups })
+        Ok(Automaton { table, place, groups: Deferred::new(text, has_keywords) })
     }
 
-    /// An automaton of the parts one after another, for what can be told of their bytes.
+    /// A number that no other automaton has.
+    pub(crate) fn number(&self) -> u32 {
+        self.groups.number
+    }
+
+    /// False where the table is only a head.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.table.is_whole()
+    }
+
+    /// An automaton of the parts one after another, for what can be told of their first bytes.
     pub(crate) fn of_parts(parts: &[Hir]) -> Result<Automaton, String> {
-        Automaton::build(&Expression {
-            hir: Hir::concat(parts.to_vec()),
-            place: Place::WHOLE,
-            secret: None,
-            len_min: 1,
-            len_max: None,
-        })
+        let hir = Hir::concat(parts.to_vec());
+        let expression = Expression { hir, place: Place::WHOLE, secret: None, len_min: 1, len_max: None };
+        Automaton::build(&expression)
     }
 
     pub(crate) fn start(&self, before: Before) -> State {
@@ -190,16 +222,20 @@ impl Automaton {
 }
 
 impl Groups {
-    fn build(expression: &Expression) -> Result<Groups, String> {
-        let nfa = build_nfa(expression)?;
+    fn of(expression: &Expression) -> Result<Groups, String> {
+        let groups = Groups::new(build_nfa(expression)?, expression);
         let group = match expression.secret {
             Some(_) if !expression.place.is_fixed() => {
-                Some(GroupFinder::build(&nfa).map_err(|e| too_large(&e))?)
+                Some(GroupFinder::build(&groups.nfa).map_err(|e| too_large(&e))?)
             }
             _ => None,
         };
+        Ok(Groups { group, ..groups })
+    }
+
+    fn new(nfa: thompson::NFA, expression: &Expression) -> Groups {
         let skips = skipping_states(&nfa, expression.secret);
-        Ok(Groups { nfa, group, secret: expression.secret, skips })
+        Groups { nfa, group: None, secret: expression.secret, skips }
     }
 
     fn memory_bytes(&self) -> usize {
@@ -223,7 +259,8 @@ impl fmt::Debug for Searcher {
 impl Searcher {
     pub(crate) fn build(expression: &Expression) -> Result<Searcher, String> {
         let nfa = build_nfa(expression)?;
-        Ok(Searcher { table: build_table(&nfa, Anchored::No)? })
+        let table = Table::build(&nfa, nfa.start_unanchored(), SEARCHED).map_err(|e| too_large(&e))?;
+        Ok(Searcher { table })
     }
 
     pub(crate) fn write(&self, out: &mut Writer) {
@@ -231,7 +268,8 @@ impl Searcher {
     }
 
     pub(crate) fn read(from: &mut Reader<'_>) -> Result<Searcher, Damage> {
-        Ok(Searcher { table: Table::read(from)? })
+        let table = Table::read(from)?;
+        if table.is_whole() { Ok(Searcher { table }) } else { Err(Damage("the size of a table")) }
     }
 
     pub(crate) fn start(&self, before: Before) -> State {
@@ -258,7 +296,7 @@ impl Searcher {
         for &byte in haystack {
             match self.step(&mut state, byte) {
                 Step::Matched => return true,
-                Step::Dead => return false,
+                Step::Dead | Step::Beyond => return false,
                 Step::On => {}
             }
         }
@@ -274,31 +312,19 @@ fn build_nfa(expression: &Expression) -> Result<thompson::NFA, String> {
     let config = thompson::Config::new()
         .utf8(false)
         .which_captures(WhichCaptures::All)
-        .nfa_size_limit(Some(DFA_BYTES_MAX));
-    thompson::Compiler::new().configure(config).build_from_hir(&expression.hir).map_err(|e| too_large(&e))
-}
-
-fn build_table(nfa: &thompson::NFA, anchored: Anchored) -> Result<Table, String> {
-    let kind = if anchored.is_anchored() { StartKind::Anchored } else { StartKind::Unanchored };
-    let config = dense::Config::new()
-        .match_kind(MatchKind::LeftmostFirst)
-        .start_kind(kind)
-        .accelerate(false)
-        .dfa_size_limit(Some(DFA_BYTES_MAX))
-        .determinize_size_limit(Some(BUILD_BYTES_MAX));
-    let dfa = dense::Builder::new().configure(config).build_from_nfa(nfa).map_err(|e| too_large(&e))?;
-    let mut starts = [StateID::ZERO; 5];
-    for (slot, before) in starts.iter_mut().zip(Before::ALL) {
-        let config = start::Config::new().anchored(anchored).look_behind(before.example());
-        *slot = dfa.start_state(&config).map_err(|e| format!("no start state: {e}"))?;
+        .nfa_size_limit(Some(NFA_BYTES_MAX));
+    let nfa = thompson::Compiler::new().configure(config).build_from_hir(&expression.hir);
+    let nfa = nfa.map_err(|e| too_large(&e))?;
+    match nfa.states().len() {
+        0..=NFA_STATES_MAX => Ok(nfa),
+        more => Err(too_large(&format!("{more} states of an NFA"))),
     }
-    Table::build(&dfa, starts).map_err(|e| too_large(&e))
 }
 
 fn too_large(error: &dyn fmt::Display) -> String {
     format!(
         "its automaton can't be built ({error}): make repetitions shorter or classes simpler; the limit is {} MiB",
-        DFA_BYTES_MAX >> 20
+        TABLE_BYTES_MAX >> 20
     )
 }
 

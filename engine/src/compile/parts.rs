@@ -71,6 +71,7 @@ impl Parts {
                 "an enclosed rule must begin with something rare: a literal of two bytes or more".into(),
             );
         }
+        let automaton = automaton.kept(text, !rule.keywords.is_empty());
         Some(Parts { automaton, end, suppress, len_max, trigger: Arc::new(trigger), starts })
     }
 }

@@ -178,7 +178,7 @@ fn ends(automaton: &Automaton, classes: &[(u8, ByteSet)], state: State) -> bool 
     automaton.matches_at_end(state)
         || classes.iter().any(|(byte, _)| {
             let mut next = state;
-            automaton.step(&mut next, *byte) == Step::Matched
+            matches!(automaton.step(&mut next, *byte), Step::Matched | Step::Beyond)
         })
 }
 

@@ -1,34 +1,60 @@
 //! Transition tables.
 //!
-//! A dense DFA of `regex-automata`, written down again: 16 bits a transition, bytes that are never told apart in one
-//! column, and the states in an order that says what they are.
+//! An NFA's [threads](super::threads) made states of: 16 bits a transition, bytes that are never told apart in one column,
+//! and the states in an order that says what they are.
 //!
 //! ```text
 //!   0 … ended          no match can come any more
 //!   ended … live       nor here, but a match ended before the byte just taken
 //!   live … matched     a match may come
-//!   matched …          the same, and one ended before the byte just taken
+//!   matched … beyond   the same, and one ended before the byte just taken
+//!   beyond …           the table ends: what is there, only the NFA tells
 //! ```
+//! A table is made from its start on, each state after all that are nearer. Counted repetitions behind one another can
+//! make any number of states; where there are more than a table may have, what is nearest is kept, the *head*. Most
+//! candidates fail within it.
+//!
+//! # Rejected
+//! The dense DFAs of `regex-automata`: they know no head, so that a second is spent to find that they are too large, and
+//! take four times the memory while they are made.
 
-use regex_automata::dfa::Automaton as _;
-use regex_automata::dfa::dense;
+use regex_automata::nfa::thompson::NFA;
 use regex_automata::util::primitives::StateID;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use super::automaton::Step;
+use super::automaton::{Before, Step};
 use super::symbol::ByteSet;
+use super::threads::{Steps, Threads};
 use crate::built::wire::{Damage, Reader, Writer};
 
 /// Log2 of the most columns.
 const COLUMNS_SHIFT_MAX: u32 = 8;
+/// The most bytes of transitions.
+pub(super) const TABLE_BYTES_MAX: usize = 4 << 20;
+/// The most states.
+const STATES_MAX: usize = u16::MAX as usize;
+
+/// The fewest states of a head: the dead end and the starts.
+const HEAD_STATES_MIN: usize = 1 + Before::ALL.len();
+
+/// How much of an automaton becomes a table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    /// NFA states visited while it is made, and threads' states kept: what its making costs.
+    pub(super) visits_max: u64,
+    /// The same while it grows: where each four states that were walked on from have brought more than one that was not.
+    pub(super) growing_max: u64,
+    /// States that are walked on from.
+    pub(super) walked_max: usize,
+    /// Where it takes more, there is a head of it; else no table.
+    pub(super) heads: bool,
+}
 
 /// A state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct State(u16);
-
-/// Where a table's states come from.
-type Dense = dense::DFA<Vec<u32>>;
 
 /// A deterministic automaton; a clone shares what is large.
 #[derive(Clone)]
@@ -40,74 +66,62 @@ pub(crate) struct Table {
     ended: u16,
     live: u16,
     matched: u16,
+    beyond: u16,
+    states: u16,
     /// A bit a state: the end of the text completes a match.
     at_end: Arc<[u64]>,
     starts: [State; 5],
 }
 
-/// What is known of a DFA's state before it has a number.
-#[derive(Clone, Default)]
+/// A state before it has a number.
 struct Node {
-    next: Vec<u32>,
-    is_match: bool,
+    key: Rc<Key>,
     at_end: bool,
     live: bool,
 }
 
+/// What tells states apart.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    threads: Threads,
+    /// A match ended before the byte just taken.
+    is_match: bool,
+}
+
+/// States found so far, and the transitions of those that have been walked on from.
+struct Nodes {
+    all: Vec<Node>,
+    known: HashMap<Rc<Key>, u32>,
+    /// By state and column.
+    next: Vec<u32>,
+    columns: usize,
+    /// For what the end of the text does: the walk's own steps are in the midst of one.
+    ends: Steps,
+}
+
 impl Table {
-    /// Writes down what can be reached from `starts`.
+    /// Of what can be reached from the NFA's `start`.
     ///
     /// # Errors
-    /// There are too many states for 16 bits.
-    pub(crate) fn build(dfa: &Dense, starts: [StateID; 5]) -> Result<Table, String> {
-        let (class, columns) = columns(dfa);
-        let (mut nodes, starts) = walk(dfa, starts, &columns);
-        mark_live(&mut nodes);
-        let kind = |n: &Node| match (n.live, n.is_match) {
-            (false, false) => 0,
-            (false, true) => 1,
-            (true, false) => 2,
-            (true, true) => 3,
-        };
-        let mut order: Vec<usize> = (0..nodes.len()).collect();
-        order.sort_by_key(|i| kind(&nodes[*i]));
-        let first = |k: usize| nodes.iter().filter(|n| kind(n) < k).count() as u16;
-        if nodes.len() > usize::from(u16::MAX) {
-            return Err(format!("{} states", nodes.len()));
+    /// It would be larger than the extent allows, and there is no head.
+    pub(super) fn build(nfa: &NFA, start: StateID, extent: Extent) -> Result<Table, String> {
+        let (class, examples) = columns(nfa);
+        let states_max = STATES_MAX.min(TABLE_BYTES_MAX / 2 / examples.len().next_power_of_two());
+        let (mut nodes, starts, whole) = Nodes::walk(nfa, start, &examples, states_max, extent);
+        match (whole, extent.heads) {
+            (true, _) => nodes.mark_live(),
+            (false, true) => nodes.keep_head(states_max / 2),
+            (false, false) => return Err(format!("it has more than {} states", nodes.walked())),
         }
-        let mut number = vec![0u16; nodes.len()];
-        order.iter().enumerate().for_each(|(new, old)| number[*old] = new as u16);
-        let shift = columns.len().next_power_of_two().trailing_zeros();
-        let mut next = vec![0u16; nodes.len() << shift];
-        let mut at_end = vec![0u64; nodes.len().div_ceil(64)];
-        for (old, node) in nodes.iter().enumerate() {
-            let state = usize::from(number[old]);
-            at_end[state / 64] |= u64::from(node.at_end) << (state % 64);
-            for (cell, to) in next[state << shift..].iter_mut().zip(&node.next) {
-                *cell = number[*to as usize];
-            }
-        }
-        let starts = starts.map(|s| State(number[s as usize]));
-        Ok(Table {
-            class: class.into(),
-            shift,
-            next: next.into(),
-            ended: first(1),
-            live: first(2),
-            matched: first(3),
-            at_end: at_end.into(),
-            starts,
-        })
+        Ok(nodes.numbered(&class, starts))
     }
 
     pub(crate) fn write(&self, out: &mut Writer) {
         out.raw(&*self.class);
         out.u8(self.shift as u8);
-        out.count(self.at_end.len());
-        out.count(self.states());
+        [self.states, self.ended, self.live, self.matched, self.beyond].into_iter().for_each(|n| out.u16(n));
         out.words16(&self.next);
         out.words64(&self.at_end);
-        [self.ended, self.live, self.matched].into_iter().for_each(|first| out.u16(first));
         self.starts.iter().for_each(|start| out.u16(start.0));
     }
 
@@ -116,44 +130,42 @@ impl Table {
     pub(crate) fn read(from: &mut Reader<'_>) -> Result<Table, Damage> {
         let class: [u8; 256] = *from.array()?;
         let shift = u32::from(from.u8()?);
-        let (words, states) = (from.count(8)?, from.count(2)?);
-        if shift > COLUMNS_SHIFT_MAX
-            || states == 0
-            || states > usize::from(u16::MAX)
-            || words != states.div_ceil(64)
-        {
+        let (states, ended, live) = (from.u16()?, from.u16()?, from.u16()?);
+        let (matched, beyond) = (from.u16()?, from.u16()?);
+        let sorted = ended <= live && live <= matched && matched <= beyond && beyond <= states;
+        if shift > COLUMNS_SHIFT_MAX || !sorted || beyond == 0 {
             return Err(Damage("the size of a table"));
         }
-        let next = from.words16(states << shift)?;
-        let at_end = from.words64(words)?;
-        let (ended, live, matched) = (from.u16()?, from.u16()?, from.u16()?);
+        let next = from.words16(usize::from(beyond) << shift)?;
+        let at_end = from.words64(usize::from(states).div_ceil(64))?;
         let mut starts = [State(0); 5];
         for start in &mut starts {
             *start = State(from.u16()?);
         }
-        let known = |state: u16| usize::from(state) < states;
         let columns = class.iter().all(|column| u32::from(*column) >> shift == 0);
-        let sorted = ended <= live && live <= matched && usize::from(matched) <= states;
         // The largest is found faster than the first that is too large.
         let last = next.iter().copied().max().unwrap_or(0);
-        if !columns || !sorted || !known(last) || !starts.iter().all(|start| known(start.0)) {
+        if !columns || last >= states || !starts.iter().all(|start| start.0 < beyond) {
             return Err(Damage("a state of a table"));
         }
-        let table = Table { class: class.into(), shift, next, ended, live, matched, at_end, starts };
+        let table =
+            Table { class: class.into(), shift, next, ended, live, matched, beyond, states, at_end, starts };
         if starts.into_iter().any(|start| table.matches_nothing(start)) {
             return Err(Damage("a match of no bytes"));
         }
         Ok(table)
     }
 
-    fn states(&self) -> usize {
-        self.next.len() >> self.shift
+    /// False for a head.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.beyond == self.states
     }
 
     /// True when a match of no bytes may end at the state.
     fn matches_nothing(&self, start: State) -> bool {
         let row = usize::from(start.0) << self.shift;
-        let matched = |next: &u16| *next >= self.matched || (self.ended..self.live).contains(next);
+        let matched =
+            |next: &u16| (self.matched..self.beyond).contains(next) || (self.ended..self.live).contains(next);
         self.matches_at_end(start) || self.next.iter().skip(row).take(1 << self.shift).any(matched)
     }
 
@@ -171,8 +183,10 @@ impl Table {
             Step::On
         } else if next < self.ended {
             Step::Dead
-        } else {
+        } else if next < self.beyond {
             Step::Matched
+        } else {
+            Step::Beyond
         }
     }
 
@@ -206,70 +220,179 @@ impl Table {
 }
 
 /// By byte: its column; and a byte of each.
-fn columns(dfa: &Dense) -> (Box<[u8; 256]>, Vec<u8>) {
-    let classes = dfa.byte_classes();
-    let mut class = Box::new([0u8; 256]);
-    let mut known: HashMap<u8, u8> = HashMap::new();
-    let mut examples = Vec::new();
-    for byte in 0..=255u8 {
-        let column = *known.entry(classes.get(byte)).or_insert_with(|| {
-            examples.push(byte);
-            (examples.len() - 1) as u8
-        });
-        class[usize::from(byte)] = column;
-    }
-    (class, examples)
+fn columns(nfa: &NFA) -> ([u8; 256], Vec<u8>) {
+    let classes = nfa.byte_classes();
+    let class = std::array::from_fn(|byte| classes.get(byte as u8));
+    (class, classes.representatives(0..=255).filter_map(|unit| unit.as_u8()).collect())
 }
 
-fn walk(dfa: &Dense, starts: [StateID; 5], columns: &[u8]) -> (Vec<Node>, [u32; 5]) {
-    // All dead ends are the first node.
-    let mut nodes = vec![Node { next: vec![0; columns.len()], ..Node::default() }];
-    let mut ids: Vec<Option<StateID>> = vec![None];
-    let mut known: HashMap<StateID, u32> = HashMap::new();
-    let mut add = |id: StateID, nodes: &mut Vec<Node>, ids: &mut Vec<Option<StateID>>| -> u32 {
-        if dfa.is_dead_state(id) || dfa.is_quit_state(id) {
+impl Nodes {
+    /// Walks on from all states until there is none that has not been, or it takes too much; tells where it starts, and
+    /// whether these are all.
+    fn walk(
+        nfa: &NFA,
+        start: StateID,
+        examples: &[u8],
+        states_max: usize,
+        extent: Extent,
+    ) -> (Nodes, [u32; 5], bool) {
+        let mut nodes = Nodes {
+            all: Vec::new(),
+            known: HashMap::new(),
+            next: Vec::new(),
+            columns: examples.len(),
+            ends: Steps::default(),
+        };
+        let (mut steps, mut threads) = (Steps::default(), Threads::default());
+        // All dead ends are the first.
+        nodes.add(nfa, Threads::default(), false);
+        let starts = Before::ALL.map(|before| {
+            steps.start(nfa, start, before, &mut threads);
+            nodes.add(nfa, threads.clone(), false)
+        });
+        let mut kept = 0;
+        // By whether a match ended, and the byte: what was taken, and the state it led to.
+        let mut arrivals: Vec<((bool, Before), Vec<StateID>, u32)> = Vec::new();
+        while let Some(node) = nodes.all.get(nodes.walked()) {
+            let key = Rc::clone(&node.key);
+            kept += key.threads.len() as u64;
+            arrivals.clear();
+            let has_looks = key.threads.has_looks();
+            let mut is_match = steps.decide(nfa, &key.threads, examples.first().copied());
+            for byte in examples {
+                if has_looks {
+                    is_match = steps.decide(nfa, &key.threads, Some(*byte));
+                }
+                // Most bytes do what another one has done.
+                let taken = steps.take(nfa, *byte);
+                let kind = (is_match, Before::of(Some(*byte)));
+                let same = arrivals.iter().find(|(k, other, _)| *k == kind && other == taken);
+                let to = match same.map(|(.., to)| *to) {
+                    Some(to) => to,
+                    None => {
+                        let taken = taken.to_vec();
+                        steps.arrive(nfa, *byte, &mut threads);
+                        let to = nodes.number(nfa, &threads, is_match);
+                        arrivals.push((kind, taken, to));
+                        to
+                    }
+                };
+                nodes.next.push(to);
+            }
+            let visits = steps.visits + nodes.ends.visits + kept;
+            let is_growing = 4 * (nodes.all.len() - nodes.walked()) > nodes.walked();
+            let visits_max = if is_growing { extent.growing_max } else { extent.visits_max };
+            let is_too_much = nodes.all.len() > states_max
+                || visits > visits_max
+                || nodes.walked() >= extent.walked_max && nodes.walked() < nodes.all.len();
+            if is_too_much && nodes.walked() >= HEAD_STATES_MIN {
+                return (nodes, starts, false);
+            }
+        }
+        (nodes, starts, true)
+    }
+
+    /// States that have been walked on from.
+    fn walked(&self) -> usize {
+        self.next.len() / self.columns
+    }
+
+    fn number(&mut self, nfa: &NFA, threads: &Threads, is_match: bool) -> u32 {
+        if threads.is_dead() && !is_match {
             return 0;
         }
-        *known.entry(id).or_insert_with(|| {
-            nodes.push(Node::default());
-            ids.push(Some(id));
-            (nodes.len() - 1) as u32
-        })
-    };
-    let starts = starts.map(|id| add(id, &mut nodes, &mut ids));
-    let mut at = 1;
-    while let Some(id) = ids.get(at).copied().flatten() {
-        let next: Vec<u32> =
-            columns.iter().map(|byte| add(dfa.next_state(id, *byte), &mut nodes, &mut ids)).collect();
-        nodes[at].next = next;
-        nodes[at].is_match = dfa.is_match_state(id);
-        nodes[at].at_end = dfa.is_match_state(dfa.next_eoi_state(id));
-        at += 1;
+        let key = Key { threads: threads.clone(), is_match };
+        match self.known.get(&key) {
+            Some(known) => *known,
+            None => self.add(nfa, key.threads, is_match),
+        }
     }
-    (nodes, starts)
-}
 
-/// Marks the nodes from which an untold match can come.
-fn mark_live(nodes: &mut [Node]) {
-    let mut before: Vec<Vec<u32>> = vec![Vec::new(); nodes.len()];
-    let mut work = Vec::new();
-    for at in 0..nodes.len() {
-        for to in &nodes[at].next {
-            if before[*to as usize].last() != Some(&(at as u32)) {
-                before[*to as usize].push(at as u32);
+    fn add(&mut self, nfa: &NFA, threads: Threads, is_match: bool) -> u32 {
+        let at_end = self.ends.step(nfa, &threads, None, &mut Threads::default());
+        let key = Rc::new(Key { threads, is_match });
+        let number = self.all.len() as u32;
+        self.all.push(Node { key: Rc::clone(&key), at_end, live: false });
+        *self.known.entry(key).or_insert(number)
+    }
+
+    /// Leaves the first states walked on from, and those that they lead to.
+    fn keep_head(&mut self, walked_max: usize) {
+        let walked = self.walked().min(walked_max.max(HEAD_STATES_MIN));
+        self.next.truncate(walked * self.columns);
+        let states = self.next.iter().max().map_or(0, |last| *last as usize + 1).max(walked);
+        self.all.truncate(states);
+        // What lies beyond is not known. Within the head, too, a state is as live as it would be told to be beyond.
+        self.all.iter_mut().for_each(|node| node.live = !node.key.threads.is_dead());
+        self.all.iter_mut().skip(walked).for_each(|node| (node.at_end, node.live) = (true, true));
+    }
+
+    /// Marks the states from which an untold match can come.
+    fn mark_live(&mut self) {
+        let mut changed = true;
+        while changed {
+            changed = false;
+            // States lead on to later ones, mostly.
+            for at in (0..self.all.len()).rev() {
+                let row = self.next.get(at * self.columns..(at + 1) * self.columns).unwrap_or_default();
+                let leads = |to: &u32| self.all.get(*to as usize).is_some_and(|n| n.live || n.key.is_match);
+                if !self.all[at].live && (self.all[at].at_end || row.iter().any(leads)) {
+                    (self.all[at].live, changed) = (true, true);
+                }
             }
-        }
-        let leads = nodes[at].next.iter().any(|to| nodes[*to as usize].is_match);
-        if nodes[at].at_end || leads {
-            nodes[at].live = true;
-            work.push(at);
         }
     }
-    while let Some(node) = work.pop() {
-        for &from in &before[node] {
-            if !std::mem::replace(&mut nodes[from as usize].live, true) {
-                work.push(from as usize);
-            }
+
+    /// By column: its number among those that differ, for bytes of which no state asks which it is; and one of each.
+    fn merge_columns(&self) -> (Vec<u8>, Vec<usize>) {
+        let cells = |column: usize| self.next.iter().skip(column).step_by(self.columns);
+        let mut known: HashMap<Vec<u32>, u8> = HashMap::new();
+        let mut examples = Vec::new();
+        let merged = (0..self.columns).map(|column| {
+            *known.entry(cells(column).copied().collect()).or_insert_with(|| {
+                examples.push(column);
+                examples.len() as u8 - 1
+            })
+        });
+        let merged = merged.collect();
+        (merged, examples)
+    }
+
+    /// In the order of a table.
+    fn numbered(self, class: &[u8; 256], starts: [u32; 5]) -> Table {
+        let walked = self.walked();
+        let (merged, examples) = self.merge_columns();
+        let class: Arc<[u8; 256]> = Arc::new(class.map(|column| merged[usize::from(column)]));
+        let shift = examples.len().next_power_of_two().trailing_zeros();
+        let kind = |index: usize| match &self.all[index] {
+            _ if index >= walked => 4,
+            node => 2 * usize::from(node.live) + usize::from(node.key.is_match),
+        };
+        let mut order: Vec<usize> = (0..self.all.len()).collect();
+        order.sort_by_key(|index| kind(*index));
+        let first = |k: usize| order.partition_point(|index| kind(*index) < k) as u16;
+        let mut number = vec![0u16; order.len()];
+        order.iter().enumerate().for_each(|(new, old)| number[*old] = new as u16);
+        let mut next = vec![0u16; walked << shift];
+        for (old, row) in self.next.chunks_exact(self.columns).enumerate() {
+            let cells = next[usize::from(number[old]) << shift..].iter_mut();
+            cells.zip(&examples).for_each(|(cell, column)| *cell = number[row[*column] as usize]);
+        }
+        let mut at_end = vec![0u64; order.len().div_ceil(64)];
+        for (new, old) in order.iter().enumerate() {
+            at_end[new / 64] |= u64::from(self.all[*old].at_end) << (new % 64);
+        }
+        Table {
+            class,
+            shift,
+            next: next.into(),
+            ended: first(1),
+            live: first(2),
+            matched: first(3),
+            beyond: first(4),
+            states: order.len() as u16,
+            at_end: at_end.into(),
+            starts: starts.map(|start| State(number[start as usize])),
         }
     }
 }

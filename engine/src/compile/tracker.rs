@@ -201,7 +201,7 @@ enum Next {
     Unknown,
 }
 
-fn consume(state: &State, byte: u8) -> Option<StateID> {
+pub(super) fn consume(state: &State, byte: u8) -> Option<StateID> {
     match state {
         State::ByteRange { trans } => trans.matches_byte(byte).then_some(trans.next),
         State::Sparse(sparse) => sparse.matches_byte(byte),
@@ -230,7 +230,7 @@ fn look_met(nfa: &NFA, look: Look, before: Option<u8>, next: Next) -> Option<boo
     }
 }
 
-fn look_met_by(matcher: &LookMatcher, look: Look, before: Option<u8>, next: Option<u8>) -> bool {
+pub(super) fn look_met_by(matcher: &LookMatcher, look: Look, before: Option<u8>, next: Option<u8>) -> bool {
     let mut text = [0u8; 2];
     let mut len = 0;
     for byte in [before, next].into_iter().flatten() {

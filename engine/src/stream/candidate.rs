@@ -1,7 +1,9 @@
 //! A suspected match, from its start until its automaton decides it.
 
-use crate::compile::automaton::{Automaton, Step};
+use crate::compile::automaton::{Automaton, Before, Step};
+use crate::compile::lazy::Lazy;
 use crate::compile::table::State;
+use crate::compile::threads::Threads;
 use crate::compile::tracker::{Tracker, TrackerScratch};
 use crate::ruleset::CompiledRule;
 
@@ -11,6 +13,7 @@ use crate::ruleset::CompiledRule;
 ///            dead, or no match can come        past len_max, matched
 ///   Live ──────────────────────────────► Done   Live ─────────────► Over
 /// ```
+/// Where its automaton's table is only a head and ends, the candidate is walked again from its start, and on, along the NFA.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) rule: u32,
@@ -18,6 +21,8 @@ pub(super) struct Candidate {
     /// The next byte to take.
     pub(super) at: u64,
     pub(super) state: State,
+    /// In its place, beyond the head of a table.
+    pub(super) beyond: Option<Box<Threads>>,
     /// End of the best match so far.
     pub(super) matched: Option<u64>,
     before: Option<u8>,
@@ -37,11 +42,14 @@ pub(super) enum Progress {
 
 impl Candidate {
     pub(super) fn new(rule: u32, start: u64, state: State, before: Option<u8>) -> Candidate {
-        Candidate { rule, start, at: start, state, matched: None, before, tracker: None }
+        Candidate { rule, start, at: start, state, beyond: None, matched: None, before, tracker: None }
     }
 
-    /// Runs on over `text`, whose first byte is at `base`; all bytes from `self.at` on must be in it.
-    pub(super) fn run(&mut self, rule: &CompiledRule, text: &[u8], base: u64) -> Progress {
+    /// Runs on over `text`, whose first byte is at `base`; all bytes from its start on must be in it.
+    pub(super) fn run(&mut self, rule: &CompiledRule, lazy: &mut Lazy, text: &[u8], base: u64) -> Progress {
+        if self.beyond.is_some() {
+            return self.run_beyond(rule, lazy, text, base);
+        }
         let limit = self.start + rule.len_max as u64;
         let automaton = &rule.automaton;
         let from = (self.at - base) as usize;
@@ -50,26 +58,73 @@ impl Candidate {
                 Step::On => {}
                 Step::Matched => self.matched = Some(self.at),
                 Step::Dead => return Progress::Done,
+                Step::Beyond => return self.run_beyond(rule, lazy, text, base),
             }
             self.at += 1;
             if self.at > limit {
-                return if automaton.is_live(self.state) { Progress::Over } else { Progress::Done };
+                return match automaton.is_live(self.state) {
+                    // What goes on without its text must not come to the end of a head.
+                    true if !automaton.is_whole() => self.run_beyond(rule, lazy, text, base),
+                    true => Progress::Over,
+                    false => Progress::Done,
+                };
             }
         }
         if automaton.is_live(self.state) { Progress::Live } else { Progress::Done }
     }
 
+    /// The same where the table has ended, from the start on if that is so only now.
+    fn run_beyond(&mut self, rule: &CompiledRule, lazy: &mut Lazy, text: &[u8], base: u64) -> Progress {
+        let limit = self.start + rule.len_max as u64;
+        let Some(groups) = rule.automaton.groups() else { return Progress::Done };
+        let (automaton, nfa) = (rule.automaton.number(), &groups.nfa);
+        let mut state = match &self.beyond {
+            Some(threads) => lazy.number(automaton, nfa, threads),
+            None => {
+                (self.at, self.matched) = (self.start, None);
+                lazy.start(automaton, nfa, Before::of(self.before))
+            }
+        };
+        let from = (self.at - base) as usize;
+        let mut over = false;
+        for &byte in text.get(from..).unwrap_or_default() {
+            match lazy.step(automaton, nfa, &mut state, byte) {
+                Step::On | Step::Beyond => {}
+                Step::Matched => self.matched = Some(self.at),
+                Step::Dead => return Progress::Done,
+            }
+            self.at += 1;
+            over = self.at > limit;
+            if over {
+                break;
+            }
+        }
+        if !lazy.is_live(state) {
+            return Progress::Done;
+        }
+        let threads = self.beyond.get_or_insert_with(|| lazy.threads());
+        lazy.tell(state, threads);
+        if over { Progress::Over } else { Progress::Live }
+    }
+
     /// The text ends where the candidate stands.
-    pub(super) fn end(&mut self, automaton: &Automaton) {
-        if automaton.matches_at_end(self.state) {
+    pub(super) fn end(&mut self, automaton: &Automaton, lazy: &mut Lazy) {
+        let matches = match &self.beyond {
+            Some(threads) => automaton.groups().is_some_and(|g| lazy.matches_at_end(&g.nfa, threads)),
+            None => automaton.matches_at_end(self.state),
+        };
+        if matches {
             self.matched = Some(self.at);
         }
     }
 
     /// Nothing more is asked of it: its memory may serve another one.
-    pub(super) fn recycle(&mut self, scratch: &mut TrackerScratch) {
-        if let Some(tracker) = self.tracker.take() {
-            scratch.give_back(tracker);
+    pub(super) fn recycle(&mut self, tracker: &mut TrackerScratch, lazy: &mut Lazy) {
+        if let Some(own) = self.tracker.take() {
+            tracker.give_back(own);
+        }
+        if let Some(own) = self.beyond.take() {
+            lazy.give_back(own);
         }
     }
 

@@ -176,7 +176,7 @@ impl Scan {
         marks: &mut Watermarks,
     ) {
         let from = candidate.hold_from(rule, &mut scratch.tracker, &self.text, self.base);
-        candidate.recycle(&mut scratch.tracker);
+        candidate.recycle(&mut scratch.tracker, &mut scratch.lazy);
         marks.values = marks.values.min(from);
         if rule.end.is_some() {
             marks.labels = marks.labels.min(candidate.start);
@@ -205,7 +205,7 @@ impl Scan {
         }
         self.settle(rule, scratch, &candidate, progress);
         if progress == Progress::Over {
-            self.run_tails(ruleset, false);
+            self.run_tails(ruleset, &mut scratch.lazy, false);
         }
         self.decided.push((id, start));
         if rule.end.is_some() {

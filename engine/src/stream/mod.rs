@@ -55,6 +55,7 @@ use std::sync::Arc;
 use crate::compile::family::Walked;
 use crate::compile::group::GroupScratch;
 use crate::compile::holds::Cut;
+use crate::compile::lazy::Lazy;
 use crate::compile::runs::Reaching;
 use crate::compile::tracker::TrackerScratch;
 use crate::kernel::{Hits, Symbols};
@@ -124,7 +125,7 @@ pub struct Work {
     pub places: u64,
     /// Candidates that the gates let through.
     pub candidates: u64,
-    /// Bytes that candidates' automata took.
+    /// Bytes that candidates' automata took, and states of NFAs visited beyond the heads of tables.
     pub steps: u64,
 }
 
@@ -133,6 +134,7 @@ pub struct Work {
 pub struct Scratch {
     pub(crate) tracker: TrackerScratch,
     pub(crate) group: GroupScratch,
+    pub(crate) lazy: Lazy,
     /// Room for the text that is scanned; a stream keeps only what it must.
     pub(crate) text: Vec<u8>,
     pub(crate) symbols: Symbols,

@@ -5,7 +5,9 @@ use super::resolve::Release;
 use super::starts::Found;
 use super::{Scratch, Sink};
 use crate::compile::automaton::{Before, Searcher, Step};
+use crate::compile::lazy::Lazy;
 use crate::compile::table::State;
+use crate::compile::threads::Threads;
 use crate::mask::Strategy;
 use crate::ruleset::{CompiledRule, Ruleset};
 
@@ -32,7 +34,7 @@ pub(super) struct Span {
 #[derive(Clone, Debug)]
 pub(super) enum Tail {
     /// A value that went on past `len_max`: it ends where its automaton dies.
-    Value { state: State, at: u64 },
+    Value { state: State, beyond: Option<Box<Threads>>, at: u64 },
     /// An enclosed value: it ends with a match of `end`.
     Enclosed { state: State, at: u64, matched: Option<u64> },
 }
@@ -240,7 +242,7 @@ impl Scan {
             }
         }
         found.give_back(scratch);
-        self.run_tails(ruleset, end);
+        self.run_tails(ruleset, &mut scratch.lazy, end);
     }
 
     /// Runs a candidate over what is there; true when it is live at the end.
@@ -248,21 +250,21 @@ impl Scan {
         let Some(rule) = ruleset.compiled.get(candidate.rule as usize) else {
             return false;
         };
-        let from = candidate.at;
-        let progress = candidate.run(rule, &self.text, self.base);
-        scratch.work.steps += candidate.at - from;
+        let (from, visits) = (candidate.at, scratch.lazy.visits());
+        let progress = candidate.run(rule, &mut scratch.lazy, &self.text, self.base);
+        scratch.work.steps += candidate.at - from + (scratch.lazy.visits() - visits);
         if progress == Progress::Live {
             return true;
         }
         self.settle(rule, scratch, candidate, progress);
-        candidate.recycle(&mut scratch.tracker);
+        candidate.recycle(&mut scratch.tracker, &mut scratch.lazy);
         false
     }
 
     fn end_candidates(&mut self, ruleset: &Ruleset, scratch: &mut Scratch) {
         for mut candidate in std::mem::take(&mut self.live) {
             if let Some(rule) = ruleset.compiled.get(candidate.rule as usize) {
-                candidate.end(&rule.automaton);
+                candidate.end(&rule.automaton, &mut scratch.lazy);
                 self.confirm(rule, scratch, &candidate, None);
             }
         }
@@ -418,7 +420,7 @@ impl Scan {
             match searcher.step(state, byte) {
                 Step::On => {}
                 Step::Matched => *matched = Some(*at),
-                Step::Dead => {
+                Step::Dead | Step::Beyond => {
                     dead = true;
                     break;
                 }
@@ -446,7 +448,7 @@ impl Scan {
 
     /// Runs the tails of values past their maximum, all in step, so that those which have come to the same state
     /// are one from there on: a later one is covered by the earlier.
-    pub(super) fn run_tails(&mut self, ruleset: &Ruleset, end: bool) {
+    pub(super) fn run_tails(&mut self, ruleset: &Ruleset, lazy: &mut Lazy, end: bool) {
         let is_tail = |s: &Span| matches!(s.tail, Some(Tail::Value { .. }));
         if !self.spans.iter().any(is_tail) && !self.release.open_mut().is_some_and(|s| is_tail(s)) {
             return;
@@ -470,7 +472,7 @@ impl Scan {
                 run_along(&mut running, next);
             }
             let Some(&byte) = self.text.get((at - self.base) as usize) else { break };
-            running.retain_mut(|(_, span)| step_tail(ruleset, span, byte));
+            running.retain_mut(|(_, span)| step_tail(ruleset, lazy, span, byte));
             at += 1;
             if running.is_empty() {
                 match waiting.peek() {
@@ -560,20 +562,31 @@ fn run_along<'a>(running: &mut Vec<(u64, &'a mut Span)>, next: (u64, &'a mut Spa
 
 fn same_state(a: &Span, b: &Span) -> bool {
     match (&a.tail, &b.tail) {
-        (Some(Tail::Value { state: a, .. }), Some(Tail::Value { state: b, .. })) => a == b,
+        (
+            Some(Tail::Value { state: a, beyond: None, .. }),
+            Some(Tail::Value { state: b, beyond: None, .. }),
+        ) => a == b,
+        (Some(Tail::Value { beyond: a, .. }), Some(Tail::Value { beyond: b, .. })) => a == b,
         _ => false,
     }
 }
 
 /// Takes one byte; false when the value has ended.
-fn step_tail(ruleset: &Ruleset, span: &mut Span, byte: u8) -> bool {
+fn step_tail(ruleset: &Ruleset, lazy: &mut Lazy, span: &mut Span, byte: u8) -> bool {
     let Some(rule) = ruleset.compiled.get(span.rule as usize) else {
         return false;
     };
-    let Some(Tail::Value { state, at }) = &mut span.tail else {
+    let Some(Tail::Value { state, beyond, at }) = &mut span.tail else {
         return false;
     };
-    let dead = rule.automaton.step(state, byte) == Step::Dead || !rule.automaton.is_live(*state);
+    let automaton = &rule.automaton;
+    let dead = match beyond {
+        None => automaton.step(state, byte) == Step::Dead || !automaton.is_live(*state),
+        Some(threads) => automaton.groups().is_none_or(|groups| {
+            lazy.step_threads(&groups.nfa, threads, byte);
+            threads.is_dead()
+        }),
+    };
     if dead {
         span.end = *at;
         span.tail = None;

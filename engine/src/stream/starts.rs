@@ -300,9 +300,10 @@ impl Scan {
         let before = self.byte_before(start);
         let state = rule.automaton.start(Before::of(before));
         let mut candidate = Candidate::new(id, start, state, before);
-        let progress = candidate.run(rule, &self.text, self.base);
+        let visits = scratch.lazy.visits();
+        let progress = candidate.run(rule, &mut scratch.lazy, &self.text, self.base);
         scratch.work.candidates += 1;
-        scratch.work.steps += candidate.at - start;
+        scratch.work.steps += candidate.at - start + (scratch.lazy.visits() - visits);
         let holds = progress == Progress::Live || candidate.matched.is_some();
         (holds && self.keyword_can_come(rule, start)).then_some((candidate, progress))
     }
@@ -315,8 +316,11 @@ impl Scan {
         candidate: &Candidate,
         progress: Progress,
     ) {
-        let tail =
-            (progress == Progress::Over).then_some(Tail::Value { state: candidate.state, at: candidate.at });
+        let tail = (progress == Progress::Over).then(|| Tail::Value {
+            state: candidate.state,
+            beyond: candidate.beyond.clone(),
+            at: candidate.at,
+        });
         self.confirm(rule, scratch, candidate, tail);
     }
 }

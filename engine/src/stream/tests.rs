@@ -1,5 +1,6 @@
 //! Tables, every split, seeded random documents and rules against the oracle, and hold-back by brute force.
 
+mod beyond;
 #[cfg(feature = "hyperscan")]
 mod hyperscan;
 

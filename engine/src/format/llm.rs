@@ -8,7 +8,7 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
-pub(super) use reading::{Manner, Reading, Said};
+pub(super) use reading::{Manner, Reading, Said, is_read};
 
 /// Whether a string of this name may be opaque, by its path.
 pub(super) fn may_be_opaque(name: &[u8]) -> bool {

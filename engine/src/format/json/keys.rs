@@ -4,7 +4,7 @@
 const KEY_BYTES_MAX: usize = 128;
 
 /// Keys of the containers that are open.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::format) struct Keys {
     /// By open container, outermost first: the key that its values have, and true for arrays.
     open: Vec<(Vec<u8>, bool)>,

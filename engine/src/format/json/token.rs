@@ -126,7 +126,7 @@ impl Number {
 }
 
 /// The tokenizer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::format) struct Tokens {
     state: State,
     /// Open containers; true for arrays.

@@ -51,6 +51,11 @@ fn is_reasoning(outer: &[&[u8]]) -> bool {
     outer.ends_with(&[b"reasoningContent"])
 }
 
+/// Whether a container of this name may say a text again, by its path.
+pub(super) fn may_be_restating(name: &[u8]) -> bool {
+    matches!(name, b"logprobs" | b"content" | b"refusal" | b"logprobsResult" | b"logprobs_result")
+}
+
 /// Containers that say a text again, token by token, also as arrays of bytes: a value cut over tokens could not be
 /// masked in them, so where one is in them they leave empty.
 pub(super) fn is_restating(path: &[&[u8]]) -> bool {

@@ -139,7 +139,7 @@ impl Handler for Reader<'_> {
         if kind == Kind::Key {
             texts.keys.begin();
         } else {
-            let context = texts.keys.context(kind == Kind::Number);
+            let context = texts.keys.context(kind == Kind::Number).concat();
             if !context.is_empty() {
                 texts.stream.prime(&context);
             }

@@ -7,11 +7,12 @@
 //! Setting a scan up costs more than scanning a name. Texts are laid one behind another, each behind its context and
 //! before the byte that stands for the start of a text, and the kernel looks at all of them in one go. A window that needs
 //! fewer bytes than the kernel looks at allows any in their place, so it is found at the end of a text as well; one that
-//! reaches beyond its text is told by the gates, which are given no more than that. Where a candidate lives the text is to
-//! be scanned on its own: nothing is decided here but that nothing is found.
+//! reaches beyond its text is told by the gates, which are given no more than that. Where a value counts, the text is to be
+//! scanned on its own: nothing is decided here but that nothing is found.
 //!
 //! A short text that was found clean is kept, and not looked at when it comes again.
 
+use super::candidate::Progress;
 use super::scan::Scan;
 use super::{Scratch, mix};
 use crate::compile::prefilter::Target;
@@ -26,7 +27,7 @@ const BLOCK_BYTES: usize = 4096;
 /// Bytes behind the last text, so that its windows are whole.
 const PADDING: usize = WINDOW_LEN + KIND_PAIRS;
 /// The longest text that is kept, its context included, in bytes.
-const KEPT_LEN_MAX: usize = 62;
+const KEPT_LEN_MAX: usize = 61;
 /// Texts that are kept at once: each has one place.
 const PLACES: usize = 1024;
 
@@ -54,12 +55,17 @@ struct Text {
     is_clean: bool,
 }
 
-#[derive(Clone, Copy)]
+/// A text that was found clean.
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Kept {
+    /// Of the context and the text; the bytes from there on are 0.
     len: u8,
+    /// Of the context.
     context: u8,
-    bytes: [u8; KEPT_LEN_MAX],
+    bytes: [u8; KEPT_LEN_MAX + 1],
 }
+
+const NOTHING_KEPT: Kept = Kept { len: 0, context: 0, bytes: [0; KEPT_LEN_MAX + 1] };
 
 /// A text that was not found clean.
 pub(crate) struct Unclean<'a> {
@@ -69,34 +75,40 @@ pub(crate) struct Unclean<'a> {
 }
 
 impl Batch {
-    /// Adds a text and what stands before it, in pieces. False: it is known to be clean, and is not added.
-    pub(crate) fn add(&mut self, ruleset: &Ruleset, context: &[&[u8]], text: &[u8]) -> bool {
-        let from = self.bytes.len();
-        context.iter().for_each(|piece| self.bytes.extend_from_slice(piece));
-        let begin = self.bytes.len();
-        self.bytes.extend_from_slice(text);
-        let all = self.bytes.get(from..).unwrap_or_default();
+    /// Begins to take texts of this ruleset.
+    pub(crate) fn begin(&mut self, ruleset: &Ruleset) {
+        if self.of != ruleset.number || self.kept.is_empty() {
+            self.of = ruleset.number;
+            self.kept.clear();
+            self.kept.resize(PLACES, NOTHING_KEPT);
+        }
+    }
+
+    /// Adds a text and what stands before it. False: it is known to be clean, and is not added.
+    #[inline]
+    pub(crate) fn add(&mut self, context: &[u8], text: &[u8]) -> bool {
+        let from = self.bytes.len() as u32;
+        let begin = from + context.len() as u32;
+        let len = context.len() + text.len();
         let mut place = None;
-        if all.len() <= KEPT_LEN_MAX {
-            if self.of != ruleset.number || self.kept.is_empty() {
-                self.of = ruleset.number;
-                self.kept.clear();
-                self.kept.resize(PLACES, Kept { len: 0, context: 0, bytes: [0; KEPT_LEN_MAX] });
-            }
-            let own = place_of(all);
-            if let Some(kept) = self.kept.get(usize::from(own))
-                && usize::from(kept.len) == all.len()
-                && usize::from(kept.context) == begin - from
-                && kept.bytes.get(..all.len()) == Some(all)
-            {
-                self.bytes.truncate(from);
+        if len <= KEPT_LEN_MAX {
+            let mut own = Kept { len: len as u8, context: context.len() as u8, ..NOTHING_KEPT };
+            own.bytes[..context.len()].copy_from_slice(context);
+            own.bytes[context.len()..len].copy_from_slice(text);
+            let at = own.place();
+            if self.kept.get(usize::from(at)).is_some_and(|kept| *kept == own) {
                 return false;
             }
-            place = Some(own);
+            place = Some(at);
+            own.bytes[len] = BEFORE_TEXT;
+            self.bytes.extend_from_slice(&own.bytes[..=len]);
+        } else {
+            self.bytes.extend_from_slice(context);
+            self.bytes.extend_from_slice(text);
+            self.bytes.push(BEFORE_TEXT);
         }
-        let to = self.bytes.len() as u32;
-        self.bytes.push(BEFORE_TEXT);
-        self.texts.push(Text { from: from as u32, begin: begin as u32, to, place, is_clean: true });
+        let to = from + len as u32;
+        self.texts.push(Text { from, begin, to, place, is_clean: true });
         true
     }
 
@@ -174,11 +186,10 @@ impl Batch {
             let scan = self.scan.get_or_insert_with(|| Box::new(Scan::new(None)));
             if of.replace(n) != Some(n) {
                 scratch.forget_piece();
-                scan.text.clear();
-                scan.text.extend_from_slice(&self.bytes[start..end]);
+                scan.begin_whole(&self.bytes[start..end]);
             }
             let window = (at - start) as u64;
-            if targets.iter().any(|target| scan.may_find(ruleset, scratch, window, *target)) {
+            if targets.iter().any(|target| scan.find_at(ruleset, scratch, window, *target)) {
                 self.texts[n].is_clean = false;
             }
         }
@@ -192,8 +203,8 @@ impl Batch {
             if !text.is_clean {
                 unclean(Unclean { number, context: &self.bytes[from..begin] });
             } else if let Some(kept) = text.place.and_then(|place| self.kept.get_mut(usize::from(place))) {
+                *kept = Kept { len: (to - from) as u8, context: (begin - from) as u8, ..NOTHING_KEPT };
                 kept.bytes[..to - from].copy_from_slice(&self.bytes[from..to]);
-                (kept.len, kept.context) = ((to - from) as u8, (begin - from) as u8);
             }
         }
         self.texts.clear();
@@ -201,41 +212,56 @@ impl Batch {
     }
 }
 
-/// Eight bytes at a time.
-fn place_of(text: &[u8]) -> u16 {
-    let (words, rest) = text.as_chunks::<8>();
-    let mut hash = words.iter().fold(text.len() as u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
-    if !rest.is_empty() {
-        // The last eight bytes, some of them again.
-        let last = match text.last_chunk::<8>() {
-            Some(last) => u64::from_le_bytes(*last),
-            None => rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
-        };
-        hash = mix(hash, last);
+impl Kept {
+    /// Where it is kept: eight bytes at a time.
+    #[inline]
+    fn place(&self) -> u16 {
+        let (words, _) = self.bytes.as_chunks::<8>();
+        let words = words.iter().take((usize::from(self.len) + 8) / 8);
+        let hash = words.fold(u64::from(self.len), |hash, word| mix(hash, u64::from_le_bytes(*word)));
+        ((hash >> 40) as usize % PLACES) as u16
     }
-    ((hash >> 40) as usize % PLACES) as u16
 }
 
 impl Scan {
-    /// Whether a window of a text that is here whole, and of which nothing was scanned, may be of a match.
-    fn may_find(&self, ruleset: &Ruleset, scratch: &mut Scratch, window: u64, target: Target) -> bool {
-        match target.run.and_then(|run| ruleset.prefilter.runs.get(run)) {
-            Some(run) => self
-                .run_starts(run, window, run.run.min as u64)
-                .any(|start| self.may_start(run, start) && self.may_begin(ruleset, scratch, run.rule, start)),
-            None => window
-                .checked_sub(target.offset.into())
-                .is_some_and(|start| self.may_begin(ruleset, scratch, target.rule, start)),
-        }
+    /// Begins with a text that is here whole.
+    fn begin_whole(&mut self, text: &[u8]) {
+        self.reset();
+        self.text.extend_from_slice(text);
     }
 
-    fn may_begin(&self, ruleset: &Ruleset, scratch: &mut Scratch, id: u32, start: u64) -> bool {
-        let Some(rule) = ruleset.compiled.get(id as usize) else { return false };
-        if !self.may_match(ruleset, scratch, id, start) {
-            return false;
+    /// Looks at a window of it; whether anything has been found.
+    fn find_at(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, window: u64, target: Target) -> bool {
+        match target.run.and_then(|run| ruleset.prefilter.runs.get(run)) {
+            Some(run) => {
+                for start in self.run_starts(run, window, run.run.min as u64) {
+                    if self.may_start(run, start) {
+                        self.find_from(ruleset, scratch, run.rule, start);
+                    }
+                }
+            }
+            None => {
+                if let Some(start) = window.checked_sub(target.offset.into()) {
+                    self.find_from(ruleset, scratch, target.rule, start);
+                }
+            }
         }
-        let Some((mut candidate, _)) = self.begin(rule, scratch, id, start) else { return false };
-        candidate.recycle(&mut scratch.tracker);
-        true
+        self.found
+    }
+
+    /// Whether what the rule matches from `start` counts: what becomes of it is not told here.
+    fn find_from(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, id: u32, start: u64) {
+        let Some(rule) = ruleset.compiled.get(id as usize) else { return };
+        if !self.may_match(ruleset, scratch, id, start) {
+            return;
+        }
+        let Some((mut candidate, progress)) = self.begin(rule, scratch, id, start) else { return };
+        if progress == Progress::Live {
+            candidate.end(&rule.automaton);
+            self.confirm(rule, scratch, &candidate, None);
+            candidate.recycle(&mut scratch.tracker);
+        } else {
+            self.settle(rule, scratch, &candidate, progress);
+        }
     }
 }

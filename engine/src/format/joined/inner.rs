@@ -139,9 +139,9 @@ impl Handler for Reader<'_> {
         if kind == Kind::Key {
             texts.keys.begin();
         } else {
-            let context = texts.keys.context(kind == Kind::Number).concat();
+            let context = texts.keys.context(kind == Kind::Number);
             if !context.is_empty() {
-                texts.stream.prime(&context);
+                texts.stream.prime(context);
             }
         }
     }

@@ -648,10 +648,11 @@ fn without_restating(mut changes: Vec<Change>, restating: &[Restating]) -> Vec<C
 }
 
 /// Feeds a string's text to a carried text that ends with it.
-struct Whole<'a, 'b> {
-    text: &'a mut Carried,
-    target: &'a mut Target<'b>,
-    at: u64,
+pub(super) struct Whole<'a, 'b> {
+    pub(super) text: &'a mut Carried,
+    pub(super) target: &'a mut Target<'b>,
+    /// Where the string's quote lies.
+    pub(super) at: u64,
 }
 
 impl StringHandler for Whole<'_, '_> {

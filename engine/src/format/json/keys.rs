@@ -8,13 +8,16 @@ const KEY_BYTES_MAX: usize = 128;
 /// Keys of the containers that are open.
 #[derive(Clone, Debug, Default)]
 pub(in crate::format) struct Keys {
-    /// Keys, one behind another.
+    /// Keys as contexts of strings, one behind another.
     bytes: Vec<u8>,
     /// Outermost first.
     open: Vec<Open>,
     /// The key that was read last in the innermost object.
     key: Range<usize>,
 }
+
+/// What stands between a key and its string.
+const BEHIND: &[u8] = b"\":\"";
 
 /// A container.
 #[derive(Clone, Debug)]
@@ -27,8 +30,9 @@ struct Open {
 }
 
 impl Keys {
-    fn bytes(&self, range: &Range<usize>) -> &[u8] {
-        self.bytes.get(range.clone()).unwrap_or_default()
+    /// The key within a context.
+    fn bytes(&self, context: &Range<usize>) -> &[u8] {
+        self.bytes.get(context.start + 1..context.end.saturating_sub(BEHIND.len())).unwrap_or_default()
     }
 
     fn range_of_value(&self) -> &Range<usize> {
@@ -71,11 +75,18 @@ impl Keys {
 
     /// The key goes on.
     pub(in crate::format) fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        let over = (self.key.len() + bytes.len()).saturating_sub(KEY_BYTES_MAX);
-        if over > 0 {
-            self.bytes.drain(self.key.start..self.key.start + over);
+        if self.key.is_empty() {
+            self.bytes.push(b'"');
+        } else {
+            self.bytes.truncate(self.key.end - BEHIND.len());
         }
+        self.bytes.extend_from_slice(bytes);
+        let first = self.key.start + 1;
+        let over = (self.bytes.len() - first).saturating_sub(KEY_BYTES_MAX);
+        if over > 0 {
+            self.bytes.drain(first..first + over);
+        }
+        self.bytes.extend_from_slice(BEHIND);
         self.key.end = self.bytes.len();
     }
 
@@ -94,13 +105,13 @@ impl Keys {
         inner.map(|(open, _)| self.bytes(&open.key)).collect()
     }
 
-    /// What stands before the value that comes next, in pieces; empty ones where it has no key.
-    pub(in crate::format) fn context(&self, is_number: bool) -> [&[u8]; 3] {
-        match (self.of_value(), is_number) {
-            ([], _) => [b"", b"", b""],
-            (key, true) => [b"\"", key, b"\":"],
-            (key, false) => [b"\"", key, b"\":\""],
+    /// What stands before the value that comes next; empty where it has no key.
+    pub(in crate::format) fn context(&self, is_number: bool) -> &[u8] {
+        let range = self.range_of_value();
+        if range.len() <= 1 + BEHIND.len() {
+            return b"";
         }
+        self.bytes.get(range.start..range.end - usize::from(is_number)).unwrap_or_default()
     }
 }
 

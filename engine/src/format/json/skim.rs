@@ -1,16 +1,18 @@
-//! Passes over what is clean: the tokens of a chunk that lie in it whole, are spelled as they are, and in whose texts
-//! nothing is found.
+//! Passes over what is clean: the tokens of a chunk that lie in it whole, and in whose texts nothing is found.
 //!
 //! It does what [`Tokens`] and the walker's handler do for such tokens, without telling each of them: their texts are
 //! looked at together ([`Batch`](crate::stream::Batch)), and what lies between two that are masked leaves as one. At the
 //! first token that is not of this kind it stops and leaves it to them.
 #![deny(clippy::indexing_slicing)]
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::token::{DEPTH_MAX, Kind, Number, State};
-use super::walk::{JsonWalker, NUMBER_BYTES_MAX, Texts};
+use super::token::{DEPTH_MAX, Kind, Number, State, unescaped};
+use super::walk::{self, JsonWalker, NUMBER_BYTES_MAX, Texts};
 use crate::format::carried::Target;
+use crate::format::joined::Whole;
+use crate::format::leaves::feed_string;
 use crate::format::llm;
 use crate::format::nested;
 use crate::stream::Batch;
@@ -26,15 +28,16 @@ pub(super) struct Skim<'a> {
     /// Bytes of the chunk that have left.
     done: usize,
     batch: Batch,
-    /// By text of the batch: where in the chunk it is.
-    found: Vec<(usize, usize, Kind)>,
+    /// By text of the batch: where in the chunk it is spelled.
+    found: Vec<(Range<usize>, Kind)>,
 }
 
 impl JsonWalker {
     /// Takes tokens of the chunk from `from` on; gives where it stopped. All before has left.
     pub(super) fn skim(&mut self, chunk: &[u8], from: usize, target: &mut Target<'_>) -> usize {
         let at = self.tokens.at - from as u64;
-        let batch = std::mem::take(&mut target.scratch.batch);
+        let mut batch = std::mem::take(&mut target.scratch.batch);
+        batch.begin(&self.texts.ruleset);
         let found = std::mem::take(&mut self.texts.found);
         let mut skim = Skim { chunk, at, done: from, batch, found };
         let to = self.skim_tokens(&mut skim, from, target);
@@ -70,20 +73,34 @@ impl JsonWalker {
                     let Some(len) = string_len(rest, tokens.any_bytes).filter(|_| is_key || is_value) else {
                         return at;
                     };
-                    let text = rest.get(..len).unwrap_or_default();
+                    let mut text = rest.get(..len).unwrap_or_default();
+                    let mut end = at + len + 1;
+                    let mut decoded = Vec::new();
+                    if rest.get(len) == Some(&b'\\') {
+                        decoded = std::mem::take(&mut texts.decoded);
+                        // What is not UTF-8 is left to others.
+                        let read = if tokens.any_bytes { None } else { decode(rest, len, &mut decoded) };
+                        let Some(len) = read else { return at };
+                        end = at + len + 1;
+                        text = &decoded;
+                    }
+                    let place = at + 1..end;
                     if is_key {
                         texts.keys.begin();
                         texts.keys.push(text);
-                        texts.add(skim, at + 1, text, Kind::Key, target);
+                        texts.add(skim, place, text, Kind::Key, target);
                         tokens.state = State::Colon;
                     } else {
                         if llm::may_be_opaque(texts.keys.of_value()) && llm::is_opaque(&texts.keys.path()) {
                             return at;
                         }
-                        texts.add(skim, at + 1, text, Kind::String, target);
+                        texts.add(skim, place, text, Kind::String, target);
                         tokens.value_ended();
                     }
-                    at += len + 2;
+                    if !decoded.is_empty() {
+                        texts.decoded = decoded;
+                    }
+                    at = end + 1;
                 }
                 b'{' | b'[' if is_value => {
                     if tokens.stack.len() >= DEPTH_MAX
@@ -113,7 +130,7 @@ impl JsonWalker {
                     let rest = chunk.get(at..).unwrap_or_default();
                     let Some(len) = number_len(rest) else { return at };
                     let text = rest.get(..len).unwrap_or_default();
-                    texts.add(skim, at, text, Kind::Number, target);
+                    texts.add(skim, at..at + len, text, Kind::Number, target);
                     tokens.value_ended();
                     at += len;
                 }
@@ -134,14 +151,22 @@ impl JsonWalker {
 }
 
 impl Texts {
-    /// A text lies at `at` of the chunk.
-    fn add(&mut self, skim: &mut Skim<'_>, at: usize, text: &[u8], kind: Kind, target: &mut Target<'_>) {
+    /// A text is spelled at `place` of the chunk.
+    #[inline]
+    fn add(
+        &mut self,
+        skim: &mut Skim<'_>,
+        place: Range<usize>,
+        text: &[u8],
+        kind: Kind,
+        target: &mut Target<'_>,
+    ) {
         let context = match kind {
-            Kind::Key => [&b""[..]; 3],
+            Kind::Key => &b""[..],
             Kind::String | Kind::Number => self.keys.context(kind == Kind::Number),
         };
-        if skim.batch.add(&self.ruleset, &context, text) {
-            skim.found.push((at, at + text.len(), kind));
+        if skim.batch.add(context, text) {
+            skim.found.push((place, kind));
             if skim.batch.is_full() {
                 self.settle(skim, target);
             }
@@ -163,32 +188,37 @@ impl Texts {
         let ruleset = Arc::clone(&self.ruleset);
         batch.look(&ruleset, target.scratch);
         batch.settle(|unclean| {
-            let Some(&(from, to, kind)) = found.get(unclean.number) else { return };
-            target.out.extend_from_slice(chunk.get(*done..from).unwrap_or_default());
-            *done = to;
-            let text = chunk.get(from..to).unwrap_or_default();
-            self.mask_whole(kind, unclean.context, text, *at + from as u64, target);
+            let Some((place, kind)) = found.get(unclean.number) else { return };
+            target.out.extend_from_slice(chunk.get(*done..place.start).unwrap_or_default());
+            *done = place.end;
+            let spelled = chunk.get(place.clone()).unwrap_or_default();
+            self.mask_whole(*kind, unclean.context, spelled, *at + place.start as u64, target);
         });
         found.clear();
     }
 
-    /// Masks a text that is there whole.
-    fn mask_whole(&mut self, kind: Kind, context: &[u8], text: &[u8], at: u64, target: &mut Target<'_>) {
+    /// Masks a text that is there whole, spelled so.
+    fn mask_whole(&mut self, kind: Kind, context: &[u8], spelled: &[u8], at: u64, target: &mut Target<'_>) {
         if kind == Kind::Number {
-            return self.mask_number(context, text, at, target);
+            return walk::mask_number(&mut self.number, context, spelled, at, target);
         }
         if !context.is_empty() {
             self.string.prime(context);
         }
-        if text.is_empty() {
+        if spelled.is_empty() {
             self.string.finish(target);
+        } else if memchr::memchr(b'\\', spelled).is_none() {
+            self.string.last(spelled, at, target);
         } else {
-            self.string.last(text, at, target);
+            let whole = [b"\"", spelled, b"\""].concat();
+            // Its places count from the quote. It was tokenized before: it can't fail.
+            let _ = feed_string(&whole, &mut Whole { text: &mut self.string, target, at: at - 1 });
         }
     }
 }
 
-/// The length of a string's text, if it is spelled as it is and its quote is there.
+/// The length of a string's text up to its quote, which is there, or up to its first escape.
+#[inline]
 fn string_len(bytes: &[u8], any_bytes: bool) -> Option<usize> {
     let mut len = plain_len(bytes);
     if bytes.get(len).is_some_and(|b| *b >= 0x80) {
@@ -198,7 +228,39 @@ fn string_len(bytes: &[u8], any_bytes: bool) -> Option<usize> {
             return None;
         }
     }
-    (bytes.get(len) == Some(&b'"') && len <= STRING_BYTES_MAX).then_some(len)
+    (matches!(bytes.get(len), Some(b'"' | b'\\')) && len <= STRING_BYTES_MAX).then_some(len)
+}
+
+/// Reads a string whose first escape is at `from`; gives the length of its spelling up to its quote, which is there.
+fn decode(bytes: &[u8], from: usize, text: &mut Vec<u8>) -> Option<usize> {
+    text.clear();
+    text.extend_from_slice(bytes.get(..from)?);
+    let mut len = from;
+    loop {
+        match bytes.get(len)? {
+            b'"' => break,
+            b'\\' => match *bytes.get(len + 1)? {
+                b'u' => {
+                    let digits = bytes.get(len + 2..len + 6)?;
+                    let code = std::str::from_utf8(digits).ok().filter(|d| !d.starts_with('+'))?;
+                    // Halves of pairs are left to others.
+                    let char = char::from_u32(u32::from_str_radix(code, 16).ok()?)?;
+                    text.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+                    len += 6;
+                }
+                byte => {
+                    text.push(unescaped(byte)?);
+                    len += 2;
+                }
+            },
+            _ => {
+                let run = string_len(bytes.get(len..)?, false)?;
+                text.extend_from_slice(bytes.get(len..len + run)?);
+                len += run;
+            }
+        }
+    }
+    (len <= STRING_BYTES_MAX).then_some(len)
 }
 
 /// How many bytes come before the first that is a quote, a backslash, a control character or no ASCII.

@@ -1,6 +1,7 @@
 //! Masks a JSON body as it streams.
 #![deny(clippy::indexing_slicing)]
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::keys::Keys;
@@ -30,15 +31,17 @@ pub(in crate::format) struct JsonWalker {
 pub(super) struct Texts {
     pub(super) ruleset: Arc<Ruleset>,
     pub(super) string: Carried,
-    number: Carried,
+    pub(super) number: Carried,
     kind: Kind,
     /// The number that is being read, and where it began.
     digits: Vec<u8>,
     digits_at: u64,
     pub(super) keys: Keys,
     /// Room for texts that wait, and for places in them.
-    pub(super) found: Vec<(usize, usize, Kind)>,
+    pub(super) found: Vec<(Range<usize>, Kind)>,
     pub(super) spelled: Vec<usize>,
+    /// Room for a text without its escapes.
+    pub(super) decoded: Vec<u8>,
     /// The text is passed as it is.
     opaque: bool,
     /// What says a text again, while it comes in.
@@ -95,6 +98,7 @@ impl JsonWalker {
             keys: Keys::default(),
             found: Vec::new(),
             spelled: Vec::new(),
+            decoded: Vec::new(),
             opaque: false,
             restating: None,
             restated: Restated::new(ruleset, options),
@@ -170,9 +174,9 @@ impl JsonWalker {
 
 impl Texts {
     fn prime(&mut self) {
-        let context = self.keys.context(false).concat();
+        let context = self.keys.context(false);
         if !context.is_empty() {
-            self.string.prime(&context);
+            self.string.prime(context);
         }
     }
 }
@@ -429,31 +433,14 @@ impl Writer<'_, '_> {
             return;
         }
         let texts = &mut *self.texts;
-        let context = texts.keys.context(true).concat();
-        texts.mask_number(&context, &digits, texts.digits_at, &mut self.target);
+        let Texts { number, keys, digits_at, .. } = texts;
+        mask_number(number, keys.context(true), &digits, *digits_at, &mut self.target);
         texts.digits = digits;
         texts.digits.clear();
     }
 }
 
 impl Texts {
-    /// Masks a number that is there whole.
-    pub(super) fn mask_number(&mut self, context: &[u8], digits: &[u8], at: u64, target: &mut Target<'_>) {
-        if !context.is_empty() {
-            self.number.prime(context);
-        }
-        let mut text = Vec::new();
-        let mut inner =
-            Target { scratch: &mut *target.scratch, out: &mut text, findings: &mut *target.findings };
-        self.number.plain(digits, at, &mut inner);
-        self.number.finish(&mut inner);
-        if text == digits {
-            target.out.extend_from_slice(digits);
-        } else {
-            super::quote(&text, target.out);
-        }
-    }
-
     fn declared_at(&self, path: &[&[u8]]) -> Option<&FieldAction> {
         self.fields.as_ref()?.find(path)
     }
@@ -467,5 +454,27 @@ impl Texts {
         if self.kind == Kind::Key {
             self.keys.push(bytes);
         }
+    }
+}
+
+/// Masks a number that is there whole.
+pub(super) fn mask_number(
+    text: &mut Carried,
+    context: &[u8],
+    digits: &[u8],
+    at: u64,
+    target: &mut Target<'_>,
+) {
+    if !context.is_empty() {
+        text.prime(context);
+    }
+    let mut masked = Vec::new();
+    let mut inner =
+        Target { scratch: &mut *target.scratch, out: &mut masked, findings: &mut *target.findings };
+    text.last(digits, at, &mut inner);
+    if masked == digits {
+        target.out.extend_from_slice(digits);
+    } else {
+        super::quote(&masked, target.out);
     }
 }

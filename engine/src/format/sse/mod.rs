@@ -11,6 +11,8 @@
 //! [`super::joined::WAITING_BYTES_MAX`], and for each of at most [`super::joined::TEXTS_MAX`] texts its streams.
 #![deny(clippy::indexing_slicing)]
 
+#[cfg(test)]
+mod alike_tests;
 mod event;
 #[cfg(test)]
 mod tests;

@@ -272,8 +272,8 @@ fn plain_len(bytes: &[u8]) -> usize {
         let word = u64::from_le_bytes(*word);
         // The lowest bit of each is right: what is borrowed goes up (Warren, Hacker's Delight, 6-1).
         let below = |word: u64, by: u64| word.wrapping_sub(ONES * by) & !word;
-        let quote = below(word ^ ONES * u64::from(b'"'), 1);
-        let backslash = below(word ^ ONES * u64::from(b'\\'), 1);
+        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
         let found = (quote | backslash | below(word, 0x20) | word) & HIGH;
         if found != 0 {
             return n * 8 + found.trailing_zeros() as usize / 8;

@@ -1,10 +1,10 @@
 //! Times masking whole documents (`[[case]]` of `bench/cases.toml`) with all built-in packs, each after its answer was
-//! checked.
+//! checked; `-- ratios` tells instead what the layers of a format cost beside the engine's own scan, in one run.
 #![allow(missing_docs)]
 
 use criterion::{Criterion, Throughput, criterion_group};
 use sluice_bench::cases::Cases;
-use sluice_bench::formats::{CHUNKS, ruleset};
+use sluice_bench::formats::{CHUNKS, ratios, ruleset};
 
 fn mask(criterion: &mut Criterion) {
     let ruleset = ruleset();
@@ -34,6 +34,9 @@ criterion_group! {
 
 /// `cargo bench -- engine` is of the other bench: this one has nothing to do then.
 fn main() {
+    if std::env::args().skip(1).any(|argument| argument == "ratios") {
+        return println!("{}", ratios());
+    }
     if std::env::args().skip(1).all(|argument| argument != "engine") {
         benches();
         Criterion::default().configure_from_args().final_summary();

@@ -3,11 +3,18 @@
 //! A bench that times a wrong answer measures nothing, so [`Case::check`] runs before any timing, and a test of this crate
 //! runs it for every case.
 
+use std::fmt::Write;
+use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use sluice_engine::{CompileOptions, Format, Masker, MaskerOptions, Ruleset, Scratch};
 use sluice_patterns::PackSet;
+
+use crate::cases::Cases;
+use crate::corpus::Corpus;
 
 /// The sizes of chunks that a case is timed with.
 pub const CHUNKS: [usize; 2] = [64, 16 * 1024];
@@ -107,10 +114,89 @@ impl Case {
     }
 }
 
+/// Runs of each contender, of which the median counts.
+const ROUNDS: usize = 9;
+/// Bytes of a document, at least.
+const RATIO_BYTES: usize = 4 << 20;
+/// Bytes of a chunk.
+const RATIO_CHUNK: usize = 16 * 1024;
+
+/// A contender's speeds, and how it runs; what it gives is so that it does run.
+type Timed<'a> = (Vec<f64>, Box<dyn FnMut() -> usize + 'a>);
+
+/// The table of `cargo bench -p sluice-bench --bench formats -- ratios`: MB/s of copying, of scanning as raw text, of
+/// masking in the format, and of parsing the JSON in it, in turns within one run.
+///
+/// # Panics
+/// When the corpus is not there, or an answer is wrong.
+#[must_use]
+pub fn ratios() -> String {
+    let ruleset = ruleset();
+    let mut table =
+        String::from("| input | copied | raw text | in its format | format to raw | JSON parsed |\n");
+    table.push_str("|---|--:|--:|--:|--:|--:|\n");
+    for case in Cases::read().engine {
+        let format = match case.name.as_str() {
+            "sse" => Format::Sse,
+            "otlp" | "json" => Format::Ndjson,
+            _ => continue,
+        };
+        let document = Corpus::find().and_then(|corpus| case.document(&corpus, RATIO_BYTES));
+        let mut bytes = document.unwrap_or_else(|e| panic!("{e}")).bytes;
+        bytes.truncate(whole_len(&bytes));
+        assert_eq!(masked(&ruleset, format, &bytes), bytes, "{}: a clean document changed", case.name);
+        let mut contenders: [Timed<'_>; 4] = [
+            (Vec::new(), Box::new(|| bytes.chunks(RATIO_CHUNK).map(|c| black_box(c.to_vec()).len()).sum())),
+            (Vec::new(), Box::new(|| masked(&ruleset, Format::Text, &bytes).len())),
+            (Vec::new(), Box::new(|| masked(&ruleset, format, &bytes).len())),
+            (Vec::new(), Box::new(|| parsed(&bytes))),
+        ];
+        for _ in 0..ROUNDS {
+            for (speeds, contender) in &mut contenders {
+                let began = Instant::now();
+                black_box(contender());
+                speeds.push(bytes.len() as f64 / began.elapsed().as_secs_f64() / 1e6);
+            }
+        }
+        let median = |n: usize| {
+            let mut speeds = contenders[n].0.clone();
+            speeds.sort_by(f64::total_cmp);
+            speeds[ROUNDS / 2]
+        };
+        let [copied, raw, format, parsed] = [0, 1, 2, 3].map(median);
+        let (name, ratio) = (case.name, format / raw);
+        writeln!(table, "| {name} | {copied:.0} | {raw:.0} | {format:.0} | {ratio:.2} | {parsed:.0} |")
+            .expect("writing to a string does not fail");
+    }
+    table
+}
+
+/// Where the last whole event or line ends.
+fn whole_len(bytes: &[u8]) -> usize {
+    let end = bytes.windows(2).rposition(|pair| pair == b"\n\n").map(|at| at + 2);
+    end.or_else(|| bytes.iter().rposition(|b| *b == b'\n').map(|at| at + 1)).unwrap_or(bytes.len())
+}
+
+fn masked(ruleset: &Arc<Ruleset>, format: Format, document: &[u8]) -> Vec<u8> {
+    let (mut masker, mut scratch) = (Masker::new(ruleset, format, MaskerOptions::default()), Scratch::new());
+    let mut output = Vec::with_capacity(document.len());
+    for part in document.chunks(RATIO_CHUNK) {
+        masker.push(&mut scratch, part, &mut output).expect("the document is valid");
+    }
+    masker.finish(&mut scratch, &mut output).expect("the document is valid");
+    output
+}
+
+/// Parses the JSON of each line, and keeps nothing; how many.
+fn parsed(document: &[u8]) -> usize {
+    let lines = document.split(|b| *b == b'\n');
+    let json = lines.map(|line| line.strip_prefix(b"data: ").unwrap_or(line));
+    json.filter(|line| serde_json::from_slice::<IgnoredAny>(line).is_ok()).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cases::Cases;
 
     #[test]
     fn every_case_has_its_answer() {

@@ -9,7 +9,7 @@ mod reading;
 mod tests;
 
 use super::leaves::Leaves;
-pub(super) use reading::{Manner, Reading, Said};
+pub(super) use reading::{Manner, Reading, Said, is_read};
 
 /// Whether the bytes of a value have a name by which [`is_event`] could know it, or spell some in another way.
 pub(super) fn may_be_event(value: &[u8]) -> bool {
@@ -77,6 +77,11 @@ pub(super) fn is_opaque(path: &[&[u8]]) -> bool {
 
 fn is_reasoning(outer: &[&[u8]]) -> bool {
     outer.ends_with(&[b"reasoningContent"])
+}
+
+/// Whether a container of this name may say a text again, by its path.
+pub(super) fn may_be_restating(name: &[u8]) -> bool {
+    matches!(name, b"logprobs" | b"content" | b"refusal" | b"logprobsResult" | b"logprobs_result")
 }
 
 /// Containers that say a text again, token by token, also as arrays of bytes: a value cut over tokens could not be

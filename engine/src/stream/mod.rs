@@ -38,6 +38,7 @@
 //! as the kernel does (6 look-ups, 25 gates and 2 automata for each byte of a stream fed byte by byte: three times the
 //! steps); leftmost-first over the union of all rules (one rule's match would hide another's).
 
+mod batch;
 mod candidate;
 mod clean;
 mod marks;
@@ -61,6 +62,7 @@ use crate::compile::tracker::TrackerScratch;
 use crate::kernel::{Hits, Symbols};
 use crate::mask::Strategy;
 use crate::ruleset::{RuleId, Ruleset};
+pub(crate) use batch::Batch;
 use clean::Clean;
 use repeats::Repeats;
 use scan::Scan;
@@ -144,6 +146,8 @@ pub struct Scratch {
     ends: Ends,
     clean: Clean,
     repeats: Repeats,
+    /// Short texts that are looked at together.
+    pub(crate) batch: Batch,
     /// Room for runs that reach the end of a piece.
     reaching: Vec<Reaching>,
     /// Room for windows that are cut.

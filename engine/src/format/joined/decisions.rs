@@ -14,7 +14,7 @@ pub(super) struct Mask {
 }
 
 /// Takes what a stream decides.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Decisions {
     /// Everything before is decided.
     pub(super) at: u64,

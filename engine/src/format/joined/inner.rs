@@ -13,13 +13,13 @@ use crate::ruleset::Ruleset;
 use crate::stream::{Event, Scratch, Sink, StreamOptions};
 
 /// The scan of one document.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Inner {
     tokens: Tokens,
     texts: Texts,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Texts {
     stream: Nested,
     keys: Keys,
@@ -33,7 +33,7 @@ struct Texts {
 }
 
 /// How held text is spelled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Spelling {
     /// Bytes of text left.
     left: usize,
@@ -141,7 +141,7 @@ impl Handler for Reader<'_> {
         } else {
             let context = texts.keys.context(kind == Kind::Number);
             if !context.is_empty() {
-                texts.stream.prime(&context);
+                texts.stream.prime(context);
             }
         }
     }

@@ -7,15 +7,20 @@
 //!
 //! How an event is written is its carrier's: [`Carry`].
 //!
+//! Events of one stream are mostly alike: what was read of one stands for those that differ from it in a few strings
+//! only ([`shape`]), and the parts that they have in one text are scanned together ([`ahead`]).
+//!
 //! Rejected: to let an event go with what is decided of it, and the rest with the next one. That is a delta sooner for
 //! the words before the last one, but rewrites nearly every event of a stream without a single value, needs events that
 //! nobody sent, and leaves log probabilities that no longer belong to their text.
 #![deny(clippy::indexing_slicing)]
 
+mod ahead;
 mod decisions;
 mod edits;
 mod inner;
 mod restating;
+mod shape;
 mod text;
 
 use std::collections::{HashMap, VecDeque};
@@ -25,19 +30,24 @@ use std::sync::Arc;
 use super::carried::{Carried, Carrier, Target};
 use super::fields::Fields;
 use super::json;
-use super::leaves::{Leaf, LeafKind, Leaves, StringHandler, feed_string};
+use super::leaves::{Decoded, Leaf, LeafKind, Leaves, StringHandler, feed_string};
 use super::llm::{self, Manner, Reading, Said};
 use crate::ruleset::Ruleset;
 use crate::stream::StreamOptions;
+use ahead::Ahead;
 use edits::To;
 pub(super) use edits::{Change, apply};
 pub(super) use restating::Restated;
+pub(super) use shape::Shapes;
 use text::{Feeder, Place, Rules, Text};
 
 /// Most texts that go on over events at once.
 pub(super) const TEXTS_MAX: usize = 256;
 /// Most bytes of events that wait for what comes after them.
 pub(super) const WAITING_BYTES_MAX: usize = 4 << 20;
+/// Most events that are kept for their memory, and most bytes of one.
+const SPARE_MAX: usize = 128;
+const SPARE_BYTES_MAX: usize = 4096;
 /// Shortest leaf that, when it comes again just as it was, is no part of a longer text.
 const SAME_BYTES_MIN: usize = 8;
 
@@ -57,7 +67,10 @@ pub(super) trait Carry {
 pub(super) struct Joined<E> {
     ruleset: Arc<Ruleset>,
     options: StreamOptions,
-    texts: HashMap<Vec<u8>, Text>,
+    /// With their keys; there are few.
+    texts: Vec<(Vec<u8>, Text)>,
+    /// Parts of texts that have not been scanned.
+    ahead: Vec<Ahead>,
     /// How often texts went on: their order.
     went_on: u64,
     queue: Queue<E>,
@@ -68,6 +81,8 @@ pub(super) struct Joined<E> {
     restated: Restated,
     unscanned: u64,
     pub(super) fields: Option<Arc<Fields>>,
+    /// Events that left, for their memory.
+    pub(super) spare: Vec<E>,
 }
 
 /// Events that wait, and the one that comes in.
@@ -91,7 +106,7 @@ struct Waiting<E> {
 }
 
 /// A container that says a text again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Restating {
     document: u8,
     container: Range<usize>,
@@ -130,7 +145,8 @@ impl<E: Carry> Joined<E> {
         Joined {
             ruleset: Arc::clone(ruleset),
             options: options.clone(),
-            texts: HashMap::new(),
+            texts: Vec::new(),
+            ahead: Vec::new(),
             went_on: 0,
             queue: Queue { waiting: VecDeque::new(), first: 0, bytes: 0 },
             reading: Reading::default(),
@@ -139,12 +155,13 @@ impl<E: Carry> Joined<E> {
             restated: Restated::new(ruleset, options),
             unscanned: 0,
             fields: None,
+            spare: Vec::new(),
         }
     }
 
     /// Bytes of texts that are not decided.
     pub(super) fn held(&self) -> usize {
-        self.texts.values().map(Text::held).sum()
+        self.texts.iter().map(|(_, text)| text.held()).sum()
     }
 
     /// Bytes that passed unscanned since this was last asked: opaque fields.
@@ -192,23 +209,56 @@ impl<E: Carry> Joined<E> {
         Ok(left)
     }
 
+    /// As [`Joined::commit`], for an event whose parts may wait to be scanned.
+    ///
+    /// # Errors
+    /// The name of a limit.
+    pub(super) fn commit_ahead(&mut self, event: E, target: &mut Target<'_>) -> Result<(), &'static str> {
+        let bytes = event.len();
+        if self.queue.bytes + bytes > WAITING_BYTES_MAX {
+            self.catch_up(target);
+        }
+        if let Some(left) = self.commit(event, target.out)? {
+            self.keep(left);
+        }
+        Ok(())
+    }
+
+    /// Keeps an event that left for its memory.
+    fn keep(&mut self, event: E) {
+        if self.spare.len() < SPARE_MAX && event.len() <= SPARE_BYTES_MAX {
+            self.spare.push(event);
+        }
+    }
+
+    /// Bytes that passed unscanned since that was last asked.
+    pub(super) fn unscanned(&self) -> u64 {
+        self.unscanned
+    }
+
+    /// Whether nothing is changed in the event that comes in, so far.
+    pub(super) fn is_unchanged(&self) -> bool {
+        self.queue.waiting.back().is_some_and(|waiting| waiting.changes.is_empty())
+    }
+
     /// Writes events that can leave.
     pub(super) fn drain(&mut self, out: &mut Vec<u8>) -> Result<Option<E>, &'static str> {
-        let mut last = None;
-        let queue = &mut self.queue;
-        while let Some(front) = queue.waiting.front()
+        let mut last: Option<E> = None;
+        while let Some(front) = self.queue.waiting.front()
             && front.parts == 0
             && front.event.is_some()
         {
             let Some(Waiting { event: Some(event), bytes, changes, restating, .. }) =
-                queue.waiting.pop_front()
+                self.queue.waiting.pop_front()
             else {
                 break;
             };
-            queue.first += 1;
-            queue.bytes -= bytes;
+            self.queue.first += 1;
+            self.queue.bytes -= bytes;
             event.write(without_restating(changes, &restating), out)?;
-            last = Some(event);
+            if let Some(event) = last.replace(event) {
+                self.keep(event);
+            }
         }
         Ok(last)
     }
@@ -307,11 +357,12 @@ impl<E: Carry> Joined<E> {
 
     /// Whether data that is no JSON has come.
     pub(super) fn is_text(&self) -> bool {
-        self.texts.contains_key(TEXT_KEY)
+        self.find(TEXT_KEY).is_some()
     }
 
     /// Ends the texts whose key begins so.
     pub(super) fn end(&mut self, prefix: &[u8], target: &mut Target<'_>) {
+        debug_assert!(self.ahead.is_empty(), "what is scanned later is scanned before");
         self.end_those(|key, _| key.starts_with(prefix), target);
     }
 
@@ -321,14 +372,17 @@ impl<E: Carry> Joined<E> {
     }
 
     fn end_those(&mut self, of: impl Fn(&[u8], &Text) -> bool, target: &mut Target<'_>) {
-        let all = self.texts.iter().filter(|(key, text)| of(key, text));
-        let mut keys: Vec<Vec<u8>> = all.map(|(key, _)| key.clone()).collect();
-        keys.sort_by_key(|key| self.texts.get(key).map(|text| text.number));
-        for key in keys {
-            if let Some(text) = self.texts.remove(&key) {
-                self.finish(text, target);
-            }
+        let mut ended: Vec<Text> =
+            self.texts.extract_if(.., |(key, text)| of(key, text)).map(|(_, text)| text).collect();
+        ended.sort_by_key(|text| text.number);
+        for text in ended {
+            self.finish(text, target);
         }
+    }
+
+    /// Where the text with this key is.
+    fn find(&self, key: &[u8]) -> Option<usize> {
+        self.texts.iter().position(|(own, _)| own == key)
     }
 
     fn finish(&mut self, mut text: Text, target: &mut Target<'_>) {
@@ -347,10 +401,11 @@ impl<E: Carry> Joined<E> {
         feed: impl FnOnce(&mut Feeder<'_>),
     ) {
         let rules = || Rules { ruleset: &self.ruleset, options: &self.options };
-        if !self.texts.contains_key(key) {
-            self.texts.insert(key.to_vec(), Text::new(&rules(), manner, 0));
-        }
-        let Some(text) = self.texts.get_mut(key) else { return };
+        let place_of_text = self.find(key).unwrap_or_else(|| {
+            self.texts.push((key.to_vec(), Text::new(&rules(), manner, 0)));
+            self.texts.len() - 1
+        });
+        let Some((_, text)) = self.texts.get_mut(place_of_text) else { return };
         text.number = self.went_on;
         self.went_on += 1;
         self.queue.part_begins();
@@ -374,32 +429,41 @@ impl<E: Carry> Joined<E> {
     ) {
         let raw = leaves.bytes(leaf.spelling());
         let is_any = manner == Manner::Any;
-        if is_any && self.says_the_same(key, leaves, leaf, target) {
+        if is_any && self.says_the_same(key, raw, target) {
             return self.mask_leaf(document, leaves, leaf, at, target);
         }
         let context = if is_any { context(leaves, leaf) } else { Vec::new() };
-        let place = Place { document, spelling: leaf.spelling(), is_json: true };
-        let at = at + leaf.spelling().start as u64;
-        self.go_on(key, manner, &context, place, target, |feeder| {
+        self.go_on_by(document, leaf.spelling(), raw, key, manner, &context, at, target);
+    }
+
+    /// Goes on with a text by a string that is `raw`, at `spelling` of a document that lies at `at`.
+    #[allow(clippy::too_many_arguments)]
+    fn go_on_by(
+        &mut self,
+        document: u8,
+        spelling: Range<usize>,
+        raw: &[u8],
+        key: &[u8],
+        manner: Manner,
+        context: &[u8],
+        at: u64,
+        target: &mut Target<'_>,
+    ) {
+        let at = at + spelling.start as u64;
+        let place = Place { document, spelling, is_json: true };
+        self.go_on(key, manner, context, place, target, |feeder| {
             feeder.at = at;
-            // The leaf was tokenized before: it can't fail.
+            // The string was tokenized before: it can't fail.
             let _ = feed_string(raw, feeder);
         });
     }
 
     /// Whether a text of which nothing is known says the same in every event: then each leaf stands for itself.
-    fn says_the_same(
-        &mut self,
-        key: &[u8],
-        leaves: &Leaves<'_>,
-        leaf: &Leaf,
-        target: &mut Target<'_>,
-    ) -> bool {
-        let Some(text) = self.texts.get_mut(key) else { return false };
-        let raw = leaves.bytes(leaf.content.clone());
-        // An escape is long and says little.
-        let is_short = || raw.contains(&b'\\') && leaves.text(leaf).is_none_or(|t| t.len() < SAME_BYTES_MIN);
-        if raw.len() < SAME_BYTES_MIN || text.last != raw || is_short() {
+    fn says_the_same(&mut self, key: &[u8], raw: &[u8], target: &mut Target<'_>) -> bool {
+        let Some(text) = self.find(key).and_then(|n| self.texts.get_mut(n)).map(|(_, text)| text) else {
+            return false;
+        };
+        if is_short(raw) || text.last != raw {
             text.last.clear();
             text.last.extend_from_slice(raw);
             return false;
@@ -421,8 +485,8 @@ impl<E: Carry> Joined<E> {
         target: &mut Target<'_>,
     ) -> Result<(), &'static str> {
         let mut all = self.texts.len();
-        let mut known = self.texts.values().filter(|text| !text.is_any()).count();
-        for (key, manner) in keys.filter(|(key, _)| !self.texts.contains_key(*key)) {
+        let mut known = self.texts.iter().filter(|(_, text)| !text.is_any()).count();
+        for (key, manner) in keys.filter(|(key, _)| self.find(key).is_none()) {
             debug_assert!(!key.is_empty(), "every text has a key");
             all += 1;
             known += usize::from(manner != Manner::Any);
@@ -431,13 +495,12 @@ impl<E: Carry> Joined<E> {
             return Err("the number of texts");
         }
         for _ in TEXTS_MAX..all {
-            let any = self.texts.iter().filter(|(_, text)| text.is_any());
-            let Some(key) = any.min_by_key(|(_, text)| text.number).map(|(key, _)| key.clone()) else {
+            let any = self.texts.iter().enumerate().filter(|(_, (_, text))| text.is_any());
+            let Some(oldest) = any.min_by_key(|(_, (_, text))| text.number).map(|(n, _)| n) else {
                 break;
             };
-            if let Some(text) = self.texts.remove(&key) {
-                self.finish(text, target);
-            }
+            let (_, text) = self.texts.swap_remove(oldest);
+            self.finish(text, target);
         }
         Ok(())
     }
@@ -502,17 +565,35 @@ impl<E: Carry> Joined<E> {
             self.unscanned += leaf.content.len() as u64;
             return;
         }
-        let mut masked = Vec::new();
-        if leaf.kind == LeafKind::Number {
-            let context = json::context(key, true);
-            masked = self.mask_whole(&context, raw, at, target);
+        let context = match leaf.kind {
+            LeafKind::String | LeafKind::Number => json::context(key, leaf.kind == LeafKind::Number),
+            LeafKind::Key | LeafKind::Literal => Vec::new(),
+        };
+        self.mask_own(document, spelling, raw, leaf.kind, &context, at, target);
+    }
+
+    /// Masks a text of its own that is `raw`, lies at `at`, and is at `spelling` of its document.
+    #[allow(clippy::too_many_arguments)]
+    fn mask_own(
+        &mut self,
+        document: u8,
+        spelling: Range<usize>,
+        raw: &[u8],
+        kind: LeafKind,
+        context: &[u8],
+        at: u64,
+        target: &mut Target<'_>,
+    ) {
+        let mut masked = Vec::with_capacity(raw.len());
+        if kind == LeafKind::Number {
+            masked = self.mask_whole(context, raw, at, target);
             if masked != raw {
                 let number = std::mem::take(&mut masked);
                 json::quote(&number, &mut masked);
             }
         } else {
-            if leaf.is_string() {
-                self.json.prime(&json::context(key, false));
+            if !context.is_empty() {
+                self.json.prime(context);
             }
             masked.push(b'"');
             let mut inner = Target { scratch: target.scratch, out: &mut masked, findings: target.findings };
@@ -576,10 +657,11 @@ fn without_restating(mut changes: Vec<Change>, restating: &[Restating]) -> Vec<C
 }
 
 /// Feeds a string's text to a carried text that ends with it.
-struct Whole<'a, 'b> {
-    text: &'a mut Carried,
-    target: &'a mut Target<'b>,
-    at: u64,
+pub(super) struct Whole<'a, 'b> {
+    pub(super) text: &'a mut Carried,
+    pub(super) target: &'a mut Target<'b>,
+    /// Where the string's quote lies.
+    pub(super) at: u64,
 }
 
 impl StringHandler for Whole<'_, '_> {
@@ -595,4 +677,13 @@ impl StringHandler for Whole<'_, '_> {
     fn end(&mut self) {
         self.text.finish(self.target);
     }
+}
+
+/// Whether a leaf, as it is written, says too little to be no part of a longer text.
+fn is_short(raw: &[u8]) -> bool {
+    let content = raw.strip_prefix(b"\"").and_then(|raw| raw.strip_suffix(b"\"")).unwrap_or(raw);
+    // An escape is long and says little.
+    let mut text = Decoded(Vec::new());
+    let mut says_little = |raw| feed_string(raw, &mut text).is_err() || text.0.len() < SAME_BYTES_MIN;
+    content.len() < SAME_BYTES_MIN || content.contains(&b'\\') && says_little(raw)
 }

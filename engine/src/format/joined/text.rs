@@ -66,19 +66,21 @@ pub(super) struct Text {
     told: Vec<(RuleId, u64, u64)>,
     /// The last leaf, of a text of which nothing is known.
     pub(super) last: Vec<u8>,
+    /// Bytes of it that have not been scanned.
+    pub(super) ahead: Vec<u8>,
     is_open: bool,
     /// Order of texts.
     pub(super) number: u64,
 }
 
-#[derive(Debug)]
-enum Scan {
+#[derive(Clone, Debug)]
+pub(super) enum Scan {
     Text(Box<Single>),
     Json(Box<Inner>),
 }
 
-#[derive(Debug)]
-struct Single {
+#[derive(Clone, Debug)]
+pub(super) struct Single {
     stream: Nested,
     decisions: Decisions,
 }
@@ -114,6 +116,7 @@ impl Text {
             open: None,
             told: Vec::new(),
             last: Vec::new(),
+            ahead: Vec::new(),
             is_open: false,
             number,
         }
@@ -161,11 +164,21 @@ impl Text {
 
     /// The leaf goes on with bytes that lie at `at`.
     pub(super) fn push(&mut self, bytes: &[u8], at: u64, rules: &Rules<'_>, scratch: &mut Scratch) {
+        self.note(bytes.len(), at);
+        self.scan(bytes, rules, scratch);
+    }
+
+    /// So many bytes that lie at `at` are of the leaf.
+    pub(super) fn note(&mut self, len: usize, at: u64) {
         let goes_on = self.runs.back().is_some_and(|(text, body)| body + (self.fed - text) == at);
         if !goes_on {
             self.runs.push_back((self.fed, at));
         }
-        self.fed += bytes.len() as u64;
+        self.fed += len as u64;
+    }
+
+    /// Scans the next bytes.
+    pub(super) fn scan(&mut self, bytes: &[u8], rules: &Rules<'_>, scratch: &mut Scratch) {
         if let Some(leaf) = &mut self.leaf {
             leaf.stream.push(scratch, bytes, &mut leaf.decisions);
         }
@@ -176,6 +189,24 @@ impl Text {
         if let Err(left) = left {
             self.go_on_as_text(&left, rules, scratch);
         }
+    }
+
+    /// Nothing is masked or found that has not been settled.
+    pub(super) fn is_quiet(&self) -> bool {
+        let decisions = match &self.scan {
+            Scan::Text(scan) => &scan.decisions,
+            Scan::Json(inner) => inner.decisions(),
+        };
+        !decisions.in_mask && decisions.masks.is_empty() && decisions.found.is_empty()
+    }
+
+    /// How far the scan is, to go back to with [`Text::go_back`].
+    pub(super) fn scanned(&self) -> Scan {
+        self.scan.clone()
+    }
+
+    pub(super) fn go_back(&mut self, scan: Scan) {
+        self.scan = scan;
     }
 
     /// What is no JSON is scanned as text from there on.

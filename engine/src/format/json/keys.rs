@@ -1,24 +1,50 @@
 //! The keys that lead to where a tokenizer is.
 
+use std::ops::Range;
+
 /// Bytes of a key that are remembered as context: of a longer one, the last.
 const KEY_BYTES_MAX: usize = 128;
 
 /// Keys of the containers that are open.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::format) struct Keys {
-    /// By open container, outermost first: the key that its values have, and true for arrays.
-    open: Vec<(Vec<u8>, bool)>,
+    /// Keys as contexts of strings, one behind another.
+    bytes: Vec<u8>,
+    /// Outermost first.
+    open: Vec<Open>,
     /// The key that was read last in the innermost object.
-    key: Vec<u8>,
+    key: Range<usize>,
+}
+
+/// What stands between a key and its string.
+const BEHIND: &[u8] = b"\":\"";
+
+/// A container.
+#[derive(Clone, Debug)]
+struct Open {
+    /// The key that its values have if it is an array, and that it has itself.
+    key: Range<usize>,
+    /// Where keys in it are put.
+    from: usize,
+    is_array: bool,
 }
 
 impl Keys {
+    /// The key within a context.
+    fn bytes(&self, context: &Range<usize>) -> &[u8] {
+        self.bytes.get(context.start + 1..context.end.saturating_sub(BEHIND.len())).unwrap_or_default()
+    }
+
+    fn range_of_value(&self) -> &Range<usize> {
+        match self.open.last() {
+            Some(Open { key, is_array: true, .. }) => key,
+            Some(_) | None => &self.key,
+        }
+    }
+
     /// The key of the value that comes next; that of an array is the key of its elements.
     pub(in crate::format) fn of_value(&self) -> &[u8] {
-        match self.open.last() {
-            Some((key, true)) => key,
-            Some((_, false)) | None => &self.key,
-        }
+        self.bytes(self.range_of_value())
     }
 
     /// How many containers are open.
@@ -27,51 +53,65 @@ impl Keys {
     }
 
     /// A container opens.
-    pub(in crate::format) fn open(&mut self, array: bool) {
-        let key = self.of_value().to_vec();
-        self.open.push((key, array));
-        self.key.clear();
+    pub(in crate::format) fn open(&mut self, is_array: bool) {
+        let (key, from) = (self.range_of_value().clone(), self.bytes.len());
+        self.open.push(Open { key, from, is_array });
+        self.key = from..from;
     }
 
     /// The innermost container closes.
     pub(in crate::format) fn close(&mut self) {
-        self.key = self.open.pop().map(|(key, _)| key).unwrap_or_default();
+        let Some(Open { key, from, .. }) = self.open.pop() else { return };
+        self.bytes.truncate(from);
+        self.key = key;
     }
 
     /// A key begins.
     pub(in crate::format) fn begin(&mut self) {
-        self.key.clear();
+        let from = self.open.last().map_or(0, |open| open.from);
+        self.bytes.truncate(from);
+        self.key = from..from;
     }
 
     /// The key goes on.
     pub(in crate::format) fn push(&mut self, bytes: &[u8]) {
-        self.key.extend_from_slice(bytes);
-        let over = self.key.len().saturating_sub(KEY_BYTES_MAX);
-        self.key.drain(..over);
+        if self.key.is_empty() {
+            self.bytes.push(b'"');
+        } else {
+            self.bytes.truncate(self.key.end - BEHIND.len());
+        }
+        self.bytes.extend_from_slice(bytes);
+        let first = self.key.start + 1;
+        let over = (self.bytes.len() - first).saturating_sub(KEY_BYTES_MAX);
+        if over > 0 {
+            self.bytes.drain(first..first + over);
+        }
+        self.bytes.extend_from_slice(BEHIND);
+        self.key.end = self.bytes.len();
     }
 
     /// Keys from the outermost object to the value that comes next; arrays add none.
     pub(in crate::format) fn path(&self) -> Vec<&[u8]> {
         let mut path = self.path_of_container();
-        if let Some((_, false)) = self.open.last() {
-            path.push(&self.key);
+        if let Some(Open { is_array: false, .. }) = self.open.last() {
+            path.push(self.bytes(&self.key));
         }
         path
     }
 
     /// Keys from the outermost object to the container that was opened last.
     pub(in crate::format) fn path_of_container(&self) -> Vec<&[u8]> {
-        let within = self.open.iter().map(|(_, array)| *array);
-        let inner = self.open.iter().skip(1).zip(within).filter(|(_, in_array)| !in_array);
-        inner.map(|((key, _), _)| key.as_slice()).collect()
+        let inner = self.open.iter().skip(1).zip(&self.open).filter(|(_, around)| !around.is_array);
+        inner.map(|(open, _)| self.bytes(&open.key)).collect()
     }
 
     /// What stands before the value that comes next; empty where it has no key.
-    pub(in crate::format) fn context(&self, is_number: bool) -> Vec<u8> {
-        match self.of_value() {
-            [] => Vec::new(),
-            key => context(key, is_number),
+    pub(in crate::format) fn context(&self, is_number: bool) -> &[u8] {
+        let range = self.range_of_value();
+        if range.len() <= 1 + BEHIND.len() {
+            return b"";
         }
+        self.bytes.get(range.start..range.end - usize::from(is_number)).unwrap_or_default()
     }
 }
 

@@ -9,6 +9,7 @@
 //! token, and leave empty where a value is in them.
 
 mod keys;
+mod skim;
 mod token;
 mod walk;
 

@@ -71,7 +71,7 @@ pub(in crate::format) struct Fail {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     /// A value must come.
     Value,
     /// A value or `]`.
@@ -93,7 +93,7 @@ enum State {
 
 /// Where in a number (RFC 8259, section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Number {
+pub(super) enum Number {
     Minus,
     Zero,
     Integer,
@@ -105,7 +105,7 @@ enum Number {
 }
 
 impl Number {
-    fn next(self, byte: u8) -> Option<Number> {
+    pub(super) fn next(self, byte: u8) -> Option<Number> {
         match (self, byte) {
             (Number::Minus, b'0') => Some(Number::Zero),
             (Number::Minus, b'1'..=b'9') | (Number::Integer, b'0'..=b'9') => Some(Number::Integer),
@@ -120,30 +120,30 @@ impl Number {
         }
     }
 
-    fn may_end(self) -> bool {
+    pub(super) fn may_end(self) -> bool {
         matches!(self, Number::Zero | Number::Integer | Number::Fraction | Number::ExponentDigits)
     }
 }
 
 /// The tokenizer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::format) struct Tokens {
-    state: State,
+    pub(super) state: State,
     /// Open containers; true for arrays.
-    stack: Vec<bool>,
+    pub(super) stack: Vec<bool>,
     is_key: bool,
     /// An escape that is not complete, as spelled.
     spelling: Vec<u8>,
     /// What may follow in a UTF-8 sequence: bytes still to come, and the range of the next (RFC 3629, section 4).
     utf8: (u8, u8, u8),
     /// What is not UTF-8 is taken for text too.
-    any_bytes: bool,
+    pub(super) any_bytes: bool,
     /// More than one value may come, with space between.
     many: bool,
     values: u64,
     /// Bytes of a byte order mark so far.
     bom: usize,
-    at: u64,
+    pub(super) at: u64,
 }
 
 impl Tokens {
@@ -182,10 +182,38 @@ impl Tokens {
         matches!(self.state, State::Text | State::Number(_))
     }
 
+    /// True between tokens, once the first bytes have come.
+    pub(super) fn is_between(&self) -> bool {
+        let is_between = match self.state {
+            State::Value
+            | State::FirstElement
+            | State::FirstKey
+            | State::Key
+            | State::Colon
+            | State::After => true,
+            State::Text | State::Number(_) | State::Broken | State::Literal(_) => false,
+        };
+        is_between && self.at > 0 && !matches!(self.bom, 1 | 2)
+    }
+
     /// Takes the next bytes of the body.
-    pub(in crate::format) fn feed(&mut self, bytes: &[u8], handler: &mut dyn Handler) -> Result<(), Fail> {
+    pub(in crate::format) fn feed(
+        &mut self,
+        bytes: &[u8],
+        handler: &mut (impl Handler + ?Sized),
+    ) -> Result<(), Fail> {
+        self.feed_while(bytes, handler, |_| true).map(drop)
+    }
+
+    /// As [`Tokens::feed`], up to where `goes_on` is no longer true: after a token, or a part of one. How many were taken.
+    pub(super) fn feed_while<H: Handler + ?Sized>(
+        &mut self,
+        bytes: &[u8],
+        handler: &mut H,
+        goes_on: impl Fn(&Tokens) -> bool,
+    ) -> Result<usize, Fail> {
         let mut index = 0;
-        while let Some(rest) = bytes.get(index..).filter(|r| !r.is_empty()) {
+        while let Some(rest) = bytes.get(index..).filter(|r| !r.is_empty() && (index == 0 || goes_on(self))) {
             let step = match self.state {
                 State::Text => self.text(rest, handler),
                 State::Number(number) => Ok(self.number(number, rest, handler)),
@@ -205,11 +233,11 @@ impl Tokens {
                 return Err(Fail { limit: true, what, taken: index });
             }
         }
-        Ok(())
+        Ok(index)
     }
 
     /// The body ends.
-    pub(in crate::format) fn end(&mut self, handler: &mut dyn Handler) -> Result<(), Fail> {
+    pub(in crate::format) fn end(&mut self, handler: &mut (impl Handler + ?Sized)) -> Result<(), Fail> {
         if let State::Number(number) = self.state
             && number.may_end()
         {
@@ -224,13 +252,13 @@ impl Tokens {
         if done { Ok(()) } else { Err(Fail { limit: false, what: "the JSON ends too early", taken: 0 }) }
     }
 
-    fn value_ended(&mut self) {
+    pub(super) fn value_ended(&mut self) {
         self.values += 1;
         self.state = if self.stack.is_empty() && self.many { State::Value } else { State::After };
     }
 
     /// Bytes outside texts; tells them and gives their number.
-    fn structure(&mut self, rest: &[u8], handler: &mut dyn Handler) -> Result<usize, Fail> {
+    fn structure(&mut self, rest: &[u8], handler: &mut (impl Handler + ?Sized)) -> Result<usize, Fail> {
         for (index, &byte) in rest.iter().enumerate() {
             let before = rest.get(..index).unwrap_or_default();
             let with = rest.get(..=index).unwrap_or_default();
@@ -343,13 +371,13 @@ impl Tokens {
         Ok(rest.len())
     }
 
-    fn begin_text(&mut self, kind: Kind, handler: &mut dyn Handler) {
+    fn begin_text(&mut self, kind: Kind, handler: &mut (impl Handler + ?Sized)) {
         self.is_key = kind == Kind::Key;
         self.state = State::Text;
         handler.begin(kind);
     }
 
-    fn number(&mut self, mut number: Number, rest: &[u8], handler: &mut dyn Handler) -> usize {
+    fn number(&mut self, mut number: Number, rest: &[u8], handler: &mut (impl Handler + ?Sized)) -> usize {
         for (index, &byte) in rest.iter().enumerate() {
             match number.next(byte) {
                 Some(next) => number = next,
@@ -372,7 +400,7 @@ impl Tokens {
     }
 
     /// Inside a string: a run of plain bytes, one escape, or the closing quote.
-    fn text(&mut self, rest: &[u8], handler: &mut dyn Handler) -> Result<usize, Fail> {
+    fn text(&mut self, rest: &[u8], handler: &mut (impl Handler + ?Sized)) -> Result<usize, Fail> {
         if !self.spelling.is_empty() {
             return self.escape(rest, handler);
         }
@@ -417,7 +445,7 @@ impl Tokens {
         Ok(rest.len())
     }
 
-    fn tell_plain(&mut self, rest: &[u8], len: usize, handler: &mut dyn Handler) {
+    fn tell_plain(&mut self, rest: &[u8], len: usize, handler: &mut (impl Handler + ?Sized)) {
         if len > 0 {
             handler.plain(rest.get(..len).unwrap_or_default(), self.at);
         }
@@ -443,7 +471,7 @@ impl Tokens {
     }
 
     /// Goes on with an escape (RFC 8259, section 7). A lone surrogate is read as U+FFFD and leaves as it came.
-    fn escape(&mut self, rest: &[u8], handler: &mut dyn Handler) -> Result<usize, Fail> {
+    fn escape(&mut self, rest: &[u8], handler: &mut (impl Handler + ?Sized)) -> Result<usize, Fail> {
         let Some(&byte) = rest.first() else { return Ok(0) };
         let at = self.at - self.spelling.len() as u64;
         let len = self.spelling.len();
@@ -500,19 +528,19 @@ impl Tokens {
         digits.iter().fold(0, |n, d| n << 4 | (*d as char).to_digit(16).unwrap_or(0))
     }
 
-    fn tell_char(&mut self, code: u32, at: u64, handler: &mut dyn Handler) {
+    fn tell_char(&mut self, code: u32, at: u64, handler: &mut (impl Handler + ?Sized)) {
         let mut buffer = [0; 4];
         let text = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER).encode_utf8(&mut buffer);
         self.tell_escape(text.as_bytes(), at, handler);
     }
 
     /// The first six bytes of the spelling are half a pair.
-    fn tell_lone(&mut self, at: u64, handler: &mut dyn Handler) {
+    fn tell_lone(&mut self, at: u64, handler: &mut (impl Handler + ?Sized)) {
         self.spelling.truncate(6);
         self.tell_char(0xFFFD, at, handler);
     }
 
-    fn tell_escape(&mut self, decoded: &[u8], at: u64, handler: &mut dyn Handler) {
+    fn tell_escape(&mut self, decoded: &[u8], at: u64, handler: &mut (impl Handler + ?Sized)) {
         handler.spelled(decoded, &self.spelling, at);
         self.spelling.clear();
     }
@@ -522,7 +550,12 @@ fn invalid(what: &'static str, taken: usize) -> Fail {
     Fail { limit: false, what, taken }
 }
 
-fn fail_after(before: &[u8], at: u64, handler: &mut dyn Handler, what: &'static str) -> Result<usize, Fail> {
+fn fail_after(
+    before: &[u8],
+    at: u64,
+    handler: &mut (impl Handler + ?Sized),
+    what: &'static str,
+) -> Result<usize, Fail> {
     handler.structure(before, at);
     Err(invalid(what, before.len()))
 }

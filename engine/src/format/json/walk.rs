@@ -1,6 +1,7 @@
 //! Masks a JSON body as it streams.
 #![deny(clippy::indexing_slicing)]
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::keys::Keys;
@@ -21,20 +22,26 @@ pub(in crate::format) const NUMBER_BYTES_MAX: usize = 1024;
 /// The walker of one body.
 #[derive(Debug)]
 pub(in crate::format) struct JsonWalker {
-    tokens: Tokens,
-    texts: Texts,
+    pub(super) tokens: Tokens,
+    pub(super) texts: Texts,
 }
 
 /// The texts of the body, one after another.
 #[derive(Debug)]
-struct Texts {
-    string: Carried,
-    number: Carried,
+pub(super) struct Texts {
+    pub(super) ruleset: Arc<Ruleset>,
+    pub(super) string: Carried,
+    pub(super) number: Carried,
     kind: Kind,
     /// The number that is being read, and where it began.
     digits: Vec<u8>,
     digits_at: u64,
-    keys: Keys,
+    pub(super) keys: Keys,
+    /// Room for texts that wait, and for places in them.
+    pub(super) found: Vec<(Range<usize>, Kind)>,
+    pub(super) spelled: Vec<usize>,
+    /// Room for a text without its escapes.
+    pub(super) decoded: Vec<u8>,
     /// The text is passed as it is.
     opaque: bool,
     /// What says a text again, while it comes in.
@@ -84,12 +91,16 @@ impl JsonWalker {
     /// `many`: values one after another, with space between.
     pub(in crate::format) fn new(ruleset: &Arc<Ruleset>, options: &StreamOptions, many: bool) -> JsonWalker {
         let texts = Texts {
+            ruleset: Arc::clone(ruleset),
             string: Carried::new(ruleset, options, Carrier::Json),
             number: Carried::new(ruleset, options, Carrier::Decoded),
             kind: Kind::String,
             digits: Vec::new(),
             digits_at: 0,
             keys: Keys::default(),
+            found: Vec::new(),
+            spelled: Vec::new(),
+            decoded: Vec::new(),
             opaque: false,
             restating: None,
             restated: Restated::new(ruleset, options),
@@ -117,8 +128,26 @@ impl JsonWalker {
         self
     }
 
-    pub(in crate::format) fn push(&mut self, chunk: &[u8], target: Target<'_>) -> Result<(), Fail> {
-        self.tokens.feed(chunk, &mut Writer { texts: &mut self.texts, target })
+    pub(in crate::format) fn push(&mut self, chunk: &[u8], mut target: Target<'_>) -> Result<(), Fail> {
+        if self.texts.fields.is_some() {
+            return self.tokens.feed(chunk, &mut Writer { texts: &mut self.texts, target });
+        }
+        let mut from = 0;
+        while from < chunk.len() {
+            if self.tokens.is_between() && self.texts.restating.is_none() {
+                from = self.skim(chunk, from, &mut target);
+            }
+            let rest = chunk.get(from..).unwrap_or_default();
+            let target = Target {
+                scratch: &mut *target.scratch,
+                out: &mut *target.out,
+                findings: &mut *target.findings,
+            };
+            let mut writer = Writer { texts: &mut self.texts, target };
+            let taken = self.tokens.feed_while(rest, &mut writer, |tokens| !tokens.is_between());
+            from += taken.map_err(|fail| Fail { taken: from + fail.taken, ..fail })?;
+        }
+        Ok(())
     }
 
     pub(in crate::format) fn finish(&mut self, target: Target<'_>) -> Result<(), Fail> {
@@ -153,13 +182,10 @@ impl JsonWalker {
 }
 
 impl Texts {
-    fn prime(&mut self, kind: Kind) {
-        let context = self.keys.context(kind == Kind::Number);
-        match kind {
-            _ if context.is_empty() => {}
-            Kind::Key => {}
-            Kind::Number => self.number.prime(&context),
-            Kind::String => self.string.prime(&context),
+    fn prime(&mut self) {
+        let context = self.keys.context(false);
+        if !context.is_empty() {
+            self.string.prime(context);
         }
     }
 }
@@ -252,13 +278,15 @@ impl Handler for Writer<'_, '_> {
         if texts.restating.is_some() {
             return;
         }
-        texts.opaque = kind == Kind::String && llm::is_opaque(&texts.keys.path());
+        texts.opaque = kind == Kind::String
+            && llm::may_be_opaque(texts.keys.of_value())
+            && llm::is_opaque(&texts.keys.path());
         if kind == Kind::String {
             self.begin_declared();
         }
         let texts = &mut *self.texts;
         if kind == Kind::String && !texts.opaque && texts.declared == Declared::Nothing {
-            texts.prime(kind);
+            texts.prime();
         }
     }
 
@@ -440,17 +468,8 @@ impl Writer<'_, '_> {
             return;
         }
         let texts = &mut *self.texts;
-        texts.prime(Kind::Number);
-        let mut text = Vec::new();
-        let findings = &mut *self.target.findings;
-        let mut target = Target { scratch: self.target.scratch, out: &mut text, findings };
-        texts.number.plain(&digits, texts.digits_at, &mut target);
-        texts.number.finish(&mut target);
-        if text == digits {
-            self.target.out.extend_from_slice(&digits);
-        } else {
-            super::quote(&text, self.target.out);
-        }
+        let Texts { number, keys, digits_at, .. } = texts;
+        mask_number(number, keys.context(true), &digits, *digits_at, &mut self.target);
         texts.digits = digits;
         texts.digits.clear();
     }
@@ -470,5 +489,27 @@ impl Texts {
         if self.kind == Kind::Key {
             self.keys.push(bytes);
         }
+    }
+}
+
+/// Masks a number that is there whole.
+pub(super) fn mask_number(
+    text: &mut Carried,
+    context: &[u8],
+    digits: &[u8],
+    at: u64,
+    target: &mut Target<'_>,
+) {
+    if !context.is_empty() {
+        text.prime(context);
+    }
+    let mut masked = Vec::new();
+    let mut inner =
+        Target { scratch: &mut *target.scratch, out: &mut masked, findings: &mut *target.findings };
+    text.last(digits, at, &mut inner);
+    if masked == digits {
+        target.out.extend_from_slice(digits);
+    } else {
+        super::quote(&masked, target.out);
     }
 }

@@ -423,6 +423,14 @@ impl Reading {
     }
 }
 
+/// Whether [`Reading::read`] may depend on what the scalar at this path says, not only on that it is there.
+pub(in crate::format) fn is_read(path: &[u8]) -> bool {
+    let last = path.rsplit(|b| *b == b'.').next().unwrap_or_default();
+    matches!(last, b"type" | b"item_id" | b"jsonPath" | b"json_path" | b"index" | b"thought")
+        || last.ends_with(b"_index")
+        || last.ends_with(b"Index")
+}
+
 /// Events that are whole messages by their protocol: nothing goes on in the next one, which may never come.
 fn is_complete(leaves: &Leaves<'_>, kind: Option<&[u8]>) -> bool {
     kind.is_none() && leaves.find("jsonrpc").is_some()

@@ -52,6 +52,24 @@ const WINDOW_BYTES: usize = 4096;
 /// What stands for a text that is nested too deeply.
 const TOO_DEEP: &[u8] = b"[nested_too_deeply]";
 
+/// Tells places in whole texts, one behind another with no byte of a run between, at which another text may be spelled.
+pub(super) fn places_spelled(texts: &[u8], mut tell: impl FnMut(usize)) {
+    let mut from = 0;
+    while let Some((at, escape)) = find::next_escape(texts, from, true) {
+        tell(at);
+        from = at + escape.map_or(1, |escape| escape.len);
+    }
+    from = 0;
+    while let Some(at) = find::next_run(texts, from) {
+        let rest = texts.get(at..).unwrap_or_default();
+        let run = rest.get(..find::run_len(rest)).unwrap_or(rest);
+        if find::has_text(&[], run) {
+            tell(at);
+        }
+        from = at + run.len();
+    }
+}
+
 /// A text with all its readings; to be used as a [`Stream`] is.
 #[derive(Clone, Debug)]
 pub(super) struct Nested {

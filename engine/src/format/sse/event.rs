@@ -69,6 +69,13 @@ pub(super) struct SseEvent {
     is_first: bool,
 }
 
+impl SseEvent {
+    /// Not the first of its stream.
+    pub(super) fn new(bytes: Vec<u8>) -> SseEvent {
+        SseEvent { bytes, is_first: false }
+    }
+}
+
 impl Carry for SseEvent {
     fn len(&self) -> usize {
         self.bytes.len()
@@ -133,10 +140,17 @@ pub(super) fn mask(
     let first = data_of(&bytes, &event_lines, &mut data);
     let at = walker.at + first.unwrap_or(0) as u64;
     let end = walker.at + bytes.len() as u64;
+    let unscanned = walker.joined.unscanned();
     let masked = mask_lines(walker, &bytes, &event_lines, target);
     walker.joined.begin();
     let result = match first {
-        Some(_) => mask_data(walker, &bytes, &event_lines, &data, at, target),
+        Some(data_at) => {
+            // What is found or changed can't be told before, so a shape is only noted when it was neither.
+            let may_repeat = !is_first && !last && masked.is_none() && bytes.ends_with(b"\n\n");
+            let is_one = event_lines.iter().filter(|l| l.is(&bytes, b"data")).count() == 1;
+            let shape = (may_repeat && is_one).then_some(Shape { data_at, findings, unscanned });
+            mask_data(walker, &bytes, &event_lines, &data, at, shape, target)
+        }
         None => Ok(()),
     };
     walker.data = data;
@@ -158,21 +172,40 @@ pub(super) fn mask(
     Ok(left)
 }
 
+/// How things were before an event that others may repeat.
+struct Shape {
+    /// Where its data begins.
+    data_at: usize,
+    findings: usize,
+    unscanned: u64,
+}
+
 fn mask_data(
     walker: &mut SseWalker,
     event: &[u8],
     lines: &[Line],
     data: &[u8],
     at: u64,
+    shape: Option<Shape>,
     target: &mut Target<'_>,
 ) -> Result<(), &'static str> {
     let may_be_json = is_json(data);
     let read = read_as(data, may_be_json);
     // In a stream of words a word in quotes is one more word.
-    let is_word = read.trim_ascii_start().starts_with(b"\"") && walker.joined.is_text();
+    let is_word = is_word_like(&read) && walker.joined.is_text();
     let leaves = if may_be_json && !is_word { Leaves::of(&read) } else { None };
     if let Some(leaves) = leaves {
-        return walker.joined.mask(0, &leaves, None, at, &[], target);
+        walker.joined.mask(0, &leaves, None, at, &[], target)?;
+        if let Some(Shape { data_at, findings, unscanned }) = shape
+            && matches!(read, Cow::Borrowed(_))
+            && !is_word_like(&read)
+            && target.findings.len() == findings
+            && walker.joined.unscanned() == unscanned
+            && walker.joined.is_unchanged()
+        {
+            walker.joined.note_shape(&mut walker.shapes, &leaves, event, data_at);
+        }
+        return Ok(());
     }
     if read.trim_ascii() == b"[DONE]" {
         walker.joined.end(b"", target);
@@ -188,6 +221,10 @@ fn mask_data(
         return Ok(());
     }
     walker.joined.mask_text(&read, at, target)
+}
+
+fn is_word_like(data: &[u8]) -> bool {
+    data.trim_ascii_start().starts_with(b"\"")
 }
 
 /// The event with its lines masked that are no data, if that is new.

@@ -11,6 +11,8 @@
 //! [`super::joined::WAITING_BYTES_MAX`], and for each of at most [`super::joined::TEXTS_MAX`] texts its streams.
 #![deny(clippy::indexing_slicing)]
 
+#[cfg(test)]
+mod alike_tests;
 mod event;
 #[cfg(test)]
 mod tests;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 
 use super::carried::Target;
 use super::fields::Fields;
-use super::joined::Joined;
+use super::joined::{Joined, Shapes};
 use super::json::Fail;
 use crate::ruleset::Ruleset;
 use crate::stream::StreamOptions;
@@ -39,6 +41,7 @@ pub(super) struct SseWalker {
     /// The last byte was a CR: an LF belongs to it.
     after_cr: bool,
     joined: Joined<SseEvent>,
+    shapes: Shapes,
     /// Room for an event's data.
     data: Vec<u8>,
 }
@@ -51,6 +54,7 @@ impl SseWalker {
             line: 0,
             after_cr: false,
             joined: Joined::new(ruleset, options),
+            shapes: Shapes::default(),
             data: Vec::new(),
         }
     }
@@ -61,11 +65,28 @@ impl SseWalker {
     }
 
     pub(super) fn push(&mut self, chunk: &[u8], mut target: Target<'_>) -> Result<(), Fail> {
+        let taken = self.take(chunk, &mut target);
+        self.joined.catch_up(&mut target);
+        // Nothing is wrong with events that were taken.
+        let drained = self.joined.drain(target.out).map(drop);
+        taken.and(drained.map_err(|what| Fail { limit: true, what, taken: chunk.len() }))
+    }
+
+    fn take(&mut self, chunk: &[u8], target: &mut Target<'_>) -> Result<(), Fail> {
         let mut rest = chunk;
         while let Some((&first, tail)) = rest.split_first() {
             let fail = |what, left: &[u8]| Fail { limit: true, what, taken: chunk.len() - left.len() };
+            if !self.after_cr
+                && self.event.is_empty()
+                && let Some(len) = self.shapes.fit(rest)
+                && let Some((event, after)) = rest.split_at_checked(len)
+                && self.take_alike(event, target).map_err(|what| fail(what, after))?
+            {
+                rest = after;
+                continue;
+            }
             if std::mem::take(&mut self.after_cr) && first == b'\n' {
-                self.end_of_cr(&mut target);
+                self.end_of_cr(target);
                 rest = tail;
                 continue;
             }
@@ -83,7 +104,7 @@ impl SseWalker {
             let blank = self.event.len() - self.line == 1;
             self.line = self.event.len();
             if blank {
-                self.dispatch(false, &mut target).map_err(|what| fail(what, rest))?;
+                self.dispatch(false, target).map_err(|what| fail(what, rest))?;
             }
         }
         Ok(())
@@ -107,9 +128,29 @@ impl SseWalker {
         self.dispatch(true, &mut target).map_err(|what| Fail { limit: true, what, taken: 0 })
     }
 
+    /// Masks an event that has the shape found last; false: it could not be, and nothing was done.
+    fn take_alike(&mut self, event: &[u8], target: &mut Target<'_>) -> Result<bool, &'static str> {
+        if event.len() > EVENT_BYTES_MAX || !self.joined.mask_alike(&self.shapes, event, self.at, target) {
+            return Ok(false);
+        }
+        let mut bytes = self.joined.spare.pop().map(|spare| spare.bytes).unwrap_or_default();
+        bytes.clear();
+        bytes.extend_from_slice(event);
+        self.at += event.len() as u64;
+        self.joined.commit_ahead(SseEvent::new(bytes), target)?;
+        Ok(true)
+    }
+
     /// Masks the event that is in.
     fn dispatch(&mut self, last: bool, target: &mut Target<'_>) -> Result<(), &'static str> {
         let event = std::mem::take(&mut self.event);
+        if !last && self.shapes.fit(&event) == Some(event.len()) && self.take_alike(&event, target)? {
+            self.event = event;
+            self.event.clear();
+            self.line = 0;
+            return Ok(());
+        }
+        self.joined.catch_up(target);
         let len = event.len() as u64;
         let left = event::mask(self, event, last, target)?;
         self.at += len;

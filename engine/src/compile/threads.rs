@@ -173,7 +173,7 @@ impl Steps {
         let is_look =
             |id: &u16| matches!(nfa.state(StateID::new_unchecked((*id).into())), State::Look { .. });
         threads.looks = threads.states.iter().any(is_look);
-        threads.before = if threads.looks { before } else { Before::Other };
+        threads.before = if threads.looks { told_apart(nfa, before) } else { Before::Other };
     }
 
     fn renew(&mut self, nfa: &NFA) {
@@ -191,6 +191,22 @@ impl Steps {
         self.visits += 1;
         let seen = self.seen.get_mut(id.as_usize());
         seen.is_none_or(|seen| std::mem::replace(seen, self.step) == self.step)
+    }
+}
+
+/// What stands before, as far as the expression's look-around can tell it: else a rule with a word boundary at its start
+/// would have other states after a line feed than after a space, and other windows.
+fn told_apart(nfa: &NFA, before: Before) -> Before {
+    let looks = nfa.look_set_any();
+    match before {
+        Before::Word if !looks.contains_word() => Before::Other,
+        Before::Nothing | Before::LineFeed | Before::CarriageReturn if !looks.contains_anchor() => {
+            Before::Other
+        }
+        Before::LineFeed | Before::CarriageReturn if !looks.contains_anchor_line() => Before::Other,
+        Before::Nothing if !looks.contains_anchor_haystack() => Before::LineFeed,
+        Before::CarriageReturn if !looks.contains_anchor_crlf() => Before::Other,
+        _ => before,
     }
 }
 

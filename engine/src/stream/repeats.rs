@@ -105,6 +105,7 @@ impl Told {
     fn clear(&mut self) {
         self.list.clear();
         self.before.clear();
+        self.before.reserve(TEXT_MAX / 64 + 1);
     }
 
     fn add(&mut self, position: u32, target: Target) {
@@ -228,7 +229,9 @@ impl Repeats {
     fn forget(&mut self) {
         self.open = None;
         self.text.clear();
+        self.text.reserve(TEXT_MAX);
         self.parts.clear();
+        self.parts.reserve(TEXT_MAX / PLACES_MIN);
         self.told.iter_mut().for_each(Told::clear);
         self.anchors.clear();
         self.anchors.resize(1 << ANCHOR_BITS, 0);

@@ -129,6 +129,7 @@ impl Ends {
         if self.of != ruleset.number || self.known.is_empty() || self.cuts.len() > ENDS_CUTS_MAX {
             self.of = ruleset.number;
             self.cuts.clear();
+            self.cuts.reserve(ENDS_CUTS_MAX);
             self.known.clear();
             self.known.resize(ENDS, End::default());
         }

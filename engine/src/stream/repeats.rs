@@ -24,7 +24,7 @@ use crate::kernel::{KIND_PAIRS, Tables, WINDOW_LEN};
 /// Bytes from a place on that tell its windows.
 pub(super) const SEEN_BYTES: usize = if PATH_LEN > KIND_PAIRS + 1 { PATH_LEN - 1 } else { KIND_PAIRS + 1 };
 /// Pieces of fewer places are passed over.
-const PLACES_MIN: usize = 128;
+pub(super) const PLACES_MIN: usize = 128;
 /// Text that is kept: a position fits 16 bits.
 const TEXT_MAX: usize = u16::MAX as usize;
 /// Windows that are kept, of each list; with more, text and windows are forgotten.

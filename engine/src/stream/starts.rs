@@ -5,7 +5,7 @@ pub(super) mod hyperscan;
 
 use super::Scratch;
 use super::candidate::{Candidate, Progress};
-use super::repeats::{Look, Rest, SEEN_BYTES};
+use super::repeats::{Look, PLACES_MIN, Rest, SEEN_BYTES};
 use super::scan::{Scan, Tail};
 use crate::compile::automaton::Before;
 use crate::compile::prefilter::{Prefilter, Target};
@@ -114,6 +114,9 @@ impl Scan {
     /// place that is left.
     fn find_new_windows(&self, ruleset: &Ruleset, scratch: &mut Scratch, found: &mut Found, to: u64) -> u64 {
         let (from, end) = (self.at, self.end_at());
+        if to < from + PLACES_MIN as u64 {
+            return from;
+        }
         // Where the text ends, windows that are cut are none: their places are not told of others.
         let to = if to < end { to } else { (end + 1).saturating_sub(SEEN_BYTES as u64).clamp(from, end) };
         let places = (to - from) as usize;

@@ -38,8 +38,6 @@ pub fn spell(value: &Value, random: &mut Random) -> String {
 /// Plants values in documents.
 pub struct Planter<'a> {
     all: &'a [Planted],
-    /// Values are planted as they are.
-    pub is_plain: bool,
     /// What was planted.
     pub values: Vec<&'a Planted>,
 }
@@ -48,7 +46,7 @@ impl<'a> Planter<'a> {
     /// One that has planted nothing yet.
     #[must_use]
     pub fn new(all: &'a [Planted]) -> Planter<'a> {
-        Planter { all, is_plain: false, values: Vec::new() }
+        Planter { all, values: Vec::new() }
     }
 
     /// A text of sentences, some of which have a value, in some encoding.
@@ -60,8 +58,7 @@ impl<'a> Planter<'a> {
             if random.below(3) == 0 {
                 let planted = &self.all[random.below(self.all.len())];
                 self.values.push(planted);
-                let sentence = planted.sentence();
-                text += &if self.is_plain { sentence } else { encoded(&sentence, random) };
+                text += &encoded(&planted.sentence(), random);
                 text += " ";
             }
         }

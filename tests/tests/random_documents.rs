@@ -196,18 +196,13 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "protobuf",
         format: Format::Protobuf(Schema::Unknown),
-        make: |planter, random| {
-            // What texts of protobuf spell in another encoding is not read.
-            planter.is_plain = true;
-            message(planter, 3, random)
-        },
+        make: |planter, random| message(planter, 3, random),
         read: |_| Vec::new(),
     },
     Kind {
         name: "gRPC",
         format: Format::Grpc { schema: Schema::Unknown, coding: Some(Coding::Gzip) },
         make: |planter, random| {
-            planter.is_plain = true;
             let one = |_| {
                 let message = message(planter, 2, random);
                 match random.below(2) {

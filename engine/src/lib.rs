@@ -17,6 +17,8 @@ mod kernel;
 mod mask;
 #[cfg(any(test, feature = "oracle"))]
 pub mod oracle;
+#[cfg(test)]
+mod random;
 mod rule;
 mod ruleset;
 mod stream;

@@ -28,29 +28,10 @@ use serde_json::json;
 use sluice_engine::{Format, Schema, Scratch};
 use sluice_tests::engine;
 use sluice_tests::planted::Planted;
+use sluice_tests::random::Random;
 
 const DOCUMENTS: u64 = 20;
 const DECODINGS_DEPTH_MAX: usize = 6;
-
-/// Xorshift (Marsaglia 2003).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % n as u64).expect("small")
-    }
-
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())]
-    }
-
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| u8::try_from(self.below(256)).expect("a byte")).collect()
-    }
-}
 
 /// Makes documents of what it is asked for.
 struct Maker<'a> {

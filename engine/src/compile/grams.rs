@@ -32,8 +32,8 @@ struct Window {
 }
 
 impl Words {
-    pub(super) fn new(paths: &[(&Path, Target)]) -> Words {
-        let mut paths = paths.to_vec();
+    /// Of these windows, whose grams are added to `grams`.
+    pub(super) fn new(mut paths: Vec<(&Path, Target)>, grams: &mut Grams) -> Words {
         paths.sort_by_key(|(_, target)| (target.rule, target.run, target.offset));
         let mut sets = Vec::new();
         let windows: Vec<Window> =
@@ -41,7 +41,10 @@ impl Words {
         // By gram and window, each once.
         let mut pairs: Vec<u64> = Vec::new();
         for ((path, _), window) in paths.iter().zip(0u64..) {
-            add_grams(path, |gram| pairs.push(u64::from(Grams::number(gram)) << 32 | window));
+            add_grams(path, |gram| {
+                grams.add(gram);
+                pairs.push(u64::from(Grams::number(gram)) << 32 | window);
+            });
             if path.sets.len() <= 4 {
                 // It may be there with too few bytes for a gram.
                 pairs.push(u64::from(NO_GRAM) << 32 | window);

@@ -31,7 +31,7 @@ use super::symbol::{
     pair_code,
 };
 use super::window::{Trigger, WINDOW_LEN};
-use super::words::{add_grams, is_rarer_as_word};
+use super::words::is_rarer_as_word;
 use crate::kernel::{BUCKETS, BUCKETS_BEHIND, Exact, GramNumber, InstructionSet, KIND_PAIRS, PAIRS, Tables};
 
 /// What a window means.
@@ -116,6 +116,7 @@ impl Prefilter {
             windows.sort_by_key(|(_, target)| (target.rule, target.run, target.offset));
             windows.iter().for_each(|(path, _)| add_window(&mut exact, bucket, path));
         }
+        let words = Words::new(buckets.get(..BUCKETS).unwrap_or_default().concat(), &mut exact.grams);
         // The buckets that have some such window.
         let with = |is: &dyn Fn(&Path, &Target) -> bool| {
             let has = |windows: &[(&Path, Target)]| windows.iter().any(|(path, target)| is(path, target));
@@ -127,7 +128,7 @@ impl Prefilter {
                 with(&|path, _| have == WINDOW_LEN || path.sets.len() <= have + 1)
             }),
             tables: Tables::new(exact).with(set),
-            words: Words::new(&buckets.get(..BUCKETS).unwrap_or_default().concat()),
+            words,
             gates: buckets.iter().skip(BUCKETS).map(|windows| Gate::new(windows)).collect(),
             reach: runs.iter().map(|r: &RuleRun| r.run.max).max().unwrap_or(0).max(offset_max),
             runs: Runs::new(runs),
@@ -319,7 +320,7 @@ fn class_buckets(windows: &[&Path]) -> Vec<usize> {
     share_out(&keys, &traffic)
 }
 
-/// Lets a window through to its bucket.
+/// Lets a window through to its bucket; the grams of words are added by [`Words`].
 fn add_window(exact: &mut Exact, bucket: usize, path: &Path) {
     let Some(class_bucket) = bucket.checked_sub(BUCKETS) else {
         for (position, table) in exact.pairs.iter_mut().enumerate() {
@@ -330,7 +331,6 @@ fn add_window(exact: &mut Exact, bucket: usize, path: &Path) {
                 (0..=255u8).filter(|c| codes.has(*c)).for_each(|c| table[usize::from(c)] |= 1 << bucket);
             }
         }
-        add_grams(path, |gram| exact.grams.add(gram));
         return;
     };
     let bit = 1 << class_bucket;

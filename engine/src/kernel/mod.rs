@@ -467,7 +467,7 @@ type FoldBytes = fn(&[u8; 256], &[u8], &mut [u8]) -> usize;
 type PairSymbols = fn(&[[u8; 64]; 2], &[u8], &mut [u8], usize);
 
 /// The places of the bits that are set, in the last mask only of those that are `there`.
-fn positions<'a>(masks: &[u64], there: u64, places: &'a mut Vec<u32>) -> &'a mut [u32] {
+fn positions<'a>(masks: &[u64], there: u64, places: &'a mut Vec<u32>) -> &'a [u32] {
     /// Written without asking whether there are as many.
     const AT_ONCE: usize = 8;
     places.resize(places.len().max(masks.len() * 64 + AT_ONCE), 0);
@@ -491,5 +491,5 @@ fn positions<'a>(masks: &[u64], there: u64, places: &'a mut Vec<u32>) -> &'a mut
         len += count;
         from += 64;
     }
-    places.get_mut(..len).unwrap_or_default()
+    places.get(..len).unwrap_or_default()
 }

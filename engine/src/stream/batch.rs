@@ -12,7 +12,6 @@
 //!
 //! A short text that was found clean is kept, and not looked at when it comes again.
 
-use super::candidate::Progress;
 use super::scan::Scan;
 use super::{Scratch, mix};
 use crate::compile::prefilter::Target;
@@ -246,38 +245,10 @@ impl Scan {
         self.text.extend_from_slice(text);
     }
 
-    /// Looks at a window of it; whether anything has been found.
+    /// Looks at a window of it; whether anything has been found. What becomes of that is not told here.
     fn find_at(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, window: u64, target: Target) -> bool {
-        match target.run.and_then(|run| ruleset.prefilter.runs.get(run)) {
-            Some(run) => {
-                for start in self.run_starts(run, window, run.run.min as u64) {
-                    if self.may_start(run, start) {
-                        self.find_from(ruleset, scratch, run.rule, start);
-                    }
-                }
-            }
-            None => {
-                if let Some(start) = window.checked_sub(target.offset.into()) {
-                    self.find_from(ruleset, scratch, target.rule, start);
-                }
-            }
-        }
+        self.take_target(ruleset, scratch, window, target);
+        self.end_candidates(ruleset, scratch);
         self.found
-    }
-
-    /// Whether what the rule matches from `start` counts: what becomes of it is not told here.
-    fn find_from(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, id: u32, start: u64) {
-        let Some(rule) = ruleset.compiled.get(id as usize) else { return };
-        if !self.may_match(ruleset, scratch, id, start) {
-            return;
-        }
-        let Some((mut candidate, progress)) = self.begin(rule, scratch, id, start) else { return };
-        if progress == Progress::Live {
-            candidate.end(&rule.automaton, &mut scratch.lazy);
-            self.confirm(rule, scratch, &candidate, None);
-            candidate.recycle(&mut scratch.tracker, &mut scratch.lazy);
-        } else {
-            self.settle(rule, scratch, &candidate, progress);
-        }
     }
 }

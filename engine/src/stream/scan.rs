@@ -261,13 +261,17 @@ impl Scan {
         false
     }
 
-    fn end_candidates(&mut self, ruleset: &Ruleset, scratch: &mut Scratch) {
-        for mut candidate in std::mem::take(&mut self.live) {
+    /// The text ends where the live candidates stand.
+    pub(super) fn end_candidates(&mut self, ruleset: &Ruleset, scratch: &mut Scratch) {
+        let mut live = std::mem::take(&mut self.live);
+        for mut candidate in live.drain(..) {
             if let Some(rule) = ruleset.compiled.get(candidate.rule as usize) {
                 candidate.end(&rule.automaton, &mut scratch.lazy);
                 self.confirm(rule, scratch, &candidate, None);
+                candidate.recycle(&mut scratch.tracker, &mut scratch.lazy);
             }
         }
+        self.live = live;
     }
 
     /// A candidate has ended: its match, if it has one and it counts, becomes a span, an opening or a label.

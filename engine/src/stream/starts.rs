@@ -226,7 +226,14 @@ impl Scan {
         !self.openings.is_empty() && self.opening_ready(ruleset, false).is_some()
     }
 
-    fn take_target(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, window: u64, target: Target) {
+    /// Tries the starts that a window tells of.
+    pub(super) fn take_target(
+        &mut self,
+        ruleset: &Ruleset,
+        scratch: &mut Scratch,
+        window: u64,
+        target: Target,
+    ) {
         match target.run.and_then(|run| ruleset.prefilter.runs.get(run)) {
             Some(run) => self.try_run(ruleset, scratch, run, window),
             None => {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::oracle::{self, Verdict};
+use crate::random::Random;
 use crate::rule::*;
 use crate::{CompileOptions, InstructionSet, TokenKey};
 
@@ -222,26 +223,6 @@ fn overlaps() {
     // A winner that its validator rejects makes room.
     let strict = Rule { validators: vec![Validator::Luhn], ..rule("a", r"\d{4}") };
     assert_eq!(masked(&compile(vec![strict, low(rule("b", r"34"))]), "1234"), "12[b]");
-}
-
-/// A small generator of pseudo-random numbers (xorshift*), so that a failure can be replayed from its seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % n
-    }
-
-    fn pick_of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[self.below(list.len())]
-    }
-
-    fn pick<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
-        list[self.below(list.len())]
-    }
 }
 
 const FRAGMENTS: &[&str] = &[

@@ -59,7 +59,7 @@ impl<E: Carry> Joined<E> {
             return;
         }
         let mut parts = std::mem::take(&mut self.ahead);
-        if parts.len() == 1 || !self.pass_together(&parts, target) {
+        if parts.len() == 1 || !self.pass_together(target) {
             for part in parts.drain(..) {
                 let findings = target.findings.len();
                 let end = part.end;
@@ -83,8 +83,8 @@ impl<E: Carry> Joined<E> {
         }
     }
 
-    /// Scans the parts together. False: something is found or masked, and the scans are as before.
-    fn pass_together(&mut self, parts: &[Ahead], target: &mut Target<'_>) -> bool {
+    /// Scans all parts together. False: something is found or masked, and the scans are as before.
+    fn pass_together(&mut self, target: &mut Target<'_>) -> bool {
         let rules = Rules { ruleset: &self.ruleset, options: &self.options };
         let mut before: Vec<(usize, Scan)> = Vec::new();
         let mut is_quiet = true;
@@ -99,7 +99,6 @@ impl<E: Carry> Joined<E> {
             text.ahead = bytes;
             is_quiet &= text.is_quiet();
         }
-        debug_assert!(!parts.is_empty(), "called for some parts");
         if !is_quiet {
             for (n, scan) in before {
                 if let Some((_, text)) = self.texts.get_mut(n) {

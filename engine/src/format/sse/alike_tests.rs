@@ -3,6 +3,7 @@
 use super::super::carried::Target;
 use super::super::tests::rules;
 use super::SseWalker;
+use crate::random::Random;
 use crate::stream::{Scratch, StreamOptions};
 
 /// What a walker makes of a body: its output, findings, bytes unscanned, and the fault.
@@ -27,19 +28,6 @@ fn make<'a>(is_off: bool, chunks: impl IntoIterator<Item = &'a [u8]>) -> Made {
     }
     let findings = findings.iter().map(|f| (f.rule.0, f.start, f.end)).collect();
     (String::from_utf8_lossy(&out).into_owned(), findings, walker.take_unscanned(), fault)
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, len: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % len
-    }
-
-    fn of<'a>(&mut self, list: &[&'a str]) -> &'a str {
-        list[self.below(list.len())]
-    }
 }
 
 /// Events of the usual kinds: `T` stands for text, `I` for an id, `N` for a number, `X` for what is seldom else.
@@ -95,15 +83,15 @@ fn body(random: &mut Random) -> String {
         for char in event.chars() {
             let texts = if is_mostly_clean && random.below(8) > 0 { &TEXTS[..4] } else { TEXTS };
             match char {
-                'T' => body += random.of(texts),
-                'I' => body += if is_mostly_clean { "c1" } else { random.of(IDS) },
-                'N' => body += if is_mostly_clean { "17" } else { random.of(NUMBERS) },
-                'X' => body += random.of(SELDOM),
+                'T' => body += random.pick(texts),
+                'I' => body += if is_mostly_clean { "c1" } else { random.pick(IDS) },
+                'N' => body += if is_mostly_clean { "17" } else { random.pick(NUMBERS) },
+                'X' => body += random.pick(SELDOM),
                 _ if random.below(1500) == 0 => {}
                 _ => body.push(char),
             }
         }
-        body += if is_mostly_clean { "\n\n" } else { random.of(ENDS) };
+        body += if is_mostly_clean { "\n\n" } else { random.pick(ENDS) };
     }
     body
 }

@@ -23,9 +23,12 @@ pub(crate) struct Running {
 impl Running {
     /// Starts the shards, and the admin server where one is asked for. From now on signals wait for
     /// [`Running::until_signal`]: whoever knows the addresses may send one.
-    pub(crate) async fn start(config: GatewayConfig, admin: Option<SocketAddr>) -> Result<Running, Failure> {
+    pub(crate) async fn start(
+        config: GatewayConfig,
+        upstream: String,
+        admin: Option<SocketAddr>,
+    ) -> Result<Running, Failure> {
         let signals = Signals::listen().map_err(|e| Failure::work(format!("can't take signals: {e}")))?;
-        let upstream = config.upstream.to_string();
         let admin = match admin {
             Some(address) => Some(Admin::bind(address).await.map_err(Failure::usage)?),
             None => None,

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use sluice_data::{GatewayConfig, TlsFiles};
+use sluice_data::{
+    ClientTls, ClientTlsFiles, GatewayConfig, ListenAddress, ListenerConfig, RouteConfig, Routing, ServerTls,
+    ServerTlsFiles, TlsError, TlsFiles, UpstreamConfig,
+};
 use sluice_engine::CompileOptions;
 use sluice_policy::Access;
 
@@ -18,8 +21,8 @@ pub(crate) fn run(args: &ServeArgs, terminal: &Terminal) -> Result<u8, Failure> 
     let runtime = runtime.map_err(|e| Failure::work(format!("can't start the control pool: {e}")))?;
     runtime.block_on(async {
         let tls = args.tls_cert.is_some();
-        let upstream = config.upstream.to_string();
-        let running = Running::start(config, args.admin).await?;
+        let upstream = args.upstream.as_ref().map(ToString::to_string).unwrap_or_default();
+        let running = Running::start(config, upstream.clone(), args.admin).await?;
         let gateway = running.gateway();
         let scheme = if tls { "https" } else { "http" };
         let (address, shards, io) = (gateway.local_addr(), gateway.shards(), gateway.io_driver());
@@ -45,31 +48,39 @@ fn configure(args: &ServeArgs) -> Result<GatewayConfig, Failure> {
     };
     let access = Access::without_identity(args.allow_anonymous).map_err(Failure::usage)?;
     let ruleset = compile(&args.packs, &CompileOptions::default())?;
-    let mut config = GatewayConfig::new(listen, upstream, ruleset, access);
+    let mut listener = ListenerConfig::new("default", ListenAddress::Tcp(listen));
+    if let Some((certificate, key)) = args.tls_cert.clone().zip(args.tls_key.clone()) {
+        let certificates = vec![TlsFiles { certificate, key }];
+        let files = ServerTlsFiles { certificates, client_ca: None, requires_client: false };
+        listener.tls = Some(ServerTls::load(&files).map_err(tls_failure)?);
+    }
+    let client = ClientTlsFiles { ca: args.upstream_ca.clone(), ..ClientTlsFiles::default() };
+    let client = if upstream.is_tls { Some(ClientTls::load(&client).map_err(tls_failure)?) } else { None };
+    let mut route = RouteConfig::new("default", 0, ruleset);
+    route.masking.on_error = args.on_error.into();
+    route.masking.response_coding = args.response_coding.into();
+    if let Some(ratio) = args.coding_ratio_max {
+        route.masking.coding_limits.ratio_max = ratio;
+    }
+    route.limits.body_bytes_max = args.body_bytes_max;
+    if let Some(seconds) = args.upstream_seconds_max {
+        route.limits.upstream_ms_max = u64::from(seconds) * 1000;
+    }
+    let upstream = UpstreamConfig::new("default", &upstream, client);
+    let mut config = GatewayConfig::new(listener, Routing::everything_to(upstream, route), access);
     if let Some(shards) = args.shards {
         config.shards = usize::from(shards);
     }
     config.io = args.io.into();
-    config.downstream_tls = args
-        .tls_cert
-        .clone()
-        .zip(args.tls_key.clone())
-        .map(|(certificate, key)| TlsFiles { certificate, key });
-    config.upstream_ca = args.upstream_ca.clone();
-    config.masking.on_error = args.on_error.into();
-    config.masking.response_coding = args.response_coding.into();
-    if let Some(ratio) = args.coding_ratio_max {
-        config.masking.coding_limits.ratio_max = ratio;
-    }
     if let Some(bodies) = args.coded_bodies_max {
         config.limits.coded_bodies_max = bodies as usize;
     }
-    config.limits.body_bytes_max = args.body_bytes_max;
     if let Some(connections) = args.connections_max {
         config.limits.connections_max = connections as usize;
     }
-    if let Some(seconds) = args.upstream_seconds_max {
-        config.limits.upstream_head_ms_max = u64::from(seconds) * 1000;
-    }
     Ok(config)
+}
+
+fn tls_failure(faults: Vec<TlsError>) -> Failure {
+    Failure::usage(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }

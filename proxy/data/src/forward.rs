@@ -7,7 +7,7 @@ use sluice_engine::{Format, Masker, MaskerOptions, Ruleset, Scratch};
 use crate::codec::body::Framing;
 use crate::codec::fields::Fields;
 use crate::codec::head::{RequestHead, ResponseHead};
-use crate::config::{ResponseCoding, UpstreamUrl};
+use crate::config::{ResponseCoding, UpstreamConfig};
 use crate::content::{Accepts, Content, Unreadable, codings, strengthened, weakened};
 use crate::mask::{Direction, Mask, MaskContext};
 use crate::problem::{Problem, reason};
@@ -78,7 +78,7 @@ pub(crate) struct ForwardRequest {
 /// Its body can't be scanned.
 pub(crate) fn request(
     head: &RequestHead,
-    upstream: &UpstreamUrl,
+    upstream: &UpstreamConfig,
     masks: &MaskContext<'_>,
 ) -> Result<ForwardRequest, Problem> {
     let mask = match head.framing {
@@ -92,7 +92,7 @@ pub(crate) fn request(
         }
     };
     let mut fields = Fields::default();
-    fields.push("Host", upstream.authority());
+    fields.push("Host", upstream.authority.as_str());
     for (name, value) in head.fields.forwarded(REQUEST_DROPPED).iter() {
         fields.push(name, value);
     }

@@ -11,10 +11,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use sluice_engine::Ruleset;
 
-use crate::config::{GatewayConfig, IoDriver, UpstreamUrl};
+use crate::config::{EndpointAddress, GatewayConfig, IoDriver, ListenAddress, Routing};
 use crate::shard::{self, ShardConfig, ShardControl};
 use crate::stats::{GatewayStats, ShardStats};
-use crate::tls::{self, TlsError};
 
 /// How long an upstream's addresses are used before its name is resolved again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
@@ -44,8 +43,6 @@ impl fmt::Debug for Gateway {
 /// Why a gateway does not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// A certificate, key or root can't be used.
-    Tls(TlsError),
     /// A shard can't listen, or has no runtime.
     Listen(SocketAddr, std::io::Error),
     /// io_uring was asked for and the kernel does not allow it.
@@ -55,7 +52,6 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::Tls(e) => e.fmt(f),
             StartError::Listen(address, e) => write!(f, "can't listen on {address}: {e}"),
             StartError::NoUring => {
                 f.write_str("this kernel does not allow io_uring: use --io auto or --io epoll")
@@ -84,21 +80,22 @@ impl Gateway {
             (IoDriver::Auto, false) | (IoDriver::Epoll, _) => IoDriver::Epoll,
             (IoDriver::Uring, false) => return Err(StartError::NoUring),
         };
-        let downstream_tls =
-            config.downstream_tls.as_ref().map(tls::server).transpose().map_err(StartError::Tls)?;
-        let upstream_tls = if config.upstream.is_tls {
-            Some(tls::client(config.upstream_ca.as_deref()).map_err(StartError::Tls)?)
-        } else {
-            None
+        let Routing { upstreams, routes } = &config.routing;
+        let (Some(listener), Some(upstream), Some(route)) =
+            (config.listeners.first(), upstreams.first(), routes.first())
+        else {
+            return Err(StartError::NoUring);
         };
-        let ruleset = Arc::new(ArcSwap::new(Arc::clone(&config.ruleset)));
+        let ListenAddress::Tcp(listen) = listener.address else { return Err(StartError::NoUring) };
+        let ruleset = Arc::new(ArcSwap::new(Arc::clone(&route.ruleset)));
         let control = Arc::new(ShardControl::default());
-        let addresses = Arc::new(ArcSwap::from_pointee(resolve(&config.upstream)));
-        keep_resolving(config.upstream.clone(), Arc::downgrade(&control), Arc::clone(&addresses));
+        let Some(endpoint) = upstream.endpoints.first() else { return Err(StartError::NoUring) };
+        let addresses = Arc::new(ArcSwap::from_pointee(resolve(endpoint)));
+        keep_resolving(endpoint.clone(), Arc::downgrade(&control), Arc::clone(&addresses));
         let since = Instant::now();
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
         let mut gateway = Gateway {
-            address: config.listen,
+            address: listen,
             io,
             ruleset: Arc::clone(&ruleset),
             stats: Arc::new(GatewayStats { shards: Vec::new() }),
@@ -109,19 +106,18 @@ impl Gateway {
         let mut all_stats = Vec::new();
         for number in 0..config.shards.max(1) as u16 {
             let stats = Arc::new(ShardStats::default());
-            stats.use_ruleset(&config.ruleset);
+            stats.use_ruleset(&route.ruleset);
             all_stats.push(Arc::clone(&stats));
             let shard = ShardConfig {
                 number,
                 listen: gateway.address,
-                upstream: config.upstream.clone(),
+                upstream: upstream.clone(),
                 addresses: Arc::clone(&addresses),
                 ruleset: Arc::clone(&ruleset),
                 stats,
-                masking: config.masking,
+                route: route.clone(),
                 limits: config.limits,
-                downstream_tls: downstream_tls.clone(),
-                upstream_tls: upstream_tls.clone(),
+                downstream_tls: listener.tls.as_ref().map(|tls| tls.config()),
                 control: Arc::clone(&control),
                 seed: seed ^ u64::from(number).rotate_left(32),
             };
@@ -199,19 +195,22 @@ impl Gateway {
     }
 }
 
-fn resolve(upstream: &UpstreamUrl) -> Vec<SocketAddr> {
-    let found = (upstream.host.as_str(), upstream.port).to_socket_addrs();
+fn resolve(endpoint: &EndpointAddress) -> Vec<SocketAddr> {
+    let EndpointAddress::Tcp { host, port } = endpoint else { return Vec::new() };
+    let found = (host.as_str(), *port).to_socket_addrs();
     found.map(Iterator::collect).unwrap_or_default()
 }
 
 /// Resolves the upstream's name from time to time, for as long as the gateway lives. Addresses that were found
 /// once stay when a later look fails.
 fn keep_resolving(
-    upstream: UpstreamUrl,
+    upstream: EndpointAddress,
     alive: std::sync::Weak<ShardControl>,
     addresses: Arc<ArcSwap<Vec<SocketAddr>>>,
 ) {
-    if upstream.host.parse::<std::net::IpAddr>().is_ok() {
+    if let EndpointAddress::Tcp { host, .. } = &upstream
+        && host.parse::<std::net::IpAddr>().is_ok()
+    {
         return;
     }
     let draining = |c: &AtomicBool| c.load(Ordering::Relaxed);

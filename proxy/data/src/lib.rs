@@ -24,9 +24,12 @@ mod stats;
 mod tls;
 
 pub use config::{
-    GatewayConfig, IoDriver, Limits, Masking, ResponseCoding, TlsFiles, UpstreamUrl, UpstreamUrlError,
+    Concurrency, EndpointAddress, GatewayConfig, HeaderMatch, HealthCheck, HealthConfig, IoDriver, IpNetwork,
+    IpNetworkError, Limits, ListenAddress, ListenerConfig, Masking, PathMatch, PoolLimits, RateBy, RateLimit,
+    ResponseCoding, RetryConfig, RouteConfig, RouteLimits, RouteMatch, Routing, UpstreamConfig,
+    UpstreamProtocol, UpstreamUrl, UpstreamUrlError,
 };
 pub use gateway::{DrainReport, Gateway, StartError};
 pub use problem::Problem;
 pub use stats::{FIRST_BYTE_US, GatewayStats, REFUSALS, StatsSnapshot};
-pub use tls::TlsError;
+pub use tls::{ClientTls, ClientTlsFiles, ServerTls, ServerTlsFiles, TlsError, TlsFiles};

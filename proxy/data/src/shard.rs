@@ -20,7 +20,7 @@ use monoio_rustls::TlsAcceptor;
 use sluice_audit::RequestIds;
 use sluice_engine::{Ruleset, Scratch};
 
-use crate::config::{IoDriver, Limits, Masking, UpstreamUrl};
+use crate::config::{IoDriver, Limits, RouteConfig, UpstreamConfig};
 use crate::edge::connection::{Reader, Writer, split_server, split_tcp};
 use crate::edge::session::{SessionContext, serve};
 use crate::edge::signal::Signal;
@@ -41,14 +41,13 @@ const URING_ENTRIES: u32 = 1024;
 pub(crate) struct ShardConfig {
     pub(crate) number: u16,
     pub(crate) listen: SocketAddr,
-    pub(crate) upstream: UpstreamUrl,
+    pub(crate) upstream: UpstreamConfig,
     pub(crate) addresses: Arc<ArcSwap<Vec<SocketAddr>>>,
     pub(crate) ruleset: Arc<ArcSwap<Ruleset>>,
     pub(crate) stats: Arc<ShardStats>,
-    pub(crate) masking: Masking,
+    pub(crate) route: RouteConfig,
     pub(crate) limits: Limits,
     pub(crate) downstream_tls: Option<Arc<rustls::ServerConfig>>,
-    pub(crate) upstream_tls: Option<Arc<rustls::ClientConfig>>,
     pub(crate) control: Arc<ShardControl>,
     pub(crate) seed: u64,
 }
@@ -121,7 +120,6 @@ async fn accept_loop(
     let pool = Pool::new(
         config.upstream.clone(),
         Arc::clone(&config.addresses),
-        config.upstream_tls.clone(),
         config.limits,
         Arc::clone(&config.stats),
     );
@@ -129,7 +127,8 @@ async fn accept_loop(
         upstream: config.upstream.clone(),
         ruleset: Arc::clone(&config.ruleset),
         pool: Rc::clone(&pool),
-        masking: config.masking,
+        masking: config.route.masking,
+        route_limits: config.route.limits,
         places: CodedPlaces::new(config.limits.coded_bodies_max),
         limits: config.limits,
         stats: Arc::clone(&config.stats),

@@ -21,7 +21,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
-use sluice_data::{GatewayConfig, UpstreamUrl};
+use sluice_data::{
+    GatewayConfig, ListenAddress, ListenerConfig, RouteConfig, Routing, UpstreamConfig, UpstreamUrl,
+};
 use sluice_engine::CompileOptions;
 use sluice_policy::Access;
 use tokio::net::TcpListener;
@@ -56,12 +58,18 @@ pub(crate) fn run(args: &DemoArgs, terminal: &Terminal) -> Result<u8, Failure> {
         // The demo listens on this machine only, and its upstream keeps nothing.
         let access = Access::without_identity(true).map_err(Failure::usage)?;
         let listen = free(args.listen, GATEWAY_PORT).await;
-        let mut config = GatewayConfig::new(listen, url, ruleset, access);
+        let routing = Routing::everything_to(
+            UpstreamConfig::new("demo", &url, None),
+            RouteConfig::new("demo", 0, ruleset),
+        );
+        let listener = ListenerConfig::new("demo", ListenAddress::Tcp(listen));
+        let mut config = GatewayConfig::new(listener, routing, access);
         if let Some(shards) = args.shards {
             config.shards = usize::from(shards);
         }
         config.io = args.io.into();
-        let running = Running::start(config, Some(free(args.admin, ADMIN_PORT).await)).await?;
+        let running =
+            Running::start(config, url.to_string(), Some(free(args.admin, ADMIN_PORT).await)).await?;
         introduce(running.gateway().local_addr(), llm, running.admin, terminal)?;
         running.until_signal(DRAIN, terminal, || compile(&args.packs, &CompileOptions::default())).await
     })

@@ -25,7 +25,7 @@ use super::signal::Signal;
 use super::upstream::{ConnectFault, Pool, Upstream};
 use crate::codec::body::{BodyDecoder, Coding, Framing};
 use crate::codec::head::{HeadLimits, RequestHead, find_end, parse_request, parse_response};
-use crate::config::{Limits, Masking, UpstreamUrl};
+use crate::config::{Limits, Masking, RouteLimits, UpstreamConfig};
 use crate::forward;
 use crate::mask::{CodedPlaces, Mask, MaskContext};
 use crate::problem::{self, Problem, Shape};
@@ -38,12 +38,13 @@ const LINGER_MS_MAX: u64 = 1_000;
 
 /// What the sessions of one shard share.
 pub(crate) struct SessionContext {
-    pub(crate) upstream: UpstreamUrl,
+    pub(crate) upstream: UpstreamConfig,
     pub(crate) ruleset: Arc<ArcSwap<Ruleset>>,
     pub(crate) pool: Rc<Pool>,
     pub(crate) masking: Masking,
     pub(crate) places: CodedPlaces,
     pub(crate) limits: Limits,
+    pub(crate) route_limits: RouteLimits,
     pub(crate) stats: Arc<ShardStats>,
     pub(crate) scratch: RefCell<Scratch>,
     pub(crate) ids: RefCell<RequestIds>,
@@ -276,7 +277,7 @@ async fn attempt(
     let ruleset = context.ruleset.load_full();
     let plan =
         forward::request(head, &context.upstream, &context.masks(&ruleset)).map_err(Attempt::Problem)?;
-    if let (Framing::Length(len), Some(max)) = (head.framing, context.limits.body_bytes_max)
+    if let (Framing::Length(len), Some(max)) = (head.framing, context.route_limits.body_bytes_max)
         && len > max
     {
         return Err(Attempt::Problem(Problem::BODY_TOO_LARGE));
@@ -387,7 +388,7 @@ impl RequestSide<'_> {
         reader: &mut Reader,
         upstream: &mut Writer,
     ) -> Result<(), RequestFault> {
-        let SessionContext { limits, stats, scratch, .. } = self.context;
+        let SessionContext { route_limits: limits, stats, scratch, .. } = self.context;
         let mut decoder = BodyDecoder::new(self.head.framing);
         let (mut content, mut masked, mut wire) = (Vec::new(), Vec::new(), Vec::new());
         let mut taken_bytes = 0u64;
@@ -541,7 +542,7 @@ impl ResponseSide<'_> {
                 }
                 continue;
             }
-            match upstream.fill(self.context.limits.upstream_head_ms_max).await {
+            match upstream.fill(self.context.route_limits.upstream_ms_max).await {
                 Ok(0) | Err(IoFault::Failed) if is_reused && !received => return Err(ResponseFault::Stale),
                 Ok(0) | Err(IoFault::Failed) => {
                     ShardStats::count(&self.context.stats.upstream_errors, 1);
@@ -566,14 +567,14 @@ impl ResponseSide<'_> {
         upstream: &mut Reader,
         writer: &mut Writer,
     ) -> Result<(), ResponseFault> {
-        let SessionContext { limits, stats, scratch, .. } = self.context;
+        let SessionContext { route_limits: limits, stats, scratch, .. } = self.context;
         let mut decoder = BodyDecoder::new(framing);
         let (mut content, mut masked) = (Vec::new(), Vec::new());
         let mut first = true;
         loop {
             let mut ended = false;
             if upstream.buffered().is_empty() {
-                match upstream.fill(limits.upstream_head_ms_max).await {
+                match upstream.fill(limits.upstream_ms_max).await {
                     Ok(0) => ended = true,
                     Ok(_) => {}
                     Err(IoFault::Failed) => return Err(self.fault(Problem::UNREACHABLE)),

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 
 use super::connection::{Reader, Writer, split_client, split_tcp};
-use crate::config::{Limits, UpstreamUrl};
+use crate::config::{Limits, UpstreamConfig};
 use crate::stats::ShardStats;
 
 /// A connection to the upstream.
@@ -35,9 +35,8 @@ pub(crate) enum ConnectFault {
 
 /// The connections of one shard.
 pub(crate) struct Pool {
-    url: UpstreamUrl,
+    url: UpstreamConfig,
     addresses: Arc<ArcSwap<Vec<SocketAddr>>>,
-    tls: Option<Arc<rustls::ClientConfig>>,
     limits: Limits,
     stats: Arc<ShardStats>,
     idle: RefCell<Vec<(Upstream, Instant)>>,
@@ -46,18 +45,17 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new(
-        url: UpstreamUrl,
+        url: UpstreamConfig,
         addresses: Arc<ArcSwap<Vec<SocketAddr>>>,
-        tls: Option<Arc<rustls::ClientConfig>>,
         limits: Limits,
         stats: Arc<ShardStats>,
     ) -> Rc<Pool> {
-        Rc::new(Pool { url, addresses, tls, limits, stats, idle: RefCell::default(), turn: Cell::new(0) })
+        Rc::new(Pool { url, addresses, limits, stats, idle: RefCell::default(), turn: Cell::new(0) })
     }
 
     /// An idle connection that is still open, the one used last first.
     pub(crate) fn take_idle(&self) -> Option<Upstream> {
-        let oldest = Duration::from_millis(self.limits.pool_idle_ms_max);
+        let oldest = Duration::from_millis(self.url.pool.idle_ms_max);
         loop {
             let (mut upstream, since) = self.idle.borrow_mut().pop()?;
             if since.elapsed() < oldest && is_open(upstream.fd) {
@@ -71,7 +69,7 @@ impl Pool {
     /// Keeps a connection for the next request.
     pub(crate) fn put(&self, mut upstream: Upstream) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.limits.pool_idle_max && upstream.reader.buffered().is_empty() {
+        if idle.len() < self.url.pool.idle_max && upstream.reader.buffered().is_empty() {
             upstream.reader.shrink();
             idle.push((upstream, Instant::now()));
         }
@@ -79,7 +77,7 @@ impl Pool {
 
     /// Closes connections that have been idle for too long.
     pub(crate) fn sweep(&self) {
-        let oldest = Duration::from_millis(self.limits.pool_idle_ms_max);
+        let oldest = Duration::from_millis(self.url.pool.idle_ms_max);
         self.idle.borrow_mut().retain(|(_, since)| since.elapsed() < oldest);
     }
 
@@ -93,7 +91,7 @@ impl Pool {
         let addresses = self.addresses.load_full();
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
-        let ms_max = self.limits.upstream_connect_ms_max;
+        let ms_max = self.url.pool.connect_ms_max;
         let mut fault = ConnectFault::Unreachable;
         for n in 0..addresses.len() {
             let Some(address) = addresses.get((turn + n) % addresses.len()) else { continue };
@@ -115,11 +113,12 @@ impl Pool {
         // Small writes of a stream must not wait for each other; without it they still arrive.
         let _ = stream.set_nodelay(true);
         let fd = stream.as_raw_fd();
-        let (read, write) = match &self.tls {
+        let (read, write) = match &self.url.tls {
             None => split_tcp(stream),
-            Some(config) => {
-                let name = rustls::pki_types::ServerName::try_from(self.url.host.clone()).ok()?;
-                let connector = TlsConnector::from(Arc::clone(config));
+            Some(tls) => {
+                let name = tls.server_name().unwrap_or(self.url.host()).to_owned();
+                let name = rustls::pki_types::ServerName::try_from(name).ok()?;
+                let connector = TlsConnector::from(tls.config());
                 split_client(connector.connect(name, stream).await.ok()?)
             }
         };

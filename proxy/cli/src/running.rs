@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use sluice_control::{Admin, Readiness};
 use sluice_data::{Gateway, GatewayConfig};
-use sluice_engine::Ruleset;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
@@ -56,7 +55,7 @@ impl Running {
         self,
         drain: Duration,
         terminal: &Terminal,
-        reload: impl Fn() -> Result<Arc<Ruleset>, Failure>,
+        reload: impl Fn() -> Result<GatewayConfig, Failure>,
     ) -> Result<u8, Failure> {
         let Signals { mut terminate, mut interrupt, mut hang_up } = self.signals;
         loop {
@@ -64,9 +63,13 @@ impl Running {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = hang_up.recv() => match reload() {
-                    Ok(ruleset) => {
-                        self.gateway.set_ruleset(&ruleset);
-                        terminal.note(format_args!("sluice: packs read again, {} rules", ruleset.names().count()));
+                    Ok(config) => {
+                        let rules: usize =
+                            config.routing.routes.iter().map(|route| route.ruleset.names().count()).sum();
+                        match self.gateway.reload(config) {
+                            Ok(()) => terminal.note(format_args!("sluice: packs read again, {rules} rules")),
+                            Err(e) => tell(format_args!("sluice: {e}")),
+                        }
                     }
                     Err(failure) => {
                         failure.print();

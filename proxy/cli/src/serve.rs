@@ -25,12 +25,16 @@ pub(crate) fn run(args: &ServeArgs, terminal: &Terminal) -> Result<u8, Failure> 
         let running = Running::start(config, upstream.clone(), args.admin).await?;
         let gateway = running.gateway();
         let scheme = if tls { "https" } else { "http" };
-        let (address, shards, io) = (gateway.local_addr(), gateway.shards(), gateway.io_driver());
-        print(format_args!("sluice: gateway on {scheme}://{address} to {upstream}, {shards} shards, {io}"))?;
+        let (shards, io) = (gateway.shards(), gateway.io_driver());
+        for address in gateway.addresses() {
+            print(format_args!(
+                "sluice: gateway on {scheme}://{address} to {upstream}, {shards} shards, {io}"
+            ))?;
+        }
         if let Some(admin) = running.admin {
             print(format_args!("sluice: admin on http://{admin}"))?;
         }
-        let reload = || compile(&args.packs, &CompileOptions::default());
+        let reload = || configure(args);
         running.until_signal(Duration::from_secs(args.drain_seconds), terminal, reload).await
     })
 }

@@ -94,7 +94,7 @@ impl Admin {
             readiness,
             about: json!({
                 "version": env!("CARGO_PKG_VERSION"),
-                "gateway": gateway.local_addr().to_string(),
+                "gateway": gateway.addresses().first().map(ToString::to_string),
                 "upstream": upstream,
                 "shards": gateway.shards(),
                 "io": gateway.io_driver().to_string(),

@@ -1,8 +1,6 @@
 //! What of a message goes on, and how its body is masked: decisions without I/O.
 
-use std::sync::Arc;
-
-use sluice_engine::{Format, Masker, MaskerOptions, Ruleset, Scratch};
+use sluice_engine::{Format, Masker, MaskerOptions, Scratch};
 
 use crate::codec::body::Framing;
 use crate::codec::fields::Fields;
@@ -10,8 +8,7 @@ use crate::codec::head::{RequestHead, ResponseHead};
 use crate::config::{ResponseCoding, UpstreamConfig};
 use crate::content::{Accepts, Content, Unreadable, codings, strengthened, weakened};
 use crate::mask::{Direction, Mask, MaskContext};
-use crate::problem::{Problem, reason};
-use crate::stats::ShardStats;
+use crate::problem::Problem;
 
 /// Request fields that the gateway answers for itself.
 const REQUEST_DROPPED: &[&str] = &[
@@ -29,6 +26,9 @@ const REQUEST_DROPPED: &[&str] = &[
     "content-digest",
     "repr-digest",
 ];
+
+/// The same, where nothing is masked.
+const REQUEST_DROPPED_OFF: &[&str] = &["host", "content-length", "expect", "sluice-request-id"];
 
 /// Response fields that are not true of a masked body, or are the gateway's own.
 const RESPONSE_DROPPED: &[&str] = &[
@@ -68,7 +68,9 @@ const RESPONSE_UNSCANNED: &[&str] = &[
 
 /// A request's head as the upstream gets it, and the masker of its body.
 pub(crate) struct ForwardRequest {
-    pub(crate) head: Vec<u8>,
+    pub(crate) target: String,
+    pub(crate) fields: Fields,
+    pub(crate) length: BodyLength,
     pub(crate) mask: Option<Mask>,
 }
 
@@ -81,8 +83,12 @@ pub(crate) fn request(
     upstream: &UpstreamConfig,
     masks: &MaskContext<'_>,
 ) -> Result<ForwardRequest, Problem> {
+    let is_off = masks.masking.is_off;
     let mask = match head.framing {
         Framing::Empty => None,
+        Framing::Length(_) | Framing::Chunked | Framing::UntilClose if is_off => {
+            Some(Mask::off(masks, Direction::Request))
+        }
         Framing::Length(_) | Framing::Chunked | Framing::UntilClose => {
             let content = Content::of(&head.fields, Some(&head.target)).map_err(|why| match why {
                 Unreadable::Type => Problem::REQUEST_UNMASKABLE,
@@ -93,32 +99,54 @@ pub(crate) fn request(
     };
     let mut fields = Fields::default();
     fields.push("Host", upstream.authority.as_str());
-    for (name, value) in head.fields.forwarded(REQUEST_DROPPED).iter() {
+    let dropped = if is_off { REQUEST_DROPPED_OFF } else { REQUEST_DROPPED };
+    for (name, value) in head.fields.forwarded(dropped).iter() {
         fields.push(name, value);
+    }
+    if is_off {
+        let length = BodyLength::of(head.framing);
+        return Ok(ForwardRequest { target: target(head, upstream), fields, length, mask });
     }
     fields.map_values(|name, value| {
         name.eq_ignore_ascii_case("if-match").then(|| strengthened(value)).flatten()
     });
     let prefers_identity = masks.masking.response_coding == ResponseCoding::Identity;
     fields.push("Accept-Encoding", Accepts::of(&head.fields).for_upstream(prefers_identity));
-    match &mask {
-        Some(_) => fields.push("Transfer-Encoding", "chunked"),
-        None if head.fields.has("content-length") || head.fields.has("transfer-encoding") => {
-            fields.push("Content-Length", "0");
-        }
-        None => {}
+    if mask.is_none() && (head.fields.has("content-length") || head.fields.has("transfer-encoding")) {
+        fields.push("Content-Length", "0");
     }
-    let target =
-        if head.target == "*" { "*".to_owned() } else { format!("{}{}", upstream.base, head.target) };
-    let mut out = format!("{} {target} HTTP/1.1\r\n", head.method).into_bytes();
-    fields.write(&mut out);
-    out.extend_from_slice(b"\r\n");
-    Ok(ForwardRequest { head: out, mask })
+    let length = if mask.is_some() { BodyLength::Unknown } else { BodyLength::None };
+    Ok(ForwardRequest { target: target(head, upstream), fields, length, mask })
+}
+
+fn target(head: &RequestHead, upstream: &UpstreamConfig) -> String {
+    if head.target == "*" { "*".to_owned() } else { format!("{}{}", upstream.base, head.target) }
+}
+
+/// What is known of a body's length before it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyLength {
+    /// There is none.
+    None,
+    Unknown,
+    Known(u64),
+}
+
+impl BodyLength {
+    /// Of a body that goes on as it is.
+    fn of(framing: Framing) -> BodyLength {
+        match framing {
+            Framing::Empty => BodyLength::None,
+            Framing::Length(len) => BodyLength::Known(len),
+            Framing::Chunked | Framing::UntilClose => BodyLength::Unknown,
+        }
+    }
 }
 
 /// A response's head as the client gets it, and the masker of its body.
 pub(crate) struct ForwardResponse {
     pub(crate) fields: Fields,
+    pub(crate) length: BodyLength,
     pub(crate) mask: Option<Mask>,
     /// The head must not wait for the body.
     pub(crate) is_live: bool,
@@ -134,6 +162,15 @@ pub(crate) fn response(
     masks: &MaskContext<'_>,
     scratch: &mut Scratch,
 ) -> Result<ForwardResponse, Problem> {
+    if masks.masking.is_off {
+        let mut fields = head.fields.forwarded(&["content-length", "sluice-request-id"]);
+        let mask = (head.framing != Framing::Empty).then(|| Mask::off(masks, Direction::Response));
+        let length = BodyLength::of(head.framing);
+        if length == BodyLength::None && !is_bodiless(head, request) {
+            fields.push("Content-Length", "0");
+        }
+        return Ok(ForwardResponse { fields, length, mask, is_live: false });
+    }
     if head.status == 206 || head.fields.has("content-range") {
         return Err(Problem::RESPONSE_UNMASKABLE);
     }
@@ -159,8 +196,17 @@ pub(crate) fn response(
     if mask.is_some() || request.method == "HEAD" || head.status == 304 {
         fields.map_values(|name, value| name.eq_ignore_ascii_case("etag").then(|| weakened(value)).flatten());
     }
-    mask_fields(&mut fields, RESPONSE_UNSCANNED, masks.ruleset, scratch, masks.stats);
-    Ok(ForwardResponse { fields, mask, is_live })
+    mask_fields(&mut fields, RESPONSE_UNSCANNED, masks, scratch);
+    if mask.is_none() && !is_bodiless(head, request) {
+        fields.push("Content-Length", "0");
+    }
+    let length = if mask.is_some() { BodyLength::Unknown } else { BodyLength::None };
+    Ok(ForwardResponse { fields, length, mask, is_live })
+}
+
+/// A response that has no body whatever its fields say (RFC 9110, section 6.4.1).
+fn is_bodiless(head: &ResponseHead, request: &RequestHead) -> bool {
+    request.method == "HEAD" || matches!(head.status, 204 | 304)
 }
 
 /// Whether a coded response leaves without its codings: where that is preferred, or the client takes no such coding.
@@ -174,41 +220,26 @@ fn leaves_decoded(fields: &Fields, request: &RequestHead, masks: &MaskContext<'_
 }
 
 /// The trailers that go on, their values masked.
-pub(crate) fn trailers(
-    fields: &Fields,
-    ruleset: &Arc<Ruleset>,
-    scratch: &mut Scratch,
-    stats: &ShardStats,
-) -> Fields {
+pub(crate) fn trailers(fields: &Fields, masks: &MaskContext<'_>, scratch: &mut Scratch) -> Fields {
     let mut fields = fields.as_trailers();
-    mask_fields(&mut fields, &[], ruleset, scratch, stats);
+    mask_fields(&mut fields, &[], masks, scratch);
     fields
 }
 
-fn mask_fields(
-    fields: &mut Fields,
-    unscanned: &[&str],
-    ruleset: &Arc<Ruleset>,
-    scratch: &mut Scratch,
-    stats: &ShardStats,
-) {
-    let matches = stats.matches.load();
+fn mask_fields(fields: &mut Fields, unscanned: &[&str], masks: &MaskContext<'_>, scratch: &mut Scratch) {
+    if masks.masking.is_off {
+        return;
+    }
+    let matches = masks.stats.matches(masks.ruleset);
     fields.map_values(|name, value| {
         if unscanned.iter().any(|u| name.eq_ignore_ascii_case(u)) {
             return None;
         }
-        let mut masker = Masker::new(ruleset, Format::Text, MaskerOptions::default());
+        let mut masker = Masker::new(masks.ruleset, Format::Text, MaskerOptions::default());
         let mut out = Vec::with_capacity(value.len());
         let whole = masker.push(scratch, value, &mut out).and_then(|()| masker.finish(scratch, &mut out));
         masker.take_findings().iter().for_each(|f| matches.count(f.rule));
         // Text has no faults; should that change, nothing of the value leaves.
         Some(if whole.is_ok() { out } else { Vec::new() })
     });
-}
-
-/// The status line and fields of a response.
-pub(crate) fn write_response_head(status: u16, fields: &Fields, out: &mut Vec<u8>) {
-    out.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", reason(status)).as_bytes());
-    fields.write(out);
-    out.extend_from_slice(b"\r\n");
 }

@@ -1,30 +1,38 @@
 //! A running gateway: its shards, and what can be told and asked of them.
 
 use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use sluice_engine::Ruleset;
+use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::config::{EndpointAddress, GatewayConfig, IoDriver, ListenAddress, Routing};
-use crate::shard::{self, ShardConfig, ShardControl};
+use crate::config::{GatewayConfig, IoDriver, ListenAddress, ListenerConfig};
+use crate::shard::{self, ListenSocket, ShardConfig, ShardControl};
 use crate::stats::{GatewayStats, ShardStats};
+use crate::table::Table;
 
 /// How long an upstream's addresses are used before its name is resolved again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 /// How soon a name is tried again that could not be resolved.
 const RESOLVE_RETRY: Duration = Duration::from_secs(2);
 
+/// Connections the kernel may hold for a shard before it accepts them.
+const BACKLOG: i32 = 1024;
+
 /// Running shards.
 pub struct Gateway {
-    address: SocketAddr,
+    addresses: Vec<ListenAddress>,
     io: IoDriver,
-    ruleset: Arc<ArcSwap<Ruleset>>,
+    listeners: Arc<ArcSwap<Vec<ListenerConfig>>>,
+    table: Arc<ArcSwap<Table>>,
     stats: Arc<GatewayStats>,
     control: Arc<ShardControl>,
     since: Instant,
@@ -34,7 +42,7 @@ pub struct Gateway {
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gateway")
-            .field("address", &self.address)
+            .field("addresses", &self.addresses)
             .field("io", &self.io)
             .finish_non_exhaustive()
     }
@@ -43,8 +51,8 @@ impl fmt::Debug for Gateway {
 /// Why a gateway does not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// A shard can't listen, or has no runtime.
-    Listen(SocketAddr, std::io::Error),
+    /// An address that can't be listened on, or a shard that has no runtime.
+    Listen(ListenAddress, std::io::Error),
     /// io_uring was asked for and the kernel does not allow it.
     NoUring,
 }
@@ -62,6 +70,18 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+/// Why a configuration does not take the place of the one in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadError(String);
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ReloadError {}
+
 /// How a drain went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainReport {
@@ -73,81 +93,76 @@ impl Gateway {
     /// Binds, starts all shards and returns once each of them listens.
     ///
     /// # Errors
-    /// TLS files that can't be used, an address that can't be bound, no io_uring where it was asked for.
+    /// An address that can't be bound, no io_uring where it was asked for.
     pub fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
         let io = match (config.io, shard::has_uring()) {
             (IoDriver::Auto, true) | (IoDriver::Uring, true) => IoDriver::Uring,
             (IoDriver::Auto, false) | (IoDriver::Epoll, _) => IoDriver::Epoll,
             (IoDriver::Uring, false) => return Err(StartError::NoUring),
         };
-        let Routing { upstreams, routes } = &config.routing;
-        let (Some(listener), Some(upstream), Some(route)) =
-            (config.listeners.first(), upstreams.first(), routes.first())
-        else {
-            return Err(StartError::NoUring);
-        };
-        let ListenAddress::Tcp(listen) = listener.address else { return Err(StartError::NoUring) };
-        let ruleset = Arc::new(ArcSwap::new(Arc::clone(&route.ruleset)));
+        let shards = config.shards.max(1);
+        let (addresses, mut sockets) = bind(&config.listeners, shards)?;
         let control = Arc::new(ShardControl::default());
-        let Some(endpoint) = upstream.endpoints.first() else { return Err(StartError::NoUring) };
-        let addresses = Arc::new(ArcSwap::from_pointee(resolve(endpoint)));
-        keep_resolving(endpoint.clone(), Arc::downgrade(&control), Arc::clone(&addresses));
-        let since = Instant::now();
-        let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+        let table = Arc::new(ArcSwap::from_pointee(Table::new(config.routing, None)));
+        resolve(&table.load());
+        keep_resolving(Arc::downgrade(&control), Arc::clone(&table));
         let mut gateway = Gateway {
-            address: listen,
+            addresses,
             io,
-            ruleset: Arc::clone(&ruleset),
+            listeners: Arc::new(ArcSwap::from_pointee(config.listeners)),
+            table,
             stats: Arc::new(GatewayStats { shards: Vec::new() }),
-            control: Arc::clone(&control),
-            since,
+            control,
+            since: Instant::now(),
             shards: Vec::new(),
         };
+        let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
         let mut all_stats = Vec::new();
-        for number in 0..config.shards.max(1) as u16 {
+        for number in 0..shards as u16 {
             let stats = Arc::new(ShardStats::default());
-            stats.use_ruleset(&route.ruleset);
+            stats.use_rulesets(gateway.table.load().routes().iter().map(|r| &r.config.ruleset));
             all_stats.push(Arc::clone(&stats));
             let shard = ShardConfig {
                 number,
-                listen: gateway.address,
-                upstream: upstream.clone(),
-                addresses: Arc::clone(&addresses),
-                ruleset: Arc::clone(&ruleset),
+                sockets: sockets.pop().unwrap_or_default(),
+                listeners: Arc::clone(&gateway.listeners),
+                table: Arc::clone(&gateway.table),
                 stats,
-                route: route.clone(),
                 limits: config.limits,
-                downstream_tls: listener.tls.as_ref().map(|tls| tls.config()),
-                control: Arc::clone(&control),
+                control: Arc::clone(&gateway.control),
                 seed: seed ^ u64::from(number).rotate_left(32),
             };
-            // The first shard's port is the port of all.
-            match gateway.spawn(shard) {
-                Ok(address) => gateway.address = address,
-                Err(e) => {
-                    let address = gateway.address;
-                    gateway.begin_drain();
-                    gateway.join(Duration::ZERO);
-                    return Err(StartError::Listen(address, e));
-                }
+            if let Err(e) = gateway.spawn(shard) {
+                let address = gateway.addresses.first().cloned();
+                gateway.join(Duration::ZERO);
+                return Err(StartError::Listen(address.unwrap_or(ListenAddress::Unix("".into())), e));
             }
         }
         gateway.stats = Arc::new(GatewayStats { shards: all_stats });
         Ok(gateway)
     }
 
-    fn spawn(&mut self, config: ShardConfig) -> std::io::Result<SocketAddr> {
-        let (bound, answer): (_, Receiver<std::io::Result<SocketAddr>>) = channel();
+    fn spawn(&mut self, config: ShardConfig) -> std::io::Result<()> {
+        let (started, answer): (_, Receiver<std::io::Result<()>>) = channel();
         let (io, since) = (self.io, self.since);
         let thread = std::thread::Builder::new().name(format!("shard-{}", config.number));
-        self.shards.push(thread.spawn(move || shard::run(config, io, since, &bound))?);
+        self.shards.push(thread.spawn(move || shard::run(config, io, since, &started))?);
         answer.recv().map_err(|_| std::io::Error::other("the shard ended before it listened"))?
     }
 
-    /// Where it listens.
+    /// Where it listens, in the order of its listeners.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
+    pub fn addresses(&self) -> &[ListenAddress] {
+        &self.addresses
+    }
+
+    /// The address of its first TCP listener.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.addresses.iter().find_map(|address| match address {
+            ListenAddress::Tcp(address) => Some(*address),
+            ListenAddress::Unix(_) => None,
+        })
     }
 
     /// How its shards do I/O: never `Auto`.
@@ -168,10 +183,34 @@ impl Gateway {
         self.shards.len()
     }
 
-    /// Masks new exchanges with another ruleset; those that run keep theirs.
-    pub fn set_ruleset(&self, ruleset: &Arc<Ruleset>) {
-        self.stats.shards.iter().for_each(|s| s.use_ruleset(ruleset));
-        self.ruleset.store(Arc::clone(ruleset));
+    /// Puts another configuration in force, as a whole: for new connections its certificates, for new exchanges its
+    /// routes and upstreams. Exchanges that run end as they began; upstreams that are as before keep their connections.
+    ///
+    /// # Errors
+    /// It changes what only a start can: listeners' names and addresses, shards, I/O driver, limits of connections.
+    pub fn reload(&self, config: GatewayConfig) -> Result<(), ReloadError> {
+        let old = self.listeners.load();
+        let places = |all: &[ListenerConfig]| -> Vec<_> {
+            all.iter().map(|l| (l.name.clone(), l.address.clone())).collect()
+        };
+        let fixed = [
+            ("listeners", places(&old) == places(&config.listeners)),
+            ("shards", self.shards.len() == config.shards.max(1)),
+        ];
+        if let Some((what, _)) = fixed.iter().find(|(_, is_same)| !is_same) {
+            return Err(ReloadError(format!(
+                "the {what} can't change while the gateway runs: it needs a restart"
+            )));
+        }
+        let table = Table::new(config.routing, Some(&self.table.load()));
+        resolve_new(&table, &self.table.load());
+        self.stats
+            .shards
+            .iter()
+            .for_each(|s| s.use_rulesets(table.routes().iter().map(|r| &r.config.ruleset)));
+        self.table.store(Arc::new(table));
+        self.listeners.store(Arc::new(config.listeners));
+        Ok(())
     }
 
     /// Accepts nothing more, closes idle connections, lets exchanges finish.
@@ -195,37 +234,100 @@ impl Gateway {
     }
 }
 
-fn resolve(endpoint: &EndpointAddress) -> Vec<SocketAddr> {
-    let EndpointAddress::Tcp { host, port } = endpoint else { return Vec::new() };
-    let found = (host.as_str(), *port).to_socket_addrs();
-    found.map(Iterator::collect).unwrap_or_default()
+/// Makes a socket a shard and listener: those of one address share it (SO_REUSEPORT), or the socket itself.
+fn bind(
+    listeners: &[ListenerConfig],
+    shards: usize,
+) -> Result<(Vec<ListenAddress>, Vec<Vec<ListenSocket>>), StartError> {
+    let mut addresses = Vec::new();
+    let mut sockets: Vec<Vec<ListenSocket>> = (0..shards).map(|_| Vec::new()).collect();
+    for listener in listeners {
+        let fault = |e| StartError::Listen(listener.address.clone(), e);
+        match &listener.address {
+            ListenAddress::Tcp(wanted) => {
+                // The first socket's port is the port of all.
+                let mut address = *wanted;
+                for shard in &mut sockets {
+                    let socket = listen_tcp(address).map_err(fault)?;
+                    address = socket.local_addr().map_err(fault)?;
+                    shard.push(ListenSocket::Tcp(socket));
+                }
+                addresses.push(ListenAddress::Tcp(address));
+            }
+            ListenAddress::Unix(path) => {
+                let socket = listen_unix(path).map_err(fault)?;
+                for shard in &mut sockets {
+                    shard.push(ListenSocket::Unix(socket.try_clone().map_err(fault)?));
+                }
+                addresses.push(listener.address.clone());
+            }
+        }
+    }
+    Ok((addresses, sockets))
 }
 
-/// Resolves the upstream's name from time to time, for as long as the gateway lives. Addresses that were found
-/// once stay when a later look fails.
-fn keep_resolving(
-    upstream: EndpointAddress,
-    alive: std::sync::Weak<ShardControl>,
-    addresses: Arc<ArcSwap<Vec<SocketAddr>>>,
-) {
-    if let EndpointAddress::Tcp { host, .. } = &upstream
-        && host.parse::<std::net::IpAddr>().is_ok()
-    {
-        return;
+fn listen_tcp(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A socket that another process left behind is replaced; one that answers is in use.
+fn listen_unix(path: &Path) -> std::io::Result<UnixListener> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
+    if is_socket {
+        if UnixStream::connect(path).is_ok() {
+            return Err(std::io::ErrorKind::AddrInUse.into());
+        }
+        std::fs::remove_file(path)?;
     }
-    let draining = |c: &AtomicBool| c.load(Ordering::Relaxed);
-    let watch = move || {
-        let mut next =
-            Instant::now() + if addresses.load().is_empty() { RESOLVE_RETRY } else { RESOLVE_EVERY };
-        while alive.upgrade().is_some_and(|c| !draining(&c.draining)) {
-            std::thread::sleep(Duration::from_millis(200));
-            if Instant::now() < next {
-                continue;
-            }
-            let found = resolve(&upstream);
-            next = Instant::now() + if found.is_empty() { RESOLVE_RETRY } else { RESOLVE_EVERY };
+    UnixListener::bind(path)
+}
+
+fn lookup(name: &str) -> Vec<IpAddr> {
+    let found = (name, 0).to_socket_addrs();
+    found.map(|all| all.map(|a| a.ip()).collect()).unwrap_or_default()
+}
+
+/// Resolves all names of a table; false when one could not be.
+fn resolve(table: &Table) -> bool {
+    let mut all_found = true;
+    for upstream in table.upstreams() {
+        for name in upstream.names() {
+            let found = lookup(name);
+            all_found &= !found.is_empty();
             if !found.is_empty() {
-                addresses.store(Arc::new(found));
+                upstream.set_addresses(name, &found);
+            }
+        }
+    }
+    all_found
+}
+
+/// The same for upstreams that `old` does not have.
+fn resolve_new(table: &Table, old: &Table) {
+    for upstream in table.upstreams() {
+        if !old.upstreams().iter().any(|known| Arc::ptr_eq(known, upstream)) {
+            for name in upstream.names() {
+                upstream.set_addresses(name, &lookup(name));
+            }
+        }
+    }
+}
+
+/// Resolves the upstreams' names from time to time, for as long as the gateway lives. Addresses that were found
+/// once stay when a later look fails.
+fn keep_resolving(alive: std::sync::Weak<ShardControl>, table: Arc<ArcSwap<Table>>) {
+    let watch = move || {
+        let mut next = Instant::now() + RESOLVE_RETRY;
+        while alive.upgrade().is_some_and(|c| !c.draining.load(Ordering::Relaxed)) {
+            std::thread::sleep(Duration::from_millis(200));
+            if Instant::now() >= next {
+                let all_found = resolve(&table.load());
+                next = Instant::now() + if all_found { RESOLVE_EVERY } else { RESOLVE_RETRY };
             }
         }
     };

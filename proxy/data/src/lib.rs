@@ -1,6 +1,6 @@
 //! The data plane: shards that take requests, mask both ways while the bytes flow, and pass them on.
 //!
-//! [`codec`] reads and writes HTTP/1.1 without I/O, `content` tells how a body is to be read, `forward` decides what goes
+//! [`codec`] reads and writes HTTP/1.1 without I/O, `table` tells where a request goes, `content` tells how a body is to be read, `forward` decides what goes
 //! on, `mask` decodes, masks and encodes a body as it passes, `edge` and
 //! `shard` move bytes on monoio, [`Gateway`] starts and drains it all.
 //!
@@ -21,6 +21,7 @@ mod mask;
 mod problem;
 mod shard;
 mod stats;
+mod table;
 mod tls;
 
 pub use config::{
@@ -29,7 +30,7 @@ pub use config::{
     ResponseCoding, RetryConfig, RouteConfig, RouteLimits, RouteMatch, Routing, UpstreamConfig,
     UpstreamProtocol, UpstreamUrl, UpstreamUrlError,
 };
-pub use gateway::{DrainReport, Gateway, StartError};
+pub use gateway::{DrainReport, Gateway, ReloadError, StartError};
 pub use problem::Problem;
 pub use stats::{FIRST_BYTE_US, GatewayStats, REFUSALS, StatsSnapshot};
 pub use tls::{ClientTls, ClientTlsFiles, ServerTls, ServerTlsFiles, TlsError, TlsFiles};

@@ -61,7 +61,8 @@ impl Drop for CodedPlace {
 
 /// Masks one body and counts what it does.
 pub(crate) struct Mask {
-    text: Text,
+    /// None: what comes goes on as it is.
+    text: Option<Text>,
     coded: Option<Coded>,
     matches: Arc<Matches>,
     held: u64,
@@ -164,7 +165,13 @@ impl Mask {
                 _place: place,
             })
         };
-        Ok(Mask { text, coded, matches: stats.matches.load_full(), held: 0, scanned: 0, direction })
+        Ok(Mask { text: Some(text), coded, matches: stats.matches(ruleset), held: 0, scanned: 0, direction })
+    }
+
+    /// Lets a body pass as it is, and counts it.
+    pub(crate) fn off(context: &MaskContext<'_>, direction: Direction) -> Mask {
+        let matches = context.stats.matches(context.ruleset);
+        Mask { text: None, coded: None, matches, held: 0, scanned: 0, direction }
     }
 
     /// Masks the next bytes; `last`: none come after. Nothing of what is in `out` after an error may leave.
@@ -179,6 +186,12 @@ impl Mask {
         last: bool,
         out: &mut Vec<u8>,
     ) -> Result<(), Problem> {
+        if self.text.is_none() {
+            out.extend_from_slice(content);
+            self.scanned += content.len() as u64;
+            ShardStats::count(&stats.bytes_passed_off, content.len() as u64);
+            return Ok(());
+        }
         let started = Instant::now();
         let scanned = self.scanned;
         let done = self.run(scratch, content, last, out);
@@ -188,11 +201,11 @@ impl Mask {
             Direction::Response => &stats.response_bytes_scanned,
         };
         ShardStats::count(counter, self.scanned - scanned);
-        if let Some(masker) = &mut self.text.masker {
+        if let Some(masker) = self.text.as_mut().and_then(|text| text.masker.as_mut()) {
             ShardStats::count(&stats.bytes_passed_opaque, masker.take_unscanned());
             masker.take_findings().iter().for_each(|f| self.matches.count(f.rule));
         }
-        self.hold(stats, self.text.held() as u64);
+        self.hold(stats, self.text.as_ref().map_or(0, Text::held) as u64);
         done.map_err(|fault| self.problem(&fault))
     }
 
@@ -203,21 +216,22 @@ impl Mask {
         last: bool,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
+        let Some(text) = &mut self.text else { return Ok(()) };
         let Some(coded) = &mut self.coded else {
             self.scanned += content.len() as u64;
-            return self.text.push(scratch, content, last, out);
+            return text.push(scratch, content, last, out);
         };
         for piece in content.chunks(CODED_BYTES_AT_ONCE) {
             coded.has_begun = true;
             coded.decoder.push(piece, &mut coded.plain)?;
             self.scanned += coded.plain.len() as u64;
-            self.text.push(scratch, &coded.plain, false, &mut coded.masked)?;
+            text.push(scratch, &coded.plain, false, &mut coded.masked)?;
             coded.encode(out)?;
         }
         if last {
             coded.decoder.finish(&mut coded.plain)?;
             self.scanned += coded.plain.len() as u64;
-            self.text.push(scratch, &coded.plain, true, &mut coded.masked)?;
+            text.push(scratch, &coded.plain, true, &mut coded.masked)?;
         }
         coded.flush(last, out)
     }

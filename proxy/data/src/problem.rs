@@ -34,6 +34,13 @@ impl Problem {
     );
     pub(crate) const TIMEOUT: Problem =
         Problem::new(504, "upstream_timeout", "the upstream did not answer in time");
+    pub(crate) const NO_ROUTE: Problem =
+        Problem::new(404, "no_route", "no route of the gateway takes this host, path, method and fields");
+    pub(crate) const DOT_SEGMENTS: Problem = Problem::new(
+        400,
+        "bad_request",
+        "the path has segments `.` or `..`, which the gateway and the upstream could read differently",
+    );
     pub(crate) const OVERLOADED: Problem =
         Problem::new(503, "overloaded", "the gateway serves as many connections as it may");
     pub(crate) const BODY_TOO_LARGE: Problem =
@@ -155,19 +162,11 @@ pub(crate) fn reason(status: u16) -> &'static str {
     }
 }
 
-/// The whole response: head and body. `bodiless`: the request was HEAD.
-pub(crate) fn response(
-    problem: &Problem,
-    shape: Shape,
-    id: RequestId,
-    bodiless: bool,
-    close: bool,
-) -> Vec<u8> {
-    let body = body(problem, shape, id);
+/// The fields but for framing, and the body.
+pub(crate) fn parts(problem: &Problem, shape: Shape, id: RequestId) -> (Fields, String) {
     let kind = if shape == Shape::Problem { "application/problem+json" } else { "application/json" };
     let mut fields = Fields::default();
     fields.push("Content-Type", kind);
-    fields.push("Content-Length", body.len().to_string());
     fields.push("sluice-request-id", id.to_string());
     fields.push("Cache-Control", "no-store");
     if problem.status == 503 {
@@ -180,16 +179,7 @@ pub(crate) fn response(
         // RFC 9110, section 12.5.3: so that it is told apart from a type that is not known.
         fields.push("Accept-Encoding", "gzip, deflate, br, zstd");
     }
-    if close {
-        fields.push("Connection", "close");
-    }
-    let mut out = format!("HTTP/1.1 {} {}\r\n", problem.status, reason(problem.status)).into_bytes();
-    fields.write(&mut out);
-    out.extend_from_slice(b"\r\n");
-    if !bodiless {
-        out.extend_from_slice(body.as_bytes());
-    }
-    out
+    (fields, body(problem, shape, id))
 }
 
 /// No text in it needs escaping: all are constants of this crate.
@@ -249,12 +239,8 @@ mod tests {
     fn responses_are_whole() {
         let id = RequestIds::new(0, 0).next(0);
         for shape in [Shape::Problem, Shape::OpenAi, Shape::Anthropic] {
-            let text = String::from_utf8(response(&Problem::OVERLOADED, shape, id, false, true)).unwrap();
-            let (head, body) = text.split_once("\r\n\r\n").unwrap();
-            assert!(
-                head.starts_with("HTTP/1.1 503 Service Unavailable\r\n") && head.contains("Retry-After: 1")
-            );
-            assert!(head.contains(&format!("Content-Length: {}", body.len())));
+            let (fields, body) = parts(&Problem::OVERLOADED, shape, id);
+            assert_eq!(fields.text("retry-after"), Some("1"));
             assert!(body.contains("\"code\":\"overloaded\"") && body.contains(&id.to_string()));
         }
     }

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -14,42 +13,44 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use monoio::net::{ListenerOpts, TcpListener, TcpStream};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
-use monoio_rustls::TlsAcceptor;
 use sluice_audit::RequestIds;
-use sluice_engine::{Ruleset, Scratch};
+use sluice_engine::Scratch;
 
-use crate::config::{IoDriver, Limits, RouteConfig, UpstreamConfig};
-use crate::edge::connection::{Reader, Writer, split_server, split_tcp};
-use crate::edge::session::{SessionContext, serve};
+use crate::config::{IoDriver, Limits, ListenerConfig};
+use crate::edge::connection::{Listener, Reader, Stream, Writer};
+use crate::edge::exchange::SessionContext;
+use crate::edge::http1;
 use crate::edge::signal::Signal;
-use crate::edge::upstream::Pool;
+use crate::edge::upstream::Upstreams;
 use crate::mask::CodedPlaces;
-use crate::problem::{self, Problem, Shape};
+use crate::problem::Problem;
 use crate::stats::ShardStats;
+use crate::table::Table;
 
 /// How often a shard looks whether it is to drain.
 const TICK: Duration = Duration::from_millis(20);
-/// Connections the kernel may hold for a shard before it accepts them.
-const BACKLOG: i32 = 1024;
 /// Entries of the io_uring.
 const URING_ENTRIES: u32 = 1024;
 
 /// What a shard is started with.
-#[derive(Clone)]
 pub(crate) struct ShardConfig {
     pub(crate) number: u16,
-    pub(crate) listen: SocketAddr,
-    pub(crate) upstream: UpstreamConfig,
-    pub(crate) addresses: Arc<ArcSwap<Vec<SocketAddr>>>,
-    pub(crate) ruleset: Arc<ArcSwap<Ruleset>>,
+    /// One a listener, in the order of `listeners`.
+    pub(crate) sockets: Vec<ListenSocket>,
+    pub(crate) listeners: Arc<ArcSwap<Vec<ListenerConfig>>>,
+    pub(crate) table: Arc<ArcSwap<Table>>,
     pub(crate) stats: Arc<ShardStats>,
-    pub(crate) route: RouteConfig,
     pub(crate) limits: Limits,
-    pub(crate) downstream_tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) control: Arc<ShardControl>,
     pub(crate) seed: u64,
+}
+
+/// A socket that listens, not yet known to a runtime.
+#[derive(Debug)]
+pub(crate) enum ListenSocket {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
 }
 
 /// What the gateway tells its shards.
@@ -65,21 +66,21 @@ pub(crate) fn has_uring() -> bool {
     monoio::utils::detect_uring()
 }
 
-/// Runs a shard to its end on this thread. `bound` gets the address it listens on, or why it does not.
+/// Runs a shard to its end on this thread. `started` gets whether it accepts connections, or why it does not.
 ///
 /// Gives the number of connections that were given up at the deadline.
 pub(crate) fn run(
     config: ShardConfig,
     io: IoDriver,
     since: Instant,
-    bound: &Sender<std::io::Result<SocketAddr>>,
+    started: &Sender<std::io::Result<()>>,
 ) -> u64 {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // A shard that can't be pinned works all the same.
     let _ = monoio::utils::bind_to_cpu_set([usize::from(config.number) % cores]);
     let failed = |e: std::io::Error| {
         // The receiver is there until every shard has answered.
-        let _ = bound.send(Err(e));
+        let _ = started.send(Err(e));
         0
     };
     match io {
@@ -87,75 +88,45 @@ pub(crate) fn run(
             let runtime =
                 RuntimeBuilder::<IoUringDriver>::new().with_entries(URING_ENTRIES).enable_timer().build();
             match runtime {
-                Ok(mut runtime) => runtime.block_on(accept_loop(config, since, bound)),
+                Ok(mut runtime) => runtime.block_on(serve_all(config, since, started)),
                 Err(e) => failed(e),
             }
         }
         IoDriver::Epoll => match RuntimeBuilder::<LegacyDriver>::new().enable_timer().build() {
-            Ok(mut runtime) => runtime.block_on(accept_loop(config, since, bound)),
+            Ok(mut runtime) => runtime.block_on(serve_all(config, since, started)),
             Err(e) => failed(e),
         },
     }
 }
 
-async fn accept_loop(
-    config: ShardConfig,
-    since: Instant,
-    bound: &Sender<std::io::Result<SocketAddr>>,
-) -> u64 {
-    let options = ListenerOpts::new().reuse_port(true).reuse_addr(true).backlog(BACKLOG);
-    let listener = TcpListener::bind_with_config(config.listen, &options);
-    let listener = match listener.and_then(|l| l.local_addr().map(|a| (l, a))) {
-        Ok((listener, address)) => {
-            let _ = bound.send(Ok(address));
-            listener
-        }
+async fn serve_all(config: ShardConfig, since: Instant, started: &Sender<std::io::Result<()>>) -> u64 {
+    let listening: std::io::Result<Vec<Listener>> =
+        config.sockets.into_iter().map(Listener::from_socket).collect();
+    let listening = match listening {
+        Ok(listening) => listening,
         Err(e) => {
-            let _ = bound.send(Err(e));
+            let _ = started.send(Err(e));
             return 0;
         }
     };
     let drain = Signal::default();
     let open = Rc::new(Cell::new(0u64));
-    let pool = Pool::new(
-        config.upstream.clone(),
-        Arc::clone(&config.addresses),
-        config.limits,
-        Arc::clone(&config.stats),
-    );
     let context = Rc::new(SessionContext {
-        upstream: config.upstream.clone(),
-        ruleset: Arc::clone(&config.ruleset),
-        pool: Rc::clone(&pool),
-        masking: config.route.masking,
-        route_limits: config.route.limits,
+        table: config.table,
+        upstreams: Upstreams::new(Arc::clone(&config.stats), config.limits.write_ms_max),
         places: CodedPlaces::new(config.limits.coded_bodies_max),
         limits: config.limits,
-        stats: Arc::clone(&config.stats),
+        stats: config.stats,
         scratch: Scratch::new().into(),
         ids: RequestIds::new(config.number, config.seed).into(),
         drain: drain.clone(),
     });
-    monoio::spawn(tick(Arc::clone(&config.control), drain.clone(), Rc::clone(&pool)));
-    while let Some(stream) = accept(&listener, &drain).await {
-        let Ok(stream) = stream else {
-            // Out of descriptors, most likely: those that are open will end.
-            monoio::time::sleep(TICK).await;
-            continue;
-        };
-        ShardStats::count(&config.stats.connections_accepted, 1);
-        open.set(open.get() + 1);
-        ShardStats::count(&config.stats.connections_open, 1);
-        let (context, open, tls) = (Rc::clone(&context), Rc::clone(&open), config.downstream_tls.clone());
-        monoio::spawn(async move {
-            let is_over = open.get() > context.limits.connections_max as u64;
-            let stats = Arc::clone(&context.stats);
-            guarded(connection(context, stream, tls, is_over), &stats).await;
-            open.set(open.get() - 1);
-            stats.connections_open.fetch_sub(1, Ordering::Relaxed);
-        });
+    for (number, listener) in listening.into_iter().enumerate() {
+        let door = Door { number, listeners: Arc::clone(&config.listeners), open: Rc::clone(&open) };
+        monoio::spawn(accept_loop(listener, door, Rc::clone(&context)));
     }
-    drop(listener);
+    let _ = started.send(Ok(()));
+    tick(&config.control, &context).await;
     while open.get() > 0 {
         let deadline = config.control.deadline_ms.load(Ordering::Relaxed);
         if deadline > 0 && since.elapsed().as_millis() as u64 >= deadline {
@@ -166,65 +137,76 @@ async fn accept_loop(
     open.get()
 }
 
+/// One listener as one shard sees it.
+struct Door {
+    /// Its place among the listeners.
+    number: usize,
+    listeners: Arc<ArcSwap<Vec<ListenerConfig>>>,
+    /// Connections of the shard that are open.
+    open: Rc<Cell<u64>>,
+}
+
+async fn accept_loop(listener: Listener, door: Door, context: Rc<SessionContext>) {
+    while let Some(stream) = accept(&listener, &context.drain).await {
+        let Ok(stream) = stream else {
+            // Out of descriptors, most likely: those that are open will end.
+            monoio::time::sleep(TICK).await;
+            continue;
+        };
+        // What a reload changes of a listener holds for new connections.
+        let Some(config) = door.listeners.load().get(door.number).cloned() else { return };
+        ShardStats::count(&context.stats.connections_accepted, 1);
+        door.open.set(door.open.get() + 1);
+        ShardStats::count(&context.stats.connections_open, 1);
+        let (context, open) = (Rc::clone(&context), Rc::clone(&door.open));
+        monoio::spawn(async move {
+            let is_over = open.get() > context.limits.connections_max as u64;
+            let stats = Arc::clone(&context.stats);
+            guarded(connection(context, stream, config, is_over), &stats).await;
+            open.set(open.get() - 1);
+            stats.connections_open.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
 /// The next connection; `None` once the shard drains.
-async fn accept(listener: &TcpListener, drain: &Signal) -> Option<std::io::Result<TcpStream>> {
+async fn accept(listener: &Listener, drain: &Signal) -> Option<std::io::Result<Stream>> {
     let mut accepted = pin!(listener.accept());
     let mut drained = pin!(drain.wait());
     poll_fn(|cx| {
         if let Poll::Ready(result) = accepted.as_mut().poll(cx) {
-            return Poll::Ready(Some(result.map(|(stream, _)| stream)));
+            return Poll::Ready(Some(result));
         }
         drained.as_mut().poll(cx).map(|()| None)
     })
     .await
 }
 
-/// Looks at what the gateway tells, and at idle upstream connections.
-async fn tick(control: Arc<ShardControl>, drain: Signal, pool: Rc<Pool>) {
+/// Looks at what the gateway tells, and at idle upstream connections, until the shard drains.
+async fn tick(control: &ShardControl, context: &SessionContext) {
     let mut ticks = 0u64;
     while !control.draining.load(Ordering::Relaxed) {
         monoio::time::sleep(TICK).await;
         ticks += 1;
         if ticks.is_multiple_of(50) {
-            pool.sweep();
+            context.upstreams.sweep();
         }
     }
-    pool.clear();
-    drain.set();
+    context.upstreams.clear();
+    context.drain.set();
 }
 
-async fn connection(
-    context: Rc<SessionContext>,
-    stream: TcpStream,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    is_over: bool,
-) {
-    // Small writes of a stream must not wait for each other; without it they still arrive.
-    let _ = stream.set_nodelay(true);
+async fn connection(context: Rc<SessionContext>, stream: Stream, config: ListenerConfig, is_over: bool) {
     let socket = stream.as_raw_fd();
-    let (read, write) = match tls {
-        None => split_tcp(stream),
-        Some(config) => {
-            let acceptor = TlsAcceptor::from(config);
-            let handshake = acceptor.accept(stream);
-            let limit = Duration::from_millis(context.limits.head_ms_max);
-            match monoio::time::timeout(limit, handshake).await {
-                Ok(Ok(stream)) => split_server(stream),
-                Ok(Err(_)) | Err(_) => return,
-            }
-        }
-    };
-    let (reader, mut writer) = (Reader::new(read), Writer::new(write, context.limits.write_ms_max));
+    let handshake = stream.split_server(config.tls.as_ref());
+    let limit = Duration::from_millis(context.limits.head_ms_max);
+    let Ok(Ok((read, write))) = monoio::time::timeout(limit, handshake).await else { return };
+    let (mut reader, mut writer) = (Reader::new(read), Writer::new(write, context.limits.write_ms_max));
     if is_over {
-        context.stats.refusal(Problem::OVERLOADED.code);
-        context.stats.response(Problem::OVERLOADED.status);
-        let response = problem::response(&Problem::OVERLOADED, Shape::Problem, context.new_id(), false, true);
-        if writer.write(response).await.is_ok() {
-            writer.shutdown().await;
-        }
+        http1::turn_away(&context, &mut reader, &mut writer, &Problem::OVERLOADED).await;
         return;
     }
-    serve(context, reader, writer, socket).await;
+    http1::serve(context, reader, writer, socket).await;
 }
 
 /// Runs a session; a panic ends it, closes its connection and is counted.

@@ -11,7 +11,7 @@ use sluice_engine::{RuleId, Ruleset};
 pub const FIRST_BYTE_US: [u64; 8] = [50, 100, 200, 400, 800, 1_600, 6_400, 25_600];
 
 /// Codes of refusals, in the order of their counters.
-pub const REFUSALS: [&str; 8] = [
+pub const REFUSALS: [&str; 9] = [
     "bad_request",
     "unauthenticated",
     "denied",
@@ -20,6 +20,7 @@ pub const REFUSALS: [&str; 8] = [
     "upstream_unreachable",
     "upstream_timeout",
     "overloaded",
+    "no_route",
 ];
 
 macro_rules! counters {
@@ -31,7 +32,7 @@ macro_rules! counters {
             pub(crate) responses: [AtomicU64; 5],
             pub(crate) refusals: [AtomicU64; REFUSALS.len()],
             pub(crate) first_byte: [AtomicU64; FIRST_BYTE_US.len() + 1],
-            pub(crate) matches: ArcSwap<Matches>,
+            pub(crate) matches: ArcSwap<MatchSets>,
         }
 
         /// The sums over all shards at one moment.
@@ -60,7 +61,7 @@ macro_rules! counters {
                 for (sum, n) in self.first_byte.iter_mut().zip(&shard.first_byte) {
                     *sum += n.load(Ordering::Relaxed);
                 }
-                shard.matches.load().add_to(&mut self.matches);
+                shard.matches.load().sets.iter().for_each(|(_, set)| set.add_to(&mut self.matches));
             }
         }
     };
@@ -91,6 +92,8 @@ counters! {
     response_bytes_scanned,
     /// Bytes of opaque fields, passed without a scan.
     bytes_passed_opaque,
+    /// Bytes of bodies that passed where masking is off.
+    bytes_passed_off,
     /// Bytes held back at this moment in streams that are open.
     hold_back_bytes,
     /// Microseconds spent masking.
@@ -101,20 +104,24 @@ counters! {
     panics,
 }
 
+/// Matches by rule, of each ruleset that counted any.
+#[derive(Debug, Default)]
+pub(crate) struct MatchSets {
+    sets: Vec<(Option<Arc<Ruleset>>, Arc<Matches>)>,
+}
+
 /// Matches by rule of one ruleset.
 #[derive(Debug, Default)]
 pub(crate) struct Matches {
     ids: Vec<String>,
     counts: Vec<AtomicU64>,
-    /// Of rulesets before.
-    earlier: BTreeMap<String, u64>,
 }
 
 impl Matches {
-    fn new(ruleset: &Ruleset, earlier: BTreeMap<String, u64>) -> Matches {
+    fn new(ruleset: &Ruleset) -> Matches {
         let ids: Vec<String> = ruleset.names().map(|name| name.id.to_owned()).collect();
         let counts = ids.iter().map(|_| AtomicU64::new(0)).collect();
-        Matches { ids, counts, earlier }
+        Matches { ids, counts }
     }
 
     pub(crate) fn count(&self, rule: RuleId) {
@@ -124,8 +131,8 @@ impl Matches {
     }
 
     fn add_to(&self, sums: &mut BTreeMap<String, u64>) {
-        let now = self.ids.iter().cloned().zip(self.counts.iter().map(|c| c.load(Ordering::Relaxed)));
-        for (id, count) in now.chain(self.earlier.iter().map(|(id, n)| (id.clone(), *n))) {
+        for (id, count) in self.ids.iter().zip(&self.counts) {
+            let (id, count) = (id.clone(), count.load(Ordering::Relaxed));
             *sums.entry(id).or_default() += count;
         }
     }
@@ -158,11 +165,39 @@ impl ShardStats {
         Self::count(&self.first_byte_us, us);
     }
 
-    /// Counts by the ids of another ruleset from now on.
-    pub(crate) fn use_ruleset(&self, ruleset: &Ruleset) {
+    /// Counts by the ids of these rulesets from now on. What others counted stays in the sums; bodies that began with
+    /// them go on counting there.
+    pub(crate) fn use_rulesets<'a>(&self, rulesets: impl Iterator<Item = &'a Arc<Ruleset>>) {
+        let old = self.matches.load();
+        let mut sets: Vec<(Option<Arc<Ruleset>>, Arc<Matches>)> = Vec::new();
+        for ruleset in rulesets {
+            let is_known = |set: &&(Option<Arc<Ruleset>>, Arc<Matches>)| {
+                set.0.as_ref().is_some_and(|known| Arc::ptr_eq(known, ruleset))
+            };
+            if sets.iter().find(is_known).is_none() {
+                let kept = old.sets.iter().find(is_known).cloned();
+                sets.push(
+                    kept.unwrap_or_else(|| (Some(Arc::clone(ruleset)), Arc::new(Matches::new(ruleset)))),
+                );
+            }
+        }
         let mut earlier = BTreeMap::new();
-        self.matches.load().add_to(&mut earlier);
-        self.matches.store(Arc::new(Matches::new(ruleset, earlier)));
+        let gone = old.sets.iter().filter(|(_, set)| !sets.iter().any(|(_, kept)| Arc::ptr_eq(kept, set)));
+        let (counting, done): (Vec<_>, Vec<_>) = gone.partition(|(_, set)| Arc::strong_count(set) > 1);
+        done.into_iter().for_each(|(_, set)| set.add_to(&mut earlier));
+        sets.extend(counting.into_iter().map(|(_, set)| (None, Arc::clone(set))));
+        if !earlier.is_empty() {
+            let (ids, counts) = earlier.into_iter().map(|(id, n)| (id, AtomicU64::new(n))).unzip();
+            sets.push((None, Arc::new(Matches { ids, counts })));
+        }
+        self.matches.store(Arc::new(MatchSets { sets }));
+    }
+
+    /// The counts of a ruleset; where it is not known, counts that nobody reads.
+    pub(crate) fn matches(&self, ruleset: &Arc<Ruleset>) -> Arc<Matches> {
+        let sets = self.matches.load();
+        let known = sets.sets.iter().find(|(set, _)| set.as_ref().is_some_and(|s| Arc::ptr_eq(s, ruleset)));
+        known.map(|(_, matches)| Arc::clone(matches)).unwrap_or_default()
     }
 }
 

@@ -58,20 +58,25 @@ pub(crate) fn run(args: &DemoArgs, terminal: &Terminal) -> Result<u8, Failure> {
         // The demo listens on this machine only, and its upstream keeps nothing.
         let access = Access::without_identity(true).map_err(Failure::usage)?;
         let listen = free(args.listen, GATEWAY_PORT).await;
-        let routing = Routing::everything_to(
-            UpstreamConfig::new("demo", &url, None),
-            RouteConfig::new("demo", 0, ruleset),
-        );
-        let listener = ListenerConfig::new("demo", ListenAddress::Tcp(listen));
-        let mut config = GatewayConfig::new(listener, routing, access);
-        if let Some(shards) = args.shards {
-            config.shards = usize::from(shards);
-        }
-        config.io = args.io.into();
+        let configure = |ruleset| {
+            let routing = Routing::everything_to(
+                UpstreamConfig::new("demo", &url, None),
+                RouteConfig::new("demo", 0, ruleset),
+            );
+            let listener = ListenerConfig::new("demo", ListenAddress::Tcp(listen));
+            let mut config = GatewayConfig::new(listener, routing, access);
+            if let Some(shards) = args.shards {
+                config.shards = usize::from(shards);
+            }
+            config.io = args.io.into();
+            config
+        };
         let running =
-            Running::start(config, url.to_string(), Some(free(args.admin, ADMIN_PORT).await)).await?;
-        introduce(running.gateway().local_addr(), llm, running.admin, terminal)?;
-        running.until_signal(DRAIN, terminal, || compile(&args.packs, &CompileOptions::default())).await
+            Running::start(configure(ruleset), url.to_string(), Some(free(args.admin, ADMIN_PORT).await))
+                .await?;
+        introduce(running.gateway().local_addr().unwrap_or(listen), llm, running.admin, terminal)?;
+        let reload = || compile(&args.packs, &CompileOptions::default()).map(configure);
+        running.until_signal(DRAIN, terminal, reload).await
     })
 }
 

@@ -46,6 +46,18 @@ impl UpstreamConfig {
         }
     }
 
+    /// Whether connections to one are connections to the other. What was loaded for TLS can't be compared: it may have
+    /// changed with its files.
+    pub(crate) fn is_alike(&self, other: &UpstreamConfig) -> bool {
+        let plain = |one: &UpstreamConfig| {
+            let UpstreamConfig { name, endpoints, authority, base, tls: _, protocol, pool, health, retry } =
+                one;
+            let named = (name.clone(), endpoints.clone(), authority.clone(), base.clone());
+            (named, *protocol, *pool, health.clone(), *retry)
+        };
+        self.tls.is_none() && other.tls.is_none() && plain(self) == plain(other)
+    }
+
     /// The authority without its port and brackets.
     pub(crate) fn host(&self) -> &str {
         let host = match self.authority.rsplit_once(':') {

@@ -1,20 +1,25 @@
 //! One side of a connection: reads into and writes from owned buffers, each with a time limit.
 
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use monoio::BufResult;
 use monoio::io::{
     AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable,
 };
-use monoio::net::TcpStream;
-use monoio_rustls::{ClientTlsStream, ServerTlsStream};
+use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use monoio_rustls::{ClientTlsStream, ServerTlsStream, TlsAcceptor, TlsConnector};
+use rustls::pki_types::ServerName;
 
 use crate::config::Limits;
+use crate::shard::ListenSocket;
+use crate::tls::{ClientTls, ServerTls};
 
 /// The reading half of a stream.
 pub(crate) enum ReadIo {
     Tcp(OwnedReadHalf<TcpStream>),
+    Unix(OwnedReadHalf<UnixStream>),
     Server(OwnedReadHalf<ServerTlsStream<TcpStream>>),
     Client(OwnedReadHalf<ClientTlsStream<TcpStream>>),
 }
@@ -22,23 +27,100 @@ pub(crate) enum ReadIo {
 /// The writing half of a stream.
 pub(crate) enum WriteIo {
     Tcp(OwnedWriteHalf<TcpStream>),
+    Unix(OwnedWriteHalf<UnixStream>),
     Server(OwnedWriteHalf<ServerTlsStream<TcpStream>>),
     Client(OwnedWriteHalf<ClientTlsStream<TcpStream>>),
 }
 
-pub(crate) fn split_tcp(stream: TcpStream) -> (ReadIo, WriteIo) {
-    let (read, write) = stream.into_split();
-    (ReadIo::Tcp(read), WriteIo::Tcp(write))
+/// A socket that accepts.
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
 }
 
-pub(crate) fn split_server(stream: ServerTlsStream<TcpStream>) -> (ReadIo, WriteIo) {
-    let (read, write) = stream.into_split();
-    (ReadIo::Server(read), WriteIo::Server(write))
+impl Listener {
+    pub(crate) fn from_socket(socket: ListenSocket) -> io::Result<Listener> {
+        Ok(match socket {
+            ListenSocket::Tcp(socket) => Listener::Tcp(TcpListener::from_std(socket)?),
+            ListenSocket::Unix(socket) => Listener::Unix(UnixListener::from_std(socket)?),
+        })
+    }
+
+    pub(crate) async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| Stream::tcp(stream)),
+            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+        }
+    }
 }
 
-pub(crate) fn split_client(stream: ClientTlsStream<TcpStream>) -> (ReadIo, WriteIo) {
-    let (read, write) = stream.into_split();
-    (ReadIo::Client(read), WriteIo::Client(write))
+/// A connected socket.
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    pub(crate) fn tcp(stream: TcpStream) -> Stream {
+        // Small writes of a stream must not wait for each other; without it they still arrive.
+        let _ = stream.set_nodelay(true);
+        Stream::Tcp(stream)
+    }
+
+    /// Both halves, after the handshake as a server where there is TLS.
+    pub(crate) async fn split_server(self, tls: Option<&ServerTls>) -> io::Result<(ReadIo, WriteIo)> {
+        match (self, tls) {
+            (Stream::Tcp(stream), Some(tls)) => {
+                let stream =
+                    TlsAcceptor::from(tls.config()).accept(stream).await.map_err(io::Error::other)?;
+                let (read, write) = stream.into_split();
+                Ok((ReadIo::Server(read), WriteIo::Server(write)))
+            }
+            (stream, None) => Ok(stream.split()),
+            (Stream::Unix(_), Some(_)) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Both halves, after the handshake as a client where there is TLS; the server must prove `name`.
+    pub(crate) async fn split_client(
+        self,
+        tls: Option<&ClientTls>,
+        name: &str,
+    ) -> io::Result<(ReadIo, WriteIo)> {
+        match (self, tls) {
+            (Stream::Tcp(stream), Some(tls)) => {
+                let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+                let connector = TlsConnector::from(tls.config());
+                let stream = connector.connect(name, stream).await.map_err(io::Error::other)?;
+                let (read, write) = stream.into_split();
+                Ok((ReadIo::Client(read), WriteIo::Client(write)))
+            }
+            (stream, None) => Ok(stream.split()),
+            (Stream::Unix(_), Some(_)) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    fn split(self) -> (ReadIo, WriteIo) {
+        match self {
+            Stream::Tcp(stream) => {
+                let (read, write) = stream.into_split();
+                (ReadIo::Tcp(read), WriteIo::Tcp(write))
+            }
+            Stream::Unix(stream) => {
+                let (read, write) = stream.into_split();
+                (ReadIo::Unix(read), WriteIo::Unix(write))
+            }
+        }
+    }
+}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Stream::Tcp(stream) => stream.as_raw_fd(),
+            Stream::Unix(stream) => stream.as_raw_fd(),
+        }
+    }
 }
 
 /// Why a read or write did not succeed.
@@ -111,6 +193,7 @@ impl Reader {
     async fn read(&mut self, chunk: Vec<u8>) -> BufResult<usize, Vec<u8>> {
         match &mut self.io {
             ReadIo::Tcp(io) => io.read(chunk).await,
+            ReadIo::Unix(io) => io.read(chunk).await,
             ReadIo::Server(io) => io.read(chunk).await,
             ReadIo::Client(io) => io.read(chunk).await,
         }
@@ -136,6 +219,7 @@ impl Writer {
         let write = async {
             match &mut self.io {
                 WriteIo::Tcp(io) => io.write_all(bytes).await,
+                WriteIo::Unix(io) => io.write_all(bytes).await,
                 WriteIo::Server(io) => flushed(io, bytes).await,
                 WriteIo::Client(io) => flushed(io, bytes).await,
             }
@@ -152,6 +236,7 @@ impl Writer {
         let shutdown = async {
             match &mut self.io {
                 WriteIo::Tcp(io) => io.shutdown().await,
+                WriteIo::Unix(io) => io.shutdown().await,
                 WriteIo::Server(io) => io.shutdown().await,
                 WriteIo::Client(io) => io.shutdown().await,
             }
@@ -165,6 +250,7 @@ impl Writer {
 pub(crate) fn close(reader: Reader, writer: Writer) {
     match (reader.io, writer.io) {
         (ReadIo::Tcp(read), WriteIo::Tcp(write)) => drop(read.reunite(write)),
+        (ReadIo::Unix(read), WriteIo::Unix(write)) => drop(read.reunite(write)),
         (ReadIo::Server(read), WriteIo::Server(write)) => drop(read.reunite(write)),
         (ReadIo::Client(read), WriteIo::Client(write)) => drop(read.reunite(write)),
         // Halves of one connection are of one kind.

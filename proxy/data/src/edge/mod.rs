@@ -1,6 +1,8 @@
 //! Sockets: all that names the runtime besides [`crate::shard`].
 
+pub(crate) mod body;
 pub(crate) mod connection;
-pub(crate) mod session;
+pub(crate) mod exchange;
+pub(crate) mod http1;
 pub(crate) mod signal;
 pub(crate) mod upstream;

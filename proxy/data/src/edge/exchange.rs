@@ -1,0 +1,476 @@
+//! An exchange: one request and its response, whatever versions of HTTP carry them.
+//!
+//! ```text
+//!   route ──► places, rate ──► endpoint ──► connection ──► both ways at once ──► whole: the connections go on
+//!     │ 404        │ 429, 503      │ 503         │ retry,            │ failed before the response began: problem
+//!     ▼            ▼               ▼             ▼ 502, 504          ▼ later: broken off, never ended
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use sluice_audit::{RequestId, RequestIds};
+use sluice_engine::Scratch;
+
+use super::body::{Head, Sink, Source, SourceFault};
+use super::signal::Signal;
+use super::upstream::{Answer, AnswerFault, ConnectFault, Upstreams};
+use crate::codec::body::Framing;
+use crate::codec::fields::Fields;
+use crate::codec::head::{HeadLimits, RequestHead};
+use crate::config::Limits;
+use crate::forward::{self, BodyLength};
+use crate::mask::{CodedPlaces, Mask, MaskContext};
+use crate::problem::{self, Problem, Shape};
+use crate::stats::ShardStats;
+use crate::table::{Route, Table, has_dot_segments};
+
+/// What the sessions of one shard share.
+pub(crate) struct SessionContext {
+    pub(crate) table: Arc<ArcSwap<Table>>,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) places: CodedPlaces,
+    pub(crate) limits: Limits,
+    pub(crate) stats: Arc<ShardStats>,
+    pub(crate) scratch: RefCell<Scratch>,
+    pub(crate) ids: RefCell<RequestIds>,
+    pub(crate) drain: Signal,
+}
+
+impl SessionContext {
+    pub(crate) fn head_limits(&self) -> HeadLimits {
+        HeadLimits {
+            bytes_max: self.limits.head_bytes_max,
+            fields_max: self.limits.fields_max,
+            target_bytes_max: self.limits.target_bytes_max,
+        }
+    }
+
+    fn masks<'a>(&'a self, route: &'a Route) -> MaskContext<'a> {
+        MaskContext {
+            ruleset: &route.config.ruleset,
+            masking: &route.config.masking,
+            places: &self.places,
+            stats: &self.stats,
+        }
+    }
+
+    pub(crate) fn new_id(&self) -> RequestId {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+        self.ids.borrow_mut().next(now)
+    }
+}
+
+/// What becomes of the client's connection, or of its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    KeepAlive,
+    /// The response is whole.
+    Close,
+    /// The response is not, and must not look it.
+    Abort,
+}
+
+/// Sends an error of the gateway's own; true when it was sent whole.
+pub(crate) async fn refuse(
+    context: &SessionContext,
+    sink: &mut Sink<'_>,
+    problem: &Problem,
+    shape: Shape,
+    id: RequestId,
+    bodiless: bool,
+    persists: bool,
+) -> bool {
+    context.stats.refusal(problem.code);
+    context.stats.response(problem.status);
+    let (mut fields, body) = problem::parts(problem, shape, id);
+    let head = Head::Response { status: problem.status, persists };
+    if bodiless {
+        fields.push("Content-Length", body.len().to_string());
+        sink.head(head, fields, BodyLength::None);
+    } else {
+        sink.head(head, fields, BodyLength::Unknown);
+        sink.content().extend_from_slice(body.as_bytes());
+        sink.end(Fields::default());
+    }
+    sink.flush().await.is_ok()
+}
+
+/// How the request's side of an exchange went wrong.
+enum RequestFault {
+    Problem(Problem),
+    /// The client broke off.
+    Gone,
+    /// The upstream takes no more; it may have answered already.
+    Upstream,
+}
+
+/// How the response's side went wrong.
+enum ResponseFault {
+    /// Nothing has been sent to the client.
+    Problem(Problem),
+    /// The connection was a pooled one and had been closed: nothing was received.
+    Stale,
+    /// The response had begun, or the client is gone.
+    Abort,
+}
+
+/// How a whole response went out.
+struct Sent {
+    /// The client's connection can take another request.
+    downstream: bool,
+    /// The upstream's can.
+    upstream: bool,
+}
+
+/// Serves one request whose head is in.
+pub(crate) async fn exchange(
+    context: &SessionContext,
+    head: &RequestHead,
+    source: &mut Source<'_>,
+    sink: &mut Sink<'_>,
+) -> After {
+    ShardStats::count(&context.stats.requests, 1);
+    let id = context.new_id();
+    let shape = Shape::of(&head.target, &head.fields);
+    let bodiless = head.method == "HEAD";
+    // A request without a body leaves the connection at the start of the next one.
+    let reusable = head.keep_alive && head.framing == Framing::Empty && !context.drain.is_set();
+    let problem = match routed(context, head, id, source, sink).await {
+        Ok(after) => return after,
+        Err(Attempt::Problem(problem)) => problem,
+        Err(Attempt::Abort) => return After::Abort,
+        Err(Attempt::Again) => Problem::UNREACHABLE,
+    };
+    let sent = refuse(context, sink, &problem, shape, id, bodiless, reusable).await;
+    match (sent, reusable) {
+        (true, true) => After::KeepAlive,
+        (true, false) => After::Close,
+        (false, _) => After::Abort,
+    }
+}
+
+async fn routed(
+    context: &SessionContext,
+    head: &RequestHead,
+    id: RequestId,
+    source: &mut Source<'_>,
+    sink: &mut Sink<'_>,
+) -> Result<After, Attempt> {
+    if has_dot_segments(&head.target) {
+        return Err(Attempt::Problem(Problem::DOT_SEGMENTS));
+    }
+    let table = context.table.load_full();
+    let route = table.route(head).ok_or(Attempt::Problem(Problem::NO_ROUTE))?;
+    if let (Framing::Length(len), Some(max)) = (head.framing, route.config.limits.body_bytes_max)
+        && len > max
+    {
+        return Err(Attempt::Problem(Problem::BODY_TOO_LARGE));
+    }
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match attempt(context, &table, route, head, id, source, sink, attempts == 1).await {
+            Err(Attempt::Again) if attempts == 1 => {}
+            other => return other,
+        }
+    }
+}
+
+/// Why an attempt came to nothing.
+enum Attempt {
+    Problem(Problem),
+    Abort,
+    /// Nothing of the request's body was taken and nothing was received: it can be made over a new connection.
+    Again,
+}
+
+#[allow(clippy::too_many_arguments)]
+async fn attempt(
+    context: &SessionContext,
+    table: &Arc<Table>,
+    route: &Route,
+    head: &RequestHead,
+    id: RequestId,
+    source: &mut Source<'_>,
+    sink: &mut Sink<'_>,
+    may_reuse: bool,
+) -> Result<After, Attempt> {
+    let pool =
+        context.upstreams.pool(table, route.config.upstream).ok_or(Attempt::Problem(Problem::NO_ROUTE))?;
+    let plan = forward::request(head, pool.config(), &context.masks(route)).map_err(Attempt::Problem)?;
+    let idle = if may_reuse { pool.take_idle() } else { None };
+    let mut upstream = match idle {
+        Some(upstream) => upstream,
+        None => pool.connect().await.map_err(|fault| {
+            Attempt::Problem(match fault {
+                ConnectFault::TimedOut => Problem::TIMEOUT,
+                ConnectFault::Unreachable => Problem::UNREACHABLE,
+            })
+        })?,
+    };
+    let (mut up_sink, answer) = upstream.split();
+    let request_head = Head::Request { method: &head.method, target: &plan.target };
+    up_sink.head(request_head, plan.fields, plan.length);
+    if head.expects_continue && head.framing != Framing::Empty && !source.is_ready() {
+        sink.go_on().await.map_err(|_| Attempt::Abort)?;
+    }
+    let body_taken = Cell::new(false);
+    let request_done = Cell::new(false);
+    let begun = Cell::new(false);
+    let request = RequestSide { context, route, mask: plan.mask, taken: &body_taken };
+    let response = ResponseSide { context, route, head, id, request_done: &request_done, begun: &begun };
+    let sides = both(request.run(source, &mut up_sink), response.run(answer, sink), &request_done);
+    let (request, response) = sides.await;
+    let request_whole = request_done.get() && !matches!(request, Some(Err(_)));
+    drop(up_sink);
+    if let Some(Err(RequestFault::Problem(problem))) = request
+        && response.is_none()
+    {
+        return Err(if begun.get() { count_refusal(context, &problem) } else { Attempt::Problem(problem) });
+    }
+    match response {
+        Some(Ok(sent)) => {
+            if sent.upstream && request_whole {
+                pool.put(upstream);
+            }
+            let keep = sent.downstream && request_whole && head.keep_alive && !context.drain.is_set();
+            Ok(if keep { After::KeepAlive } else { After::Close })
+        }
+        Some(Err(ResponseFault::Problem(problem))) => Err(Attempt::Problem(problem)),
+        // The upstream has closed a connection that was idle: it has at most the head.
+        Some(Err(ResponseFault::Stale))
+            if !body_taken.get() && (is_idempotent(&head.method) || head.framing != Framing::Empty) =>
+        {
+            Err(Attempt::Again)
+        }
+        Some(Err(ResponseFault::Stale)) => {
+            ShardStats::count(&context.stats.upstream_errors, 1);
+            Err(Attempt::Problem(Problem::UNREACHABLE))
+        }
+        Some(Err(ResponseFault::Abort)) | None => Err(Attempt::Abort),
+    }
+}
+
+/// RFC 9110, section 9.2.2.
+fn is_idempotent(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE")
+}
+
+/// A refusal that comes too late to be sent is counted all the same.
+fn count_refusal(context: &SessionContext, problem: &Problem) -> Attempt {
+    context.stats.refusal(problem.code);
+    Attempt::Abort
+}
+
+/// Runs both sides until the response is over, or the request fails in a way that ends the exchange.
+async fn both<A, B>(
+    request: A,
+    response: B,
+    request_done: &Cell<bool>,
+) -> (Option<Result<(), RequestFault>>, Option<Result<Sent, ResponseFault>>)
+where
+    A: Future<Output = Result<(), RequestFault>>,
+    B: Future<Output = Result<Sent, ResponseFault>>,
+{
+    let (mut request, mut response) = (pin!(request), pin!(response));
+    let mut asked = None;
+    poll_fn(|cx| {
+        if asked.is_none()
+            && let Poll::Ready(result) = request.as_mut().poll(cx)
+        {
+            request_done.set(result.is_ok());
+            let ends = matches!(result, Err(RequestFault::Problem(_) | RequestFault::Gone));
+            asked = Some(result);
+            if ends {
+                return Poll::Ready((asked.take(), None));
+            }
+        }
+        response.as_mut().poll(cx).map(|result| (asked.take(), Some(result)))
+    })
+    .await
+}
+
+/// The way from the client to the upstream.
+struct RequestSide<'a> {
+    context: &'a SessionContext,
+    route: &'a Route,
+    mask: Option<Mask>,
+    /// A byte of the body has been taken from the client.
+    taken: &'a Cell<bool>,
+}
+
+impl RequestSide<'_> {
+    async fn run(mut self, source: &mut Source<'_>, upstream: &mut Sink<'_>) -> Result<(), RequestFault> {
+        let Some(mut mask) = self.mask.take() else {
+            return upstream.flush().await.map_err(|_| RequestFault::Upstream);
+        };
+        let result = self.pump(&mut mask, source, upstream).await;
+        mask.close(&self.context.stats);
+        result
+    }
+
+    async fn pump(
+        &self,
+        mask: &mut Mask,
+        source: &mut Source<'_>,
+        upstream: &mut Sink<'_>,
+    ) -> Result<(), RequestFault> {
+        let SessionContext { stats, scratch, .. } = self.context;
+        let limits = &self.route.config.limits;
+        let mut content = Vec::new();
+        let mut taken_bytes = 0u64;
+        loop {
+            if !source.is_ready() {
+                // The head, or what came before, must not wait for what comes.
+                upstream.flush().await.map_err(|_| RequestFault::Upstream)?;
+            }
+            content.clear();
+            let done = source.next(limits.body_ms_max, &mut content).await.map_err(request_fault)?;
+            self.taken.set(true);
+            taken_bytes += content.len() as u64;
+            let pushed = mask.push(&mut scratch.borrow_mut(), stats, &content, done, upstream.content());
+            // Decoded it may be the larger one.
+            let body_bytes = taken_bytes.max(mask.scanned());
+            if limits.body_bytes_max.is_some_and(|max| body_bytes > max) {
+                return Err(RequestFault::Problem(Problem::BODY_TOO_LARGE));
+            }
+            pushed.map_err(RequestFault::Problem)?;
+            if done {
+                let masks = self.context.masks(self.route);
+                upstream.end(forward::trailers(source.trailers(), &masks, &mut scratch.borrow_mut()));
+            }
+            upstream.flush().await.map_err(|_| RequestFault::Upstream)?;
+            if done {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn request_fault(fault: SourceFault) -> RequestFault {
+    match fault {
+        SourceFault::Gone => RequestFault::Gone,
+        SourceFault::TimedOut => {
+            RequestFault::Problem(Problem::bad_request(408, "the request's body did not go on in time"))
+        }
+        SourceFault::Framing(reason) => RequestFault::Problem(Problem::bad_request(400, reason)),
+    }
+}
+
+/// The way from the upstream to the client.
+struct ResponseSide<'a> {
+    context: &'a SessionContext,
+    route: &'a Route,
+    head: &'a RequestHead,
+    id: RequestId,
+    request_done: &'a Cell<bool>,
+    /// A byte of the response has been sent.
+    begun: &'a Cell<bool>,
+}
+
+impl ResponseSide<'_> {
+    async fn run(self, upstream: Answer<'_>, sink: &mut Sink<'_>) -> Result<Sent, ResponseFault> {
+        let result = self.answer(upstream, sink).await;
+        if matches!(result, Err(ResponseFault::Abort)) {
+            ShardStats::count(&self.context.stats.upstream_errors, 1);
+        }
+        result
+    }
+
+    async fn answer(&self, mut upstream: Answer<'_>, sink: &mut Sink<'_>) -> Result<Sent, ResponseFault> {
+        let SessionContext { stats, scratch, .. } = self.context;
+        let ms_max = self.route.config.limits.upstream_ms_max;
+        let head = upstream.head(&self.head.method, self.context, ms_max, self.request_done).await;
+        let head = head.map_err(|fault| match fault {
+            AnswerFault::Stale => ResponseFault::Stale,
+            AnswerFault::Gone => {
+                ShardStats::count(&stats.upstream_errors, 1);
+                ResponseFault::Problem(Problem::UNREACHABLE)
+            }
+            AnswerFault::TimedOut => ResponseFault::Problem(Problem::TIMEOUT),
+            AnswerFault::Invalid => ResponseFault::Problem(Problem::BAD_RESPONSE),
+        })?;
+        let masks = self.context.masks(self.route);
+        let plan = forward::response(&head, self.head, &masks, &mut scratch.borrow_mut());
+        let mut plan = plan.map_err(ResponseFault::Problem)?;
+        let persists = sink.persists(plan.length);
+        let downstream = self.head.keep_alive && self.request_done.get() && persists;
+        plan.fields.push("sluice-request-id", self.id.to_string());
+        let first =
+            Head::Response { status: head.status, persists: downstream && !self.context.drain.is_set() };
+        sink.head(first, plan.fields, plan.length);
+        let Some(mut mask) = plan.mask else {
+            self.send(head.status, sink).await?;
+            return Ok(Sent { downstream, upstream: head.keep_alive });
+        };
+        if plan.is_live {
+            self.send(head.status, sink).await?;
+        }
+        let mut body = upstream.body(head.framing);
+        let result = self.pump(&mut mask, head.status, &mut body, sink).await;
+        mask.close(stats);
+        result?;
+        Ok(Sent { downstream, upstream: head.keep_alive })
+    }
+
+    /// Sends what was laid down of the response; the first bytes begin it.
+    async fn send(&self, status: u16, sink: &mut Sink<'_>) -> Result<(), ResponseFault> {
+        if !self.begun.replace(true) {
+            self.context.stats.response(status);
+        }
+        sink.flush().await.map_err(|_| ResponseFault::Abort)
+    }
+
+    /// A fault of the body: told to the client while nothing has been sent, else the connection breaks.
+    fn fault(&self, problem: Problem) -> ResponseFault {
+        if self.begun.get() {
+            self.context.stats.refusal(problem.code);
+            ResponseFault::Abort
+        } else {
+            ResponseFault::Problem(problem)
+        }
+    }
+
+    async fn pump(
+        &self,
+        mask: &mut Mask,
+        status: u16,
+        upstream: &mut Source<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), ResponseFault> {
+        let SessionContext { stats, scratch, .. } = self.context;
+        let ms_max = self.route.config.limits.upstream_ms_max;
+        let mut content = Vec::new();
+        let mut first = true;
+        loop {
+            content.clear();
+            let done = upstream.next(ms_max, &mut content).await.map_err(|fault| {
+                self.fault(match fault {
+                    SourceFault::Gone => Problem::UNREACHABLE,
+                    SourceFault::TimedOut => Problem::TIMEOUT,
+                    SourceFault::Framing(_) => Problem::BAD_RESPONSE,
+                })
+            })?;
+            let started = Instant::now();
+            let pushed = mask.push(&mut scratch.borrow_mut(), stats, &content, done, sink.content());
+            pushed.map_err(|problem| self.fault(problem))?;
+            if done {
+                let masks = self.context.masks(self.route);
+                sink.end(forward::trailers(upstream.trailers(), &masks, &mut scratch.borrow_mut()));
+            }
+            if std::mem::take(&mut first) {
+                stats.first_byte(started.elapsed().as_micros() as u64);
+            }
+            self.send(status, sink).await?;
+            if done {
+                return Ok(());
+            }
+        }
+    }
+}

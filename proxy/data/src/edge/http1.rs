@@ -1,0 +1,145 @@
+//! A client's connection in HTTP/1.1: requests one after another, each an exchange.
+//!
+//! ```text
+//!   idle ──byte──► head ──whole──► exchange ──done, keep-alive──► idle
+//!                   │ refused          │ failed before the response began
+//!                   ▼                  ▼
+//!                  problem ─────────► close      (failed later: close at once, the body is not ended)
+//! ```
+
+use std::future::{Future, poll_fn};
+use std::os::fd::RawFd;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use super::body::{Http1Sink, Sink, Source};
+use super::connection::{IoFault, Reader, Writer, close};
+use super::exchange::{After, SessionContext, exchange, refuse};
+use crate::codec::head::{Refusal, RequestHead, find_end, parse_request};
+use crate::problem::{Problem, Shape};
+use crate::stats::ShardStats;
+
+/// Bytes read and thrown away while a refused client is still sending.
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// Milliseconds for that.
+const LINGER_MS_MAX: u64 = 1_000;
+
+/// Serves one connection until it ends.
+pub(crate) async fn serve(
+    context: Rc<SessionContext>,
+    mut reader: Reader,
+    mut writer: Writer,
+    socket: RawFd,
+) {
+    while next_request(&context, &mut reader).await {
+        let head = match read_head(&context, &mut reader).await {
+            Ok(Some(head)) => head,
+            Ok(None) => return,
+            Err(problem) => {
+                ShardStats::count(&context.stats.requests, 1);
+                turn_away(&context, &mut reader, &mut writer, &problem).await;
+                return;
+            }
+        };
+        let mut source = Source::http1(&mut reader, head.framing);
+        let mut sink = Sink::Http1(Http1Sink::new(&mut writer, head.is_1_1));
+        match exchange(&context, &head, &mut source, &mut sink).await {
+            After::KeepAlive => {}
+            After::Close => {
+                linger(&mut reader, &mut writer).await;
+                return;
+            }
+            After::Abort => {
+                ShardStats::count(&context.stats.aborted, 1);
+                if !head.is_1_1 {
+                    reset(socket);
+                    close(reader, writer);
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// Refuses a connection that can't go on: there is no request to answer.
+pub(crate) async fn turn_away(
+    context: &SessionContext,
+    reader: &mut Reader,
+    writer: &mut Writer,
+    problem: &Problem,
+) {
+    let mut sink = Sink::Http1(Http1Sink::new(writer, true));
+    refuse(context, &mut sink, problem, Shape::Problem, context.new_id(), false, false).await;
+    linger(reader, writer).await;
+}
+
+/// Makes the close of a connection a reset: the end of a body that only the close delimits must not look like one.
+fn reset(socket: RawFd) {
+    let now = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+    // It fails only on a socket that is gone, whose client has seen its end already.
+    let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::Linger, &now);
+}
+
+/// Waits for the first byte of a request; false when none comes.
+async fn next_request(context: &SessionContext, reader: &mut Reader) -> bool {
+    if reader.buffered().is_empty() {
+        if context.drain.is_set() {
+            return false;
+        }
+        reader.shrink();
+        let mut fill = pin!(reader.fill(context.limits.idle_ms_max));
+        let mut drained = pin!(context.drain.wait());
+        let came = poll_fn(|cx| {
+            if let Poll::Ready(read) = fill.as_mut().poll(cx) {
+                return Poll::Ready(matches!(read, Ok(len) if len > 0));
+            }
+            drained.as_mut().poll(cx).map(|()| false)
+        });
+        return came.await;
+    }
+    true
+}
+
+/// Reads a request's head; `None`: the client has left.
+async fn read_head(context: &SessionContext, reader: &mut Reader) -> Result<Option<RequestHead>, Problem> {
+    let deadline = Instant::now() + Duration::from_millis(context.limits.head_ms_max);
+    let limits = context.head_limits();
+    loop {
+        // RFC 9112, section 2.2: an empty line before the request is no part of it.
+        while reader.buffered().starts_with(b"\r\n") {
+            reader.consume(2);
+        }
+        let refusal = |r: Refusal| Problem::bad_request(r.status, r.reason);
+        if let Some(end) = find_end(reader.buffered(), &limits).map_err(refusal)? {
+            let head =
+                parse_request(reader.buffered().get(..end).unwrap_or_default(), &limits).map_err(refusal)?;
+            reader.consume(end);
+            return Ok(Some(head));
+        }
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis() as u64;
+        match reader.fill(left).await {
+            Ok(0) | Err(IoFault::Failed) => return Ok(None),
+            Ok(_) => {}
+            Err(IoFault::TimedOut) => {
+                return Err(Problem::bad_request(408, "the head of the request did not come in time"));
+            }
+        }
+    }
+}
+
+/// Closes so that the client reads the response even while it is still sending.
+async fn linger(reader: &mut Reader, writer: &mut Writer) {
+    writer.shutdown().await;
+    let deadline = Instant::now() + Duration::from_millis(LINGER_MS_MAX);
+    let mut read = 0;
+    while read < LINGER_BYTES_MAX {
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis() as u64;
+        reader.consume(usize::MAX);
+        match reader.fill(left).await {
+            Ok(len) if len > 0 => read += len,
+            Ok(_) | Err(_) => return,
+        }
+    }
+}

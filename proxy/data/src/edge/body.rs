@@ -6,10 +6,12 @@ use crate::forward::BodyLength;
 use crate::problem::reason;
 
 use super::connection::{IoFault, Reader, Writer};
+use super::http2::message::{Http2Sink, Http2Source};
 
 /// Where a body comes from.
 pub(crate) enum Source<'a> {
     Http1 { reader: &'a mut Reader, decoder: BodyDecoder },
+    Http2(Http2Source),
 }
 
 /// Why a body does not go on.
@@ -41,6 +43,7 @@ impl<'a> Source<'a> {
     pub(crate) fn is_ready(&self) -> bool {
         match self {
             Source::Http1 { reader, .. } => !reader.buffered().is_empty(),
+            Source::Http2(source) => source.is_ready(),
         }
     }
 
@@ -57,6 +60,7 @@ impl<'a> Source<'a> {
                 }
                 Ok(decoder.is_done())
             }
+            Source::Http2(source) => source.next(ms_max, content).await,
         }
     }
 
@@ -64,6 +68,7 @@ impl<'a> Source<'a> {
     pub(crate) fn trailers(&self) -> &Fields {
         match self {
             Source::Http1 { decoder, .. } => decoder.trailers(),
+            Source::Http2(source) => source.trailers(),
         }
     }
 }
@@ -72,6 +77,7 @@ impl<'a> Source<'a> {
 /// leaves with its length.
 pub(crate) enum Sink<'a> {
     Http1(Http1Sink<'a>),
+    Http2(Http2Sink),
 }
 
 impl Sink<'_> {
@@ -79,6 +85,7 @@ impl Sink<'_> {
     pub(crate) fn head(&mut self, head: Head<'_>, fields: Fields, length: BodyLength) {
         match self {
             Sink::Http1(sink) => sink.head(head, fields, length),
+            Sink::Http2(sink) => sink.head(head, fields, length),
         }
     }
 
@@ -86,6 +93,7 @@ impl Sink<'_> {
     pub(crate) fn persists(&self, length: BodyLength) -> bool {
         match self {
             Sink::Http1(sink) => sink.is_1_1 || length != BodyLength::Unknown,
+            Sink::Http2(_) => true,
         }
     }
 
@@ -93,6 +101,7 @@ impl Sink<'_> {
     pub(crate) async fn go_on(&mut self) -> Result<(), IoFault> {
         match self {
             Sink::Http1(sink) => sink.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()).await.map(drop),
+            Sink::Http2(sink) => sink.go_on(),
         }
     }
 
@@ -100,6 +109,7 @@ impl Sink<'_> {
     pub(crate) fn content(&mut self) -> &mut Vec<u8> {
         match self {
             Sink::Http1(sink) => &mut sink.content,
+            Sink::Http2(sink) => sink.content(),
         }
     }
 
@@ -107,6 +117,7 @@ impl Sink<'_> {
     pub(crate) fn end(&mut self, trailers: Fields) {
         match self {
             Sink::Http1(sink) => sink.trailers = Some(trailers),
+            Sink::Http2(sink) => sink.end(trailers),
         }
     }
 
@@ -114,6 +125,7 @@ impl Sink<'_> {
     pub(crate) async fn flush(&mut self) -> Result<(), IoFault> {
         match self {
             Sink::Http1(sink) => sink.flush().await,
+            Sink::Http2(sink) => sink.flush().await,
         }
     }
 }

@@ -12,6 +12,7 @@ use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use monoio_rustls::{ClientTlsStream, ServerTlsStream, TlsAcceptor, TlsConnector};
 use rustls::pki_types::ServerName;
 
+use super::http2;
 use crate::config::Limits;
 use crate::shard::ListenSocket;
 use crate::tls::{ClientTls, ServerTls};
@@ -54,6 +55,9 @@ impl Listener {
     }
 }
 
+/// The protocol that TLS agreed on.
+pub(crate) type Alpn = Option<Vec<u8>>;
+
 /// A connected socket.
 pub(crate) enum Stream {
     Tcp(TcpStream),
@@ -68,34 +72,44 @@ impl Stream {
     }
 
     /// Both halves, after the handshake as a server where there is TLS.
-    pub(crate) async fn split_server(self, tls: Option<&ServerTls>) -> io::Result<(ReadIo, WriteIo)> {
+    pub(crate) async fn split_server(self, tls: Option<&ServerTls>) -> io::Result<(ReadIo, WriteIo, Alpn)> {
         match (self, tls) {
             (Stream::Tcp(stream), Some(tls)) => {
-                let stream =
-                    TlsAcceptor::from(tls.config()).accept(stream).await.map_err(io::Error::other)?;
+                let config = http2::server_config(&tls.config());
+                let stream = TlsAcceptor::from(config).accept(stream).await.map_err(io::Error::other)?;
+                let alpn = stream.alpn_protocol();
                 let (read, write) = stream.into_split();
-                Ok((ReadIo::Server(read), WriteIo::Server(write)))
+                Ok((ReadIo::Server(read), WriteIo::Server(write), alpn))
             }
-            (stream, None) => Ok(stream.split()),
+            (stream, None) => {
+                let (read, write) = stream.split();
+                Ok((read, write, None))
+            }
             (Stream::Unix(_), Some(_)) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
-    /// Both halves, after the handshake as a client where there is TLS; the server must prove `name`.
+    /// Both halves, after the handshake as a client where there is TLS; the server must prove `name`, and chooses one of
+    /// `protocols` or none.
     pub(crate) async fn split_client(
         self,
         tls: Option<&ClientTls>,
         name: &str,
-    ) -> io::Result<(ReadIo, WriteIo)> {
+        protocols: &[&[u8]],
+    ) -> io::Result<(ReadIo, WriteIo, Alpn)> {
         match (self, tls) {
             (Stream::Tcp(stream), Some(tls)) => {
                 let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-                let connector = TlsConnector::from(tls.config());
+                let connector = TlsConnector::from(http2::client_config(&tls.config(), protocols));
                 let stream = connector.connect(name, stream).await.map_err(io::Error::other)?;
+                let alpn = stream.alpn_protocol();
                 let (read, write) = stream.into_split();
-                Ok((ReadIo::Client(read), WriteIo::Client(write)))
+                Ok((ReadIo::Client(read), WriteIo::Client(write), alpn))
             }
-            (stream, None) => Ok(stream.split()),
+            (stream, None) => {
+                let (read, write) = stream.split();
+                Ok((read, write, None))
+            }
             (Stream::Unix(_), Some(_)) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -172,11 +186,16 @@ impl Reader {
 
     /// Reads more; 0: the other side has ended.
     pub(crate) async fn fill(&mut self, ms_max: u64) -> Result<usize, IoFault> {
+        let filled = monoio::time::timeout(Duration::from_millis(ms_max), self.fill_in_any_time()).await;
+        filled.unwrap_or(Err(IoFault::TimedOut))
+    }
+
+    /// The same without a limit: whoever calls it has one.
+    pub(crate) async fn fill_in_any_time(&mut self) -> Result<usize, IoFault> {
         let mut chunk = std::mem::take(&mut self.spare);
         chunk.clear();
         chunk.reserve_exact(Limits::READ_BYTES);
-        let read = monoio::time::timeout(Duration::from_millis(ms_max), self.read(chunk)).await;
-        let Ok((result, chunk)) = read else { return Err(IoFault::TimedOut) };
+        let (result, chunk) = self.read(chunk).await;
         let len = result?;
         if self.buffered().is_empty() {
             self.spare = std::mem::replace(&mut self.data, chunk);

@@ -26,7 +26,7 @@ use crate::codec::head::{HeadLimits, RequestHead};
 use crate::config::Limits;
 use crate::forward::{self, BodyLength};
 use crate::mask::{CodedPlaces, Mask, MaskContext};
-use crate::problem::{self, Problem, Shape};
+use crate::problem::{self, Problem, Shape, is_grpc};
 use crate::stats::ShardStats;
 use crate::table::{Route, Table, has_dot_segments};
 
@@ -87,10 +87,11 @@ pub(crate) async fn refuse(
     persists: bool,
 ) -> bool {
     context.stats.refusal(problem.code);
-    context.stats.response(problem.status);
+    let status = problem::status(problem, shape);
+    context.stats.response(status);
     let (mut fields, body) = problem::parts(problem, shape, id);
-    let head = Head::Response { status: problem.status, persists };
-    if bodiless {
+    let head = Head::Response { status, persists };
+    if bodiless || body.is_empty() {
         fields.push("Content-Length", body.len().to_string());
         sink.head(head, fields, BodyLength::None);
     } else {
@@ -116,6 +117,8 @@ enum ResponseFault {
     Problem(Problem),
     /// The connection was a pooled one and had been closed: nothing was received.
     Stale,
+    /// The upstream has said that it did nothing with the request.
+    Refused,
     /// The response had begun, or the client is gone.
     Abort,
 }
@@ -204,10 +207,11 @@ async fn attempt(
     let pool =
         context.upstreams.pool(table, route.config.upstream).ok_or(Attempt::Problem(Problem::NO_ROUTE))?;
     let plan = forward::request(head, pool.config(), &context.masks(route)).map_err(Attempt::Problem)?;
-    let idle = if may_reuse { pool.take_idle() } else { None };
+    let is_grpc = head.fields.text("content-type").is_some_and(is_grpc);
+    let idle = if may_reuse { pool.take_idle(is_grpc) } else { None };
     let mut upstream = match idle {
         Some(upstream) => upstream,
-        None => pool.connect().await.map_err(|fault| {
+        None => pool.connect(is_grpc).await.map_err(|fault| {
             Attempt::Problem(match fault {
                 ConnectFault::TimedOut => Problem::TIMEOUT,
                 ConnectFault::Unreachable => Problem::UNREACHABLE,
@@ -249,7 +253,8 @@ async fn attempt(
         {
             Err(Attempt::Again)
         }
-        Some(Err(ResponseFault::Stale)) => {
+        Some(Err(ResponseFault::Refused)) if !body_taken.get() => Err(Attempt::Again),
+        Some(Err(ResponseFault::Stale | ResponseFault::Refused)) => {
             ShardStats::count(&context.stats.upstream_errors, 1);
             Err(Attempt::Problem(Problem::UNREACHABLE))
         }
@@ -389,6 +394,7 @@ impl ResponseSide<'_> {
         let head = upstream.head(&self.head.method, self.context, ms_max, self.request_done).await;
         let head = head.map_err(|fault| match fault {
             AnswerFault::Stale => ResponseFault::Stale,
+            AnswerFault::Refused => ResponseFault::Refused,
             AnswerFault::Gone => {
                 ShardStats::count(&stats.upstream_errors, 1);
                 ResponseFault::Problem(Problem::UNREACHABLE)
@@ -412,7 +418,7 @@ impl ResponseSide<'_> {
         if plan.is_live {
             self.send(head.status, sink).await?;
         }
-        let mut body = upstream.body(head.framing);
+        let mut body = upstream.body(head.framing).ok_or(ResponseFault::Abort)?;
         let result = self.pump(&mut mask, head.status, &mut body, sink).await;
         mask.close(stats);
         result?;

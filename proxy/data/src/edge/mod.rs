@@ -4,5 +4,6 @@ pub(crate) mod body;
 pub(crate) mod connection;
 pub(crate) mod exchange;
 pub(crate) mod http1;
+pub(crate) mod http2;
 pub(crate) mod signal;
 pub(crate) mod upstream;

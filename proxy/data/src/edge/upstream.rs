@@ -13,15 +13,18 @@ use nix::sys::socket::{MsgFlags, recv};
 use super::body::{Http1Sink, Sink, Source};
 use super::connection::{IoFault, Reader, Stream, Writer};
 use super::exchange::SessionContext;
+use super::http2;
+use super::http2::client::{Http2Answer, Http2Pool, Http2Upstream, Turn};
 use crate::codec::body::Framing;
 use crate::codec::head::{ResponseHead, find_end, parse_response};
-use crate::config::UpstreamConfig;
+use crate::config::{Limits, UpstreamConfig, UpstreamProtocol};
 use crate::stats::ShardStats;
 use crate::table::{Table, UpstreamShared};
 
 /// A connection to an upstream.
 pub(crate) enum Upstream {
     Http1(Http1Upstream),
+    Http2(Http2Upstream),
 }
 
 /// One that speaks HTTP/1.1.
@@ -41,6 +44,10 @@ impl Upstream {
                 let sink = Sink::Http1(Http1Sink::new(&mut one.writer, true));
                 (sink, Answer::Http1 { reader: &mut one.reader, is_reused: one.is_reused })
             }
+            Upstream::Http2(one) => {
+                let (sink, answer) = one.split();
+                (sink, Answer::Http2(answer))
+            }
         }
     }
 }
@@ -48,6 +55,7 @@ impl Upstream {
 /// An answer that is to come.
 pub(crate) enum Answer<'a> {
     Http1 { reader: &'a mut Reader, is_reused: bool },
+    Http2(Http2Answer),
 }
 
 /// Why an answer's head did not come.
@@ -55,6 +63,8 @@ pub(crate) enum Answer<'a> {
 pub(crate) enum AnswerFault {
     /// The connection was a pooled one and had been closed: nothing was received.
     Stale,
+    /// The upstream has said that it did nothing with the request.
+    Refused,
     /// The upstream broke off.
     Gone,
     TimedOut,
@@ -76,13 +86,15 @@ impl<'a> Answer<'a> {
             Answer::Http1 { reader, is_reused } => {
                 http1_head(reader, *is_reused, method, context, ms_max, request_done).await
             }
+            Answer::Http2(answer) => answer.head(method, context, ms_max, request_done).await,
         }
     }
 
     /// The body behind that head.
-    pub(crate) fn body(self, framing: Framing) -> Source<'a> {
+    pub(crate) fn body(self, framing: Framing) -> Option<Source<'a>> {
         match self {
-            Answer::Http1 { reader, .. } => Source::http1(reader, framing),
+            Answer::Http1 { reader, .. } => Some(Source::http1(reader, framing)),
+            Answer::Http2(answer) => answer.body(),
         }
     }
 }
@@ -133,13 +145,13 @@ pub(crate) enum ConnectFault {
 /// The pools of one shard, one an upstream of the table in force.
 pub(crate) struct Upstreams {
     stats: Arc<ShardStats>,
-    write_ms_max: u64,
+    limits: Limits,
     pools: RefCell<(u64, Vec<Rc<Pool>>)>,
 }
 
 impl Upstreams {
-    pub(crate) fn new(stats: Arc<ShardStats>, write_ms_max: u64) -> Upstreams {
-        Upstreams { stats, write_ms_max, pools: RefCell::default() }
+    pub(crate) fn new(stats: Arc<ShardStats>, limits: Limits) -> Upstreams {
+        Upstreams { stats, limits, pools: RefCell::default() }
     }
 
     /// The pool of an upstream of `table`. Another table than the last one brings pools for what is new in it; those
@@ -152,7 +164,7 @@ impl Upstreams {
                 old.iter().find(|pool| Arc::ptr_eq(&pool.shared, shared)).map(Rc::clone)
             };
             let new = |shared: &Arc<UpstreamShared>| {
-                Rc::new(Pool::new(Arc::clone(shared), self.write_ms_max, Arc::clone(&self.stats)))
+                Rc::new(Pool::new(Arc::clone(shared), self.limits, Arc::clone(&self.stats)))
             };
             pools.1 = table.upstreams().iter().map(|s| kept(s).unwrap_or_else(|| new(s))).collect();
             pools.0 = table.version();
@@ -161,7 +173,7 @@ impl Upstreams {
         // An exchange that began before the table was changed has no pool of its upstream any more: it gets one of its
         // own, which ends with it.
         let kept = pools.1.iter().find(|pool| Arc::ptr_eq(&pool.shared, shared)).map(Rc::clone);
-        let own = || Rc::new(Pool::new(Arc::clone(shared), self.write_ms_max, Arc::clone(&self.stats)));
+        let own = || Rc::new(Pool::new(Arc::clone(shared), self.limits, Arc::clone(&self.stats)));
         Some(kept.unwrap_or_else(own))
     }
 
@@ -172,7 +184,7 @@ impl Upstreams {
 
     /// Closes all idle connections.
     pub(crate) fn clear(&self) {
-        self.pools.borrow().1.iter().for_each(|pool| pool.idle.borrow_mut().clear());
+        self.pools.borrow().1.iter().for_each(|pool| pool.clear());
     }
 }
 
@@ -182,20 +194,62 @@ pub(crate) struct Pool {
     write_ms_max: u64,
     stats: Arc<ShardStats>,
     idle: RefCell<Vec<(Http1Upstream, Instant)>>,
+    http2: Http2Pool,
+    /// The last connection's TLS gave HTTP/2, or none was made: more requests wait for the first one to tell.
+    gave_http2: Cell<bool>,
     turn: Cell<usize>,
 }
 
+/// Which version of HTTP a request goes upstream in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    Http1,
+    Http2,
+    /// TLS tells.
+    ByAlpn,
+}
+
 impl Pool {
-    fn new(shared: Arc<UpstreamShared>, write_ms_max: u64, stats: Arc<ShardStats>) -> Pool {
-        Pool { shared, write_ms_max, stats, idle: RefCell::default(), turn: Cell::new(0) }
+    fn new(shared: Arc<UpstreamShared>, limits: Limits, stats: Arc<ShardStats>) -> Pool {
+        Pool {
+            shared,
+            write_ms_max: limits.write_ms_max,
+            stats,
+            idle: RefCell::default(),
+            http2: Http2Pool::new(limits.head_bytes_max, limits.write_ms_max),
+            gave_http2: Cell::new(true),
+            turn: Cell::new(0),
+        }
+    }
+
+    /// In which version a request goes; gRPC needs HTTP/2.
+    fn version(&self, is_grpc: bool) -> Version {
+        match (self.config().protocol, &self.config().tls) {
+            (UpstreamProtocol::Http1, _) => Version::Http1,
+            (UpstreamProtocol::Http2, _) => Version::Http2,
+            (UpstreamProtocol::Auto, Some(_)) => Version::ByAlpn,
+            (UpstreamProtocol::Auto, None) if is_grpc => Version::Http2,
+            (UpstreamProtocol::Auto, None) => Version::Http1,
+        }
     }
 
     pub(crate) fn config(&self) -> &UpstreamConfig {
         &self.shared.config
     }
 
-    /// An idle connection that is still open, the one used last first.
-    pub(crate) fn take_idle(&self) -> Option<Upstream> {
+    /// A connection that can take a request: one of HTTP/2 with a place, or an idle one that is still open, the one used
+    /// last first.
+    pub(crate) fn take_idle(&self, is_grpc: bool) -> Option<Upstream> {
+        let version = self.version(is_grpc);
+        if version != Version::Http1
+            && let Some(place) = self.http2.take()
+        {
+            ShardStats::count(&self.stats.upstream_reuses, 1);
+            return Some(Upstream::Http2(place));
+        }
+        if version == Version::Http2 {
+            return None;
+        }
         let oldest = Duration::from_millis(self.config().pool.idle_ms_max);
         loop {
             let (mut upstream, since) = self.idle.borrow_mut().pop()?;
@@ -209,7 +263,8 @@ impl Pool {
 
     /// Keeps a connection for the next request.
     pub(crate) fn put(&self, upstream: Upstream) {
-        let Upstream::Http1(mut upstream) = upstream;
+        // One of HTTP/2 is kept from its first request on.
+        let Upstream::Http1(mut upstream) = upstream else { return };
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.config().pool.idle_max && upstream.reader.buffered().is_empty() {
             upstream.reader.shrink();
@@ -220,10 +275,28 @@ impl Pool {
     fn sweep(&self) {
         let oldest = Duration::from_millis(self.config().pool.idle_ms_max);
         self.idle.borrow_mut().retain(|(_, since)| since.elapsed() < oldest);
+        self.http2.sweep(oldest);
+    }
+
+    fn clear(&self) {
+        self.idle.borrow_mut().clear();
+        self.http2.clear();
     }
 
     /// A new connection, to the first address in turn that takes one.
-    pub(crate) async fn connect(&self) -> Result<Upstream, ConnectFault> {
+    pub(crate) async fn connect(&self, is_grpc: bool) -> Result<Upstream, ConnectFault> {
+        let version = self.version(is_grpc);
+        let _connecting = match version {
+            Version::ByAlpn if !self.gave_http2.get() => None,
+            Version::Http1 => None,
+            Version::Http2 | Version::ByAlpn => match self.http2.turn().await {
+                Turn::Connect(connecting) => Some(connecting),
+                Turn::Place(place) => {
+                    ShardStats::count(&self.stats.upstream_reuses, 1);
+                    return Ok(Upstream::Http2(place));
+                }
+            },
+        };
         let addresses = self.shared.addresses();
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
@@ -231,10 +304,13 @@ impl Pool {
         let mut fault = ConnectFault::Unreachable;
         for n in 0..addresses.len() {
             let Some(address) = addresses.get((turn + n) % addresses.len()) else { continue };
-            match monoio::time::timeout(Duration::from_millis(ms_max), self.connect_to(*address)).await {
+            match monoio::time::timeout(Duration::from_millis(ms_max), self.connect_to(*address, version))
+                .await
+            {
                 Ok(Some(upstream)) => {
                     ShardStats::count(&self.stats.upstream_connects, 1);
-                    return Ok(Upstream::Http1(upstream));
+                    self.gave_http2.set(matches!(upstream, Upstream::Http2(_)));
+                    return Ok(upstream);
                 }
                 Ok(None) => {}
                 Err(_) => fault = ConnectFault::TimedOut,
@@ -244,14 +320,30 @@ impl Pool {
         Err(fault)
     }
 
-    async fn connect_to(&self, address: std::net::SocketAddr) -> Option<Http1Upstream> {
+    async fn connect_to(&self, address: std::net::SocketAddr, version: Version) -> Option<Upstream> {
         let stream = Stream::tcp(TcpStream::connect_addr(address).await.ok()?);
         let fd = stream.as_raw_fd();
         let tls = self.config().tls.as_ref();
         let name = tls.and_then(|tls| tls.server_name()).unwrap_or(self.config().host());
-        let (read, write) = stream.split_client(tls, name).await.ok()?;
-        let writer = Writer::new(write, self.write_ms_max);
-        Some(Http1Upstream { reader: Reader::new(read), writer, fd, is_reused: false })
+        let protocols: &[&[u8]] = match version {
+            Version::Http1 => &[b"http/1.1"],
+            Version::Http2 => &[http2::ALPN],
+            Version::ByAlpn => &[http2::ALPN, b"http/1.1"],
+        };
+        let (read, write, alpn) = stream.split_client(tls, name, protocols).await.ok()?;
+        let (reader, writer) = (Reader::new(read), Writer::new(write, self.write_ms_max));
+        let is_http2 = match version {
+            Version::Http1 => false,
+            // With prior knowledge; over TLS only where both sides say so.
+            Version::Http2 if tls.is_none() => true,
+            Version::Http2 if alpn.as_deref() != Some(http2::ALPN) => return None,
+            Version::Http2 | Version::ByAlpn => alpn.as_deref() == Some(http2::ALPN),
+        };
+        if is_http2 {
+            let opened = self.http2.open(reader, writer, tls.is_some(), &self.stats).await;
+            return opened.map(Upstream::Http2);
+        }
+        Some(Upstream::Http1(Http1Upstream { reader, writer, fd, is_reused: false }))
     }
 }
 

@@ -7,6 +7,7 @@
 //! * [`checkout`] knows where things are, and how a test says that it was skipped.
 //! * [`process`] starts the binary and ends it.
 //! * [`wire`] is HTTP/1.1 by hand, for either side of a connection.
+//! * [`frames`] is HTTP/2 by hand.
 //! * [`tls`] makes certificates and carries either side over TLS.
 //! * [`upstream`] is a server whose answers are the test's.
 //! * [`coding`] puts content codings on and takes them off.
@@ -24,6 +25,7 @@
 pub mod checkout;
 pub mod coding;
 pub mod engine;
+pub mod frames;
 pub mod llm;
 pub mod planted;
 pub mod process;

@@ -297,6 +297,46 @@ mod tests {
     }
 
     #[test]
+    fn grpc_has_a_shape_of_its_own() {
+        let id = RequestIds::new(0, 0).next(0);
+        for (kind, shape) in [
+            ("application/grpc", Shape::Grpc { is_web: false }),
+            ("Application/gRPC+proto; x=y", Shape::Grpc { is_web: false }),
+            ("application/grpc-web", Shape::Grpc { is_web: true }),
+            ("application/grpc-web-text+proto", Shape::Grpc { is_web: true }),
+            ("application/grpcs", Shape::Problem),
+            ("application/json", Shape::Problem),
+            ("", Shape::Problem),
+        ] {
+            let mut fields = Fields::default();
+            fields.push("content-type", kind);
+            assert_eq!(Shape::of("/s/m", &fields), shape, "{kind}");
+        }
+        for (problem, code) in [
+            (Problem::new(403, "denied", ""), "7"),
+            (Problem::new(401, "unauthenticated", ""), "16"),
+            (Problem::OVERLOADED, "14"),
+            (Problem::UNREACHABLE, "14"),
+            (Problem::TIMEOUT, "4"),
+            (Problem::bad_request(408, ""), "4"),
+            (Problem::BODY_TOO_LARGE, "8"),
+            (Problem::bad_request(431, ""), "8"),
+            (Problem::REQUEST_UNMASKABLE, "3"),
+            (Problem::bad_request(400, ""), "3"),
+            (Problem::RESPONSE_UNMASKABLE, "13"),
+            (Problem::NO_ROUTE, "12"),
+        ] {
+            let shape = Shape::Grpc { is_web: false };
+            let (fields, body) = parts(&problem, shape, id);
+            assert_eq!(fields.text("grpc-status"), Some(code), "{problem:?}");
+            assert_eq!((fields.text("content-type"), status(&problem, shape)), (Some("application/grpc"), 200));
+            assert!(body.is_empty());
+            let message = fields.text("grpc-message").unwrap();
+            assert!(message.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'%'), "{message}");
+        }
+    }
+
+    #[test]
     fn responses_are_whole() {
         let id = RequestIds::new(0, 0).next(0);
         for shape in [Shape::Problem, Shape::OpenAi, Shape::Anthropic] {

@@ -43,26 +43,29 @@ const CLOSE_MS_MAX: u64 = 1_000;
 const LINGER_BYTES_MAX: u64 = 256 * 1024;
 
 /// Streams of one connection that are open.
-#[derive(Clone, Default)]
-struct OpenStreams(Rc<Cell<usize>>);
+struct OpenStreams {
+    count: Cell<usize>,
+    /// When the last one ended.
+    idle_since: Cell<Instant>,
+}
 
 impl OpenStreams {
-    fn open(&self) -> OpenStream {
-        self.0.set(self.0.get() + 1);
-        OpenStream(self.clone())
+    fn open(self: &Rc<Self>) -> OpenStream {
+        self.count.set(self.count.get() + 1);
+        OpenStream(Rc::clone(self))
     }
 
     fn is_empty(&self) -> bool {
-        self.0.get() == 0
+        self.count.get() == 0
     }
 }
 
-struct OpenStream(OpenStreams);
+struct OpenStream(Rc<OpenStreams>);
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        let open = &self.0.0;
-        open.set(open.get() - 1);
+        self.0.count.set(self.0.count.get() - 1);
+        self.0.idle_since.set(Instant::now());
     }
 }
 
@@ -126,10 +129,9 @@ pub(crate) async fn serve(context: Rc<SessionContext>, reader: Reader, writer: W
     let handshake = builder(&context.limits).handshake::<_, Bytes>(io.clone());
     let Ok(Ok(connection)) = monoio::time::timeout(limit, handshake).await else { return };
     let mut session = Session {
-        streams: OpenStreams::default(),
+        streams: Rc::new(OpenStreams { count: Cell::new(0), idle_since: Cell::new(Instant::now()) }),
         connection,
         io: io.clone(),
-        idle_since: Instant::now(),
         closing_since: None,
         is_over,
         context,
@@ -143,8 +145,7 @@ struct Session {
     context: Rc<SessionContext>,
     connection: Connection<PolledIo, Bytes>,
     io: PolledIo,
-    streams: OpenStreams,
-    idle_since: Instant,
+    streams: Rc<OpenStreams>,
     /// Since when the peer is told to open no more streams.
     closing_since: Option<Instant>,
     is_over: bool,
@@ -221,18 +222,16 @@ impl Session {
     /// Time until something must be looked at again.
     fn tick(&self) -> Duration {
         let ms = if self.closing_since.is_some() { CLOSE_MS_MAX } else { self.context.limits.idle_ms_max };
-        let since = self.closing_since.unwrap_or(self.idle_since);
+        let since = self.closing_since.unwrap_or(self.streams.idle_since.get());
         if !self.streams.is_empty() {
             return Duration::from_millis(ms);
         }
         Duration::from_millis(ms).saturating_sub(since.elapsed()).max(Duration::from_millis(1))
     }
 
-    fn is_idle_for_too_long(&mut self) -> bool {
-        if !self.streams.is_empty() {
-            self.idle_since = Instant::now();
-        }
-        self.idle_since.elapsed() >= Duration::from_millis(self.context.limits.idle_ms_max)
+    fn is_idle_for_too_long(&self) -> bool {
+        let longest = Duration::from_millis(self.context.limits.idle_ms_max);
+        self.streams.is_empty() && self.streams.idle_since.get().elapsed() >= longest
     }
 
     /// A peer that has no stream any more and does not go is left.
@@ -253,7 +252,6 @@ impl Session {
     }
 
     fn open(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-        self.idle_since = Instant::now();
         let context = Rc::clone(&self.context);
         let stream = Stream::server(respond, self.io.clone());
         let (place, is_over) = (self.streams.open(), self.is_over);

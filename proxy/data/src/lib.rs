@@ -11,6 +11,8 @@
 //!   that a slow reader stops the reads from the other side.
 #![forbid(unsafe_code)]
 
+#[allow(dead_code, unused_imports, reason = "the edge takes it up")]
+mod balance;
 pub mod codec;
 mod config;
 mod content;
@@ -19,6 +21,8 @@ mod forward;
 mod gateway;
 mod mask;
 mod problem;
+#[allow(dead_code, reason = "the edge takes it up")]
+mod rate;
 mod shard;
 mod stats;
 mod table;

@@ -130,6 +130,7 @@ impl Gateway {
                 stats,
                 limits: config.limits,
                 control: Arc::clone(&gateway.control),
+                shards,
                 seed: seed ^ u64::from(number).rotate_left(32),
             };
             if let Err(e) = gateway.spawn(shard) {

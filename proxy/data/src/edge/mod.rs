@@ -3,6 +3,8 @@
 pub(crate) mod body;
 pub(crate) mod connection;
 pub(crate) mod exchange;
+pub(crate) mod health;
 pub(crate) mod http1;
 pub(crate) mod signal;
 pub(crate) mod upstream;
+pub(crate) mod upstreams;

@@ -101,7 +101,7 @@ impl Gateway {
             (IoDriver::Uring, false) => return Err(StartError::NoUring),
         };
         let shards = config.shards.max(1);
-        let (addresses, mut sockets) = bind(&config.listeners, shards)?;
+        let (addresses, mut sockets) = bind(&config.listeners, shards, io)?;
         let control = Arc::new(ShardControl::default());
         let table = Arc::new(ArcSwap::from_pointee(Table::new(config.routing, None)));
         resolve(&table.load());
@@ -239,7 +239,10 @@ impl Gateway {
 fn bind(
     listeners: &[ListenerConfig],
     shards: usize,
+    io: IoDriver,
 ) -> Result<(Vec<ListenAddress>, Vec<Vec<ListenSocket>>), StartError> {
+    // io_uring waits itself, and would give back what a socket that never waits says.
+    let is_polled = io == IoDriver::Epoll;
     let mut addresses = Vec::new();
     let mut sockets: Vec<Vec<ListenSocket>> = (0..shards).map(|_| Vec::new()).collect();
     for listener in listeners {
@@ -251,12 +254,14 @@ fn bind(
                 for shard in &mut sockets {
                     let socket = listen_tcp(address).map_err(fault)?;
                     address = socket.local_addr().map_err(fault)?;
+                    socket.set_nonblocking(is_polled).map_err(fault)?;
                     shard.push(ListenSocket::Tcp(socket));
                 }
                 addresses.push(ListenAddress::Tcp(address));
             }
             ListenAddress::Unix(path) => {
                 let socket = listen_unix(path).map_err(fault)?;
+                socket.set_nonblocking(is_polled).map_err(fault)?;
                 for shard in &mut sockets {
                     shard.push(ListenSocket::Unix(socket.try_clone().map_err(fault)?));
                 }

@@ -10,6 +10,7 @@
 //! * [`tls`] makes certificates and carries either side over TLS.
 //! * [`upstream`] is a server whose answers are the test's.
 //! * [`vectors`] runs tables of messages, right and wrong.
+//! * [`observed`] is what can be seen of a gateway from outside.
 //! * [`coding`] puts content codings on and takes them off.
 //! * [`llm`] makes the streams of LLM APIs and reads them as a client does.
 //! * [`protobuf`] makes messages of protobuf and gRPC.
@@ -26,6 +27,7 @@ pub mod checkout;
 pub mod coding;
 pub mod engine;
 pub mod llm;
+pub mod observed;
 pub mod planted;
 pub mod process;
 pub mod protobuf;

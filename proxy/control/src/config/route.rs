@@ -36,11 +36,13 @@ pub(super) const RESPONSE_CODINGS: &[(&str, ResponseCoding)] =
 pub(super) const RATE_BY: &[(&str, RateBy)] = &[("route", RateBy::Route), ("subject", RateBy::Subject)];
 
 /// The most that a byte of a coded body may be told to decode to.
-const RATIO_MAX: i64 = 1_000_000;
+const RATIO_MAX: u64 = 1_000_000;
+/// The largest limit of a body that makes sense: a pebibyte.
+const BODY_BYTES_MAX: u64 = 1 << 50;
 /// The largest number of a rate or of exchanges.
-const COUNT_MAX: i64 = 1 << 30;
+const COUNT_MAX: u64 = 1 << 30;
 /// The longest time of a rate: a day.
-const DAY_MS: i64 = 86_400_000;
+const DAY_MS: u64 = 86_400_000;
 /// Milliseconds that a request may wait for a place where nothing is said.
 const QUEUE_MS: u64 = 1_000;
 
@@ -135,7 +137,7 @@ fn matches(source: &mut Source, table: &DeTable<'_>) -> Option<RouteMatch> {
 fn masking(source: &mut Source, table: &DeTable<'_>) -> Masking {
     let mut masking = Masking::default();
     if let Some(v) = table.get("mask") {
-        masking.is_off = source.reader.boolean(v) == Some(false);
+        masking.is_off = !source.switch(table, "mask");
         if masking.is_off {
             let line = source.reader.line(&v.span());
             source.warn(line, "what this route carries passes unmasked, both ways");
@@ -143,7 +145,7 @@ fn masking(source: &mut Source, table: &DeTable<'_>) -> Masking {
     }
     masking.on_error = source.word(table, "on_error", ON_ERROR).unwrap_or_default();
     masking.response_coding = source.word(table, "response_coding", RESPONSE_CODINGS).unwrap_or_default();
-    if let Some(ratio) = integer(source, table, "coding_ratio_max", 1, RATIO_MAX) {
+    if let Some(ratio) = source.integer(table, "coding_ratio_max", 1, RATIO_MAX) {
         masking.coding_limits.ratio_max = ratio as u32;
     }
     masking
@@ -151,10 +153,10 @@ fn masking(source: &mut Source, table: &DeTable<'_>) -> Masking {
 
 fn limits(source: &mut Source, table: &DeTable<'_>) -> Option<RouteLimits> {
     let before = source.reader.faults.len();
-    let mut limits = RouteLimits::default();
-    limits.body_bytes_max = integer(source, table, "body_bytes_max", 1, 1 << 50);
+    let body_bytes_max = source.integer(table, "body_bytes_max", 1, BODY_BYTES_MAX);
+    let mut limits = RouteLimits { body_bytes_max, ..RouteLimits::default() };
     if let Some((_, inner)) = source.inner(table, "timeouts", &number::keys(TIMEOUTS, &[])) {
-        number::read(&mut source.reader, inner, TIMEOUTS, &mut limits);
+        number::read(source, inner, TIMEOUTS, &mut limits);
     }
     if let Some((value, inner)) = source.inner(table, "rate", &["requests", "window_ms", "burst", "by"]) {
         limits.rate = rate(source, value, inner);
@@ -174,10 +176,10 @@ fn rate(source: &mut Source, value: &Value<'_>, table: &DeTable<'_>) -> Option<R
                 .fault(&value.span(), format!("a rate needs `{key}`: so many `requests` in `window_ms`"));
         }
     }
-    let requests = integer(source, table, "requests", 1, COUNT_MAX);
-    let window_ms = integer(source, table, "window_ms", 1, DAY_MS);
+    let requests = source.integer(table, "requests", 1, COUNT_MAX);
+    let window_ms = source.integer(table, "window_ms", 1, DAY_MS);
     let burst = match table.contains_key("burst") {
-        true => integer(source, table, "burst", 1, COUNT_MAX),
+        true => source.integer(table, "burst", 1, COUNT_MAX),
         false => requests,
     };
     let by = source.word(table, "by", RATE_BY).unwrap_or(RateBy::Route);
@@ -188,18 +190,13 @@ fn concurrency(source: &mut Source, value: &Value<'_>, table: &DeTable<'_>) -> O
     if !table.contains_key("exchanges_max") {
         source.reader.fault(&value.span(), "`concurrency` needs `exchanges_max`: how many run at once");
     }
-    let queue_max = integer(source, table, "queue_max", 0, COUNT_MAX).unwrap_or(0);
+    let queue_max = source.integer(table, "queue_max", 0, COUNT_MAX).unwrap_or(0);
     if let Some(v) = table.get("queue_ms_max").filter(|_| queue_max == 0) {
         source.reader.fault(&v.span(), "nobody waits: `queue_max` says how many may");
     }
-    let queue_ms_max = integer(source, table, "queue_ms_max", 1, DAY_MS).unwrap_or(QUEUE_MS);
-    let exchanges_max = integer(source, table, "exchanges_max", 1, COUNT_MAX)?;
+    let queue_ms_max = source.integer(table, "queue_ms_max", 1, DAY_MS).unwrap_or(QUEUE_MS);
+    let exchanges_max = source.integer(table, "exchanges_max", 1, COUNT_MAX)?;
     Some(Concurrency { exchanges_max: exchanges_max as u32, queue_max: queue_max as u32, queue_ms_max })
-}
-
-fn integer(source: &mut Source, table: &DeTable<'_>, key: &str, least: i64, most: i64) -> Option<u64> {
-    let number = source.reader.integer(table.get(key)?, least..most + 1)?;
-    u64::try_from(number).ok()
 }
 
 /// Warns of routes that an earlier one leaves nothing.

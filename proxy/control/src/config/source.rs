@@ -100,18 +100,39 @@ impl Source {
         Some((value, inner))
     }
 
+    /// What was read of `key`; the fault, where it is none, names the key.
+    fn of_key<T>(&mut self, key: &str, read: Option<T>) -> Option<T> {
+        if read.is_none()
+            && let Some(fault) = self.reader.faults.last_mut()
+        {
+            fault.reason = format!("`{key}`: {}", fault.reason);
+        }
+        read
+    }
+
     /// A switch; off where it is not there.
     pub(super) fn switch(&mut self, table: &DeTable<'_>, key: &str) -> bool {
-        table.get(key).and_then(|v| self.reader.boolean(v)).unwrap_or(false)
+        let Some(value) = table.get(key) else { return false };
+        let read = self.reader.boolean(value);
+        self.of_key(key, read).unwrap_or(false)
     }
 
     /// One of a list of words; none where it is not there.
     pub(super) fn word<T: Copy>(&mut self, table: &DeTable<'_>, key: &str, words: &[(&str, T)]) -> Option<T> {
-        self.reader.word(table.get(key)?, words)
+        let read = self.reader.word(table.get(key)?, words);
+        self.of_key(key, read)
     }
 
+    /// An integer from `least` to `most`; none where it is not there.
+    pub(super) fn integer(&mut self, table: &DeTable<'_>, key: &str, least: u64, most: u64) -> Option<u64> {
+        let read = self.reader.integer(table.get(key)?, least as i64..most as i64 + 1);
+        self.of_key(key, read).and_then(|n| u64::try_from(n).ok())
+    }
+
+    /// A string; none where it is not there.
     pub(super) fn text(&mut self, table: &DeTable<'_>, key: &str) -> Option<String> {
-        self.reader.string(table.get(key)?)
+        let read = self.reader.string(table.get(key)?);
+        self.of_key(key, read)
     }
 
     /// The items of a list; none where it is not there.
@@ -213,7 +234,15 @@ impl Source {
             self.reader.fault(&value.span(), reason);
             return None;
         }
-        let packs: Vec<Option<String>> = items.iter().map(|item| self.pack(item)).collect();
+        let mut packs = Vec::new();
+        for item in items {
+            let pack = self.pack(item);
+            if let Some(twice) = pack.as_ref().filter(|_| packs.contains(&pack)) {
+                let shown = Path::new(twice).strip_prefix(&self.folder).unwrap_or(Path::new(twice)).display();
+                self.reader.fault(&item.span(), format!("`{shown}` is there twice"));
+            }
+            packs.push(pack);
+        }
         packs.into_iter().collect()
     }
 

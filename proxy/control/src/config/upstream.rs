@@ -67,10 +67,10 @@ pub(super) fn read(
     let protocol = source.word(table, "protocol", PROTOCOLS).unwrap_or_default();
     let (mut pool, mut retry) = (PoolLimits::default(), RetryConfig::default());
     if let Some((_, inner)) = source.inner(table, "pool", &number::keys(POOL, &[])) {
-        number::read(&mut source.reader, inner, POOL, &mut pool);
+        number::read(source, inner, POOL, &mut pool);
     }
     if let Some((_, inner)) = source.inner(table, "retry", &number::keys(RETRY, &[])) {
-        number::read(&mut source.reader, inner, RETRY, &mut retry);
+        number::read(source, inner, RETRY, &mut retry);
     }
     let health = health(source, table);
     let (place, (files, tls)) = (place?, tls?);
@@ -258,7 +258,7 @@ fn health(source: &mut Source, table: &DeTable<'_>) -> Option<HealthConfig> {
     let Some((_, inner)) = source.inner(table, "health", &number::keys(HEALTH, &["check"])) else {
         return (!table.contains_key("health")).then_some(health);
     };
-    number::read(&mut source.reader, inner, HEALTH, &mut health);
+    number::read(source, inner, HEALTH, &mut health);
     if let Some(v) = inner.get("out_ms").filter(|_| health.out_ms > health.out_ms_max) {
         let reason =
             format!("the first time out is longer than the longest: `out_ms_max` is {}", health.out_ms_max);
@@ -272,7 +272,7 @@ fn health(source: &mut Source, table: &DeTable<'_>) -> Option<HealthConfig> {
 
 fn read_check(source: &mut Source, value: &Value<'_>, table: &DeTable<'_>) -> Option<HealthCheck> {
     let mut check = HealthCheck { path: String::new(), every_ms: 10_000, ms_max: 2_000, rises: 2, falls: 3 };
-    number::read(&mut source.reader, table, CHECK, &mut check);
+    number::read(source, table, CHECK, &mut check);
     if check.ms_max > check.every_ms {
         let span = table.get("ms_max").or(table.get("every_ms")).unwrap_or(value).span();
         let reason = format!(

@@ -1,5 +1,6 @@
 //! A running gateway: its shards, and what can be told and asked of them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::FileTypeExt;
@@ -18,11 +19,6 @@ use crate::config::{GatewayConfig, IoDriver, ListenAddress, ListenerConfig};
 use crate::shard::{self, ListenSocket, ShardConfig, ShardControl};
 use crate::stats::{GatewayStats, ShardStats};
 use crate::table::Table;
-
-/// How long an upstream's addresses are used before its name is resolved again.
-const RESOLVE_EVERY: Duration = Duration::from_secs(30);
-/// How soon a name is tried again that could not be resolved.
-const RESOLVE_RETRY: Duration = Duration::from_secs(2);
 
 /// Connections the kernel may hold for a shard before it accepts them.
 const BACKLOG: i32 = 1024;
@@ -104,8 +100,6 @@ impl Gateway {
         let (addresses, mut sockets) = bind(&config.listeners, shards, io)?;
         let control = Arc::new(ShardControl::default());
         let table = Arc::new(ArcSwap::from_pointee(Table::new(config.routing, None)));
-        resolve(&table.load());
-        keep_resolving(Arc::downgrade(&control), Arc::clone(&table));
         let mut gateway = Gateway {
             addresses,
             io,
@@ -204,7 +198,7 @@ impl Gateway {
             )));
         }
         let table = Table::new(config.routing, Some(&self.table.load()));
-        resolve_new(&table, &self.table.load());
+        resolve_new(&table);
         self.stats
             .shards
             .iter()
@@ -212,6 +206,19 @@ impl Gateway {
         self.table.store(Arc::new(table));
         self.listeners.store(Arc::new(config.listeners));
         Ok(())
+    }
+
+    /// The names of endpoints, to be resolved by whoever knows how.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let table = self.table.load();
+        let names: BTreeSet<&str> = table.upstreams().iter().flat_map(|upstream| upstream.names()).collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The addresses that a name has from now on.
+    pub fn set_addresses(&self, host: &str, addresses: Vec<IpAddr>) {
+        self.table.load().upstreams().iter().for_each(|upstream| upstream.set_addresses(host, &addresses));
     }
 
     /// Accepts nothing more, closes idle connections, lets exchanges finish.
@@ -298,45 +305,11 @@ fn lookup(name: &str) -> Vec<IpAddr> {
     found.map(|all| all.map(|a| a.ip()).collect()).unwrap_or_default()
 }
 
-/// Resolves all names of a table; false when one could not be.
-fn resolve(table: &Table) -> bool {
-    let mut all_found = true;
+/// Looks up names that nobody has looked up yet, so that a reload does not make them wait.
+fn resolve_new(table: &Table) {
     for upstream in table.upstreams() {
-        for name in upstream.names() {
-            let found = lookup(name);
-            all_found &= !found.is_empty();
-            if !found.is_empty() {
-                upstream.set_addresses(name, &found);
-            }
+        for name in upstream.unresolved() {
+            upstream.set_addresses(&name, &lookup(&name));
         }
     }
-    all_found
-}
-
-/// The same for upstreams that `old` does not have.
-fn resolve_new(table: &Table, old: &Table) {
-    for upstream in table.upstreams() {
-        if !old.upstreams().iter().any(|known| Arc::ptr_eq(known, upstream)) {
-            for name in upstream.names() {
-                upstream.set_addresses(name, &lookup(name));
-            }
-        }
-    }
-}
-
-/// Resolves the upstreams' names from time to time, for as long as the gateway lives. Addresses that were found
-/// once stay when a later look fails.
-fn keep_resolving(alive: std::sync::Weak<ShardControl>, table: Arc<ArcSwap<Table>>) {
-    let watch = move || {
-        let mut next = Instant::now() + RESOLVE_RETRY;
-        while alive.upgrade().is_some_and(|c| !c.draining.load(Ordering::Relaxed)) {
-            std::thread::sleep(Duration::from_millis(200));
-            if Instant::now() >= next {
-                let all_found = resolve(&table.load());
-                next = Instant::now() + if all_found { RESOLVE_EVERY } else { RESOLVE_RETRY };
-            }
-        }
-    };
-    // Without the thread the addresses found at the start are used.
-    let _ = std::thread::Builder::new().name("resolver".into()).spawn(watch);
 }

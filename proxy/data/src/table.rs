@@ -53,7 +53,7 @@ impl Table {
     pub(crate) fn new(routing: Routing, old: Option<&Table>) -> Table {
         let shared = |config: UpstreamConfig| {
             let kept = old.and_then(|old| old.upstreams.iter().find(|u| u.config.is_alike(&config)));
-            kept.map_or_else(|| Arc::new(UpstreamShared::new(config)), Arc::clone)
+            kept.map_or_else(|| Arc::new(UpstreamShared::new(config, old)), Arc::clone)
         };
         Table {
             version: old.map_or(1, |old| old.version + 1),
@@ -190,13 +190,22 @@ fn without_dots(path: &str) -> String {
 }
 
 impl UpstreamShared {
-    fn new(config: UpstreamConfig) -> UpstreamShared {
+    /// Names that `old` knows have the addresses that they have there.
+    fn new(config: UpstreamConfig, old: Option<&Table>) -> UpstreamShared {
+        let known = |name: &str| -> Option<Arc<Vec<IpAddr>>> {
+            let mut all = old?.upstreams.iter().flat_map(|upstream| &upstream.endpoints);
+            let same = all.find(|e| matches!(&e.address, EndpointAddress::Tcp { host, .. } if host == name));
+            same.map(|endpoint| endpoint.resolved.load_full())
+        };
         let endpoint = |address: &EndpointAddress| {
-            let literal = match address {
-                EndpointAddress::Tcp { host, .. } => host.parse().ok().into_iter().collect(),
-                EndpointAddress::Unix(_) => Vec::new(),
+            let resolved = match address {
+                EndpointAddress::Tcp { host, .. } => match host.parse() {
+                    Ok(literal) => Arc::new(vec![literal]),
+                    Err(_) => known(host).unwrap_or_default(),
+                },
+                EndpointAddress::Unix(_) => Arc::default(),
             };
-            EndpointShared { address: address.clone(), resolved: ArcSwap::from_pointee(literal) }
+            EndpointShared { address: address.clone(), resolved: ArcSwap::new(resolved) }
         };
         let endpoints = config.endpoints.iter().map(endpoint).collect();
         UpstreamShared { config, endpoints, version: AtomicU64::new(1) }
@@ -208,6 +217,16 @@ impl UpstreamShared {
             EndpointAddress::Tcp { host, .. } if host.parse::<IpAddr>().is_err() => Some(host.as_str()),
             EndpointAddress::Tcp { .. } | EndpointAddress::Unix(_) => None,
         })
+    }
+
+    /// Those of them that have no address yet.
+    pub(crate) fn unresolved(&self) -> Vec<String> {
+        let none = |e: &&EndpointShared| e.resolved.load().is_empty();
+        let names = self.endpoints.iter().filter(none).filter_map(|e| match &e.address {
+            EndpointAddress::Tcp { host, .. } => Some(host.clone()),
+            EndpointAddress::Unix(_) => None,
+        });
+        names.collect()
     }
 
     /// Where a name leads from now on.

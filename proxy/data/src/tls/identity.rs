@@ -42,7 +42,7 @@ pub struct PeerIdentity {
     pub serial: String,
     /// SHA-256 of the certificate.
     pub fingerprint: [u8; 32],
-    /// Valid until then. A resumed session shows the certificate it began with, which may have expired since.
+    /// Valid until then ([`PeerIdentity::is_expired`]).
     pub not_after: SystemTime,
 }
 
@@ -59,6 +59,13 @@ impl fmt::Display for IdentityError {
 impl std::error::Error for IdentityError {}
 
 impl PeerIdentity {
+    /// True where its time is over. The handshake refuses such a certificate; but a session is resumed for half a day
+    /// with the one it began with, and a connection may stay open for longer.
+    #[must_use]
+    pub fn is_expired(&self, now: SystemTime) -> bool {
+        now > self.not_after
+    }
+
     /// The identity of a chain's first certificate. The chain must have been verified: nothing is verified here.
     ///
     /// # Errors

@@ -104,6 +104,7 @@ fn all_facts_of_a_certificate() {
         not_after: UNIX_EPOCH + Duration::from_secs(1_893_542_400),
     };
     assert_eq!(got, wanted);
+    assert!(!got.is_expired(got.not_after) && got.is_expired(got.not_after + Duration::from_secs(1)));
     // The chain behind it changes nothing.
     assert_eq!(PeerIdentity::of(&[der, CertificateDer::from(vec![1])]).unwrap(), wanted);
 }

@@ -22,6 +22,7 @@ const RESOLVE_RETRY: Duration = Duration::from_secs(2);
 
 /// Running shards.
 pub struct Gateway {
+    addresses: Vec<ListenAddress>,
     address: SocketAddr,
     io: IoDriver,
     ruleset: Arc<ArcSwap<Ruleset>>,
@@ -107,6 +108,7 @@ impl Gateway {
         let since = Instant::now();
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
         let mut gateway = Gateway {
+            addresses: config.listeners.iter().map(|l| l.address.clone()).collect(),
             address: listen,
             io,
             ruleset: Arc::clone(&ruleset),
@@ -145,6 +147,9 @@ impl Gateway {
             }
         }
         gateway.stats = Arc::new(GatewayStats { shards: all_stats });
+        if let Some(first) = gateway.addresses.first_mut() {
+            *first = ListenAddress::Tcp(gateway.address);
+        }
         Ok(gateway)
     }
 
@@ -154,6 +159,12 @@ impl Gateway {
         let thread = std::thread::Builder::new().name(format!("shard-{}", config.number));
         self.shards.push(thread.spawn(move || shard::run(config, io, since, &bound))?);
         answer.recv().map_err(|_| std::io::Error::other("the shard ended before it listened"))?
+    }
+
+    /// Where it listens, in the order of its listeners.
+    #[must_use]
+    pub fn addresses(&self) -> &[ListenAddress] {
+        &self.addresses
     }
 
     /// Where it listens.

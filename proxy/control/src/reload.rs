@@ -168,6 +168,6 @@ impl Reloads {
 }
 
 /// A holder that panicked left nothing half done: each value is set at once.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

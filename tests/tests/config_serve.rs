@@ -159,6 +159,8 @@ fn a_hang_up_with_a_fault_changes_nothing_and_without_one_takes_all() {
         good.replace("\"only\"\npacks", "\"onyl\"\npacks"),
         "not TOML".to_owned(),
         good.replace("shards = 2", "shards = 3"),
+        good.replace("shards = 2", "shards = 2\nio = \"epoll\""),
+        good.replace("shards = 2", "shards = 2\nlimits = { idle_ms_max = 1 }"),
         good.replace("[admin]\nlisten = \"127.0.0.1:0\"", "[admin]\nlisten = \"127.0.0.1:1\""),
     ]
     .iter()

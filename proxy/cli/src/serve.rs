@@ -26,8 +26,8 @@ pub(crate) fn run(args: ServeArgs, terminal: &Terminal) -> Result<u8, Failure> {
             Box::new(move || from_flags(&args, listen.clone(), &upstream, access))
         }
     };
+    let read = move || read().inspect(|config| config.warnings.iter().for_each(tell));
     let config = read().map_err(Failure::faults)?;
-    config.warnings.iter().for_each(tell);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|e| Failure::work(format!("can't start the control pool: {e}")))?;
     runtime.block_on(async {
@@ -45,10 +45,10 @@ pub(crate) fn run(args: ServeArgs, terminal: &Terminal) -> Result<u8, Failure> {
 fn introduce(gateway: &Gateway, listeners: &[ListenerConfig], upstreams: &str) -> Result<(), Failure> {
     let (shards, io) = (gateway.shards(), gateway.io_driver());
     for (listener, address) in listeners.iter().zip(gateway.addresses()) {
-        let scheme = if listener.tls.is_some() { "https" } else { "http" };
-        let place = match address {
-            ListenAddress::Tcp(address) => format!("{scheme}://{address}"),
-            ListenAddress::Unix(_) => address.to_string(),
+        let place = match (address, &listener.tls) {
+            (ListenAddress::Tcp(address), None) => format!("http://{address}"),
+            (ListenAddress::Tcp(address), Some(_)) => format!("https://{address}"),
+            (ListenAddress::Unix(_), _) => address.to_string(),
         };
         let name = if listeners.len() > 1 { format!(" ({})", listener.name) } else { String::new() };
         print(format_args!("sluice: gateway{name} on {place} to {upstreams}, {shards} shards, {io}"))?;

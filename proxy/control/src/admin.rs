@@ -87,12 +87,13 @@ impl Admin {
     /// The listener fails.
     pub async fn serve(self, reloads: Arc<Reloads>, readiness: Readiness) -> std::io::Result<()> {
         let gateway = reloads.gateway();
+        let addresses: Vec<String> = gateway.addresses().iter().map(ToString::to_string).collect();
         let shared = Arc::new(Shared {
             stats: gateway.stats(),
             readiness,
             about: json!({
                 "version": env!("CARGO_PKG_VERSION"),
-                "gateway": gateway.addresses().first().map(ToString::to_string),
+                "gateway": addresses.join(", "),
                 "shards": gateway.shards(),
                 "io": gateway.io_driver().to_string(),
             }),

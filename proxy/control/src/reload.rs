@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sluice_data::{Gateway, GatewayConfig, UpstreamConfig};
+use sluice_data::{Gateway, IoDriver, Limits, UpstreamConfig};
 use sluice_patterns::Fault;
 use tokio::sync::Notify;
 
@@ -48,7 +48,7 @@ fn url(upstream: &UpstreamConfig) -> String {
 /// Reads the configuration again, when asked.
 pub struct Reloads {
     gateway: Arc<Gateway>,
-    admin: Option<SocketAddr>,
+    fixed: Fixed,
     read: Box<Read>,
     report: Box<Report>,
     /// Held while a reload runs.
@@ -56,6 +56,30 @@ pub struct Reloads {
     in_force: Mutex<InForce>,
     refused: AtomicU64,
     taken: Arc<Notify>,
+}
+
+/// What only a start can set, besides what the gateway itself holds fixed.
+#[derive(Clone, Copy, Debug)]
+struct Fixed {
+    admin: Option<SocketAddr>,
+    io: IoDriver,
+    limits: Limits,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Fixed {
+        Fixed { admin: config.admin, io: config.gateway.io, limits: config.gateway.limits }
+    }
+
+    /// What another configuration has otherwise.
+    fn differs(&self, other: &Fixed) -> Option<&'static str> {
+        let same = [
+            ("the address of the admin server", self.admin == other.admin),
+            ("`io`", self.io == other.io),
+            ("the limits of [gateway]", self.limits == other.limits),
+        ];
+        same.into_iter().find(|(_, is_same)| !is_same).map(|(what, _)| what)
+    }
 }
 
 impl fmt::Debug for Reloads {
@@ -75,11 +99,11 @@ impl Reloads {
         report: impl Fn(&Result<InForce, ConfigError>) + Send + Sync + 'static,
     ) -> Result<Reloads, sluice_data::StartError> {
         let in_force = Mutex::new(InForce::new(1, &config));
-        let admin = config.admin;
+        let fixed = Fixed::of(&config);
         let gateway = Arc::new(Gateway::start(config.gateway)?);
         Ok(Reloads {
             gateway,
-            admin,
+            fixed,
             read: Box::new(read),
             report: Box::new(report),
             turn: Mutex::new(()),
@@ -133,20 +157,17 @@ impl Reloads {
         let config = (self.read)()?;
         let refused =
             |reason: String| ConfigError::new(vec![Fault { file: config.name.clone(), line: 0, reason }]);
-        if config.admin != self.admin {
-            return Err(refused(
-                "the address of the admin server has changed, which needs a restart".to_owned(),
-            ));
+        if let Some(what) = self.fixed.differs(&Fixed::of(&config)) {
+            return Err(refused(format!("{what} can't change while the gateway runs: it needs a restart")));
         }
         let next = InForce::new(lock(&self.in_force).version + 1, &config);
-        let gateway: GatewayConfig = config.gateway.clone();
-        self.gateway.reload(gateway).map_err(|e| refused(e.to_string()))?;
+        self.gateway.reload(config.gateway.clone()).map_err(|e| refused(e.to_string()))?;
         *lock(&self.in_force) = next.clone();
         Ok(next)
     }
 }
 
 /// A holder that panicked left nothing half done: each value is set at once.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

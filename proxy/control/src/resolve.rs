@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig};
@@ -25,7 +25,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::reload::Reloads;
+use crate::reload::{Reloads, lock};
 
 /// The soonest that a name is looked up again, however short its TTL is.
 pub const TTL_MIN: Duration = Duration::from_secs(1);
@@ -155,8 +155,7 @@ fn in_hosts(name: &Name) -> Option<Vec<IpAddr>> {
 /// A resolver as `/etc/resolv.conf` says, made anew when that changes.
 fn system(known: &Mutex<Option<(Option<SystemTime>, TokioResolver)>>) -> Result<TokioResolver, NetError> {
     let changed = Path::new(RESOLV_CONF).metadata().and_then(|m| m.modified()).ok();
-    // A holder that panicked left nothing half done: the value is set at once.
-    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = lock(known);
     if let Some((_, resolver)) = known.as_ref().filter(|(at, _)| *at == changed) {
         return Ok(resolver.clone());
     }
@@ -184,7 +183,13 @@ fn build(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<TokioReso
 struct Names<P> {
     source: Arc<Source>,
     publish: Arc<P>,
-    tasks: BTreeMap<String, AbortHandle>,
+    tasks: BTreeMap<String, Task>,
+}
+
+/// Who looks up a name, and what was found last.
+struct Task {
+    abort: AbortHandle,
+    known: Arc<Mutex<Vec<IpAddr>>>,
 }
 
 impl<P: Fn(&str, Vec<IpAddr>) + Send + Sync + 'static> Names<P> {
@@ -192,25 +197,32 @@ impl<P: Fn(&str, Vec<IpAddr>) + Send + Sync + 'static> Names<P> {
         Names { source: Arc::new(source), publish: Arc::new(publish), tasks: BTreeMap::new() }
     }
 
-    /// Looks up these names from now on, and no others. Returns when the new ones were looked up once, or after
+    /// Looks up these names from now on, and no others. What is known of them is published again, for there may be
+    /// upstreams that are new and have not heard of it. Returns when the new ones were looked up once, or after
     /// [`FIRST_WAIT`], with what failed so far.
     async fn follow(&mut self, names: &[String]) -> Vec<ResolveError> {
         self.tasks.retain(|name, task| {
             let stays = names.contains(name);
             if !stays {
-                task.abort();
+                task.abort.abort();
             }
             stays
         });
         let mut first = Vec::new();
         for name in names {
-            if !self.tasks.contains_key(name) {
-                let (told, hears) = oneshot::channel();
-                let (source, publish) = (Arc::clone(&self.source), Arc::clone(&self.publish));
-                let task = tokio::spawn(keep(name.clone(), source, publish, told));
-                self.tasks.insert(name.clone(), task.abort_handle());
-                first.push((name, hears));
+            if let Some(task) = self.tasks.get(name) {
+                let known = lock(&task.known).clone();
+                if !known.is_empty() {
+                    (self.publish)(name, known);
+                }
+                continue;
             }
+            let (told, hears) = oneshot::channel();
+            let (source, publish) = (Arc::clone(&self.source), Arc::clone(&self.publish));
+            let known = Arc::default();
+            let task = tokio::spawn(keep(name.clone(), source, publish, Arc::clone(&known), told));
+            self.tasks.insert(name.clone(), Task { abort: task.abort_handle(), known });
+            first.push((name, hears));
         }
         let until = Instant::now() + FIRST_WAIT;
         let mut failed = Vec::new();
@@ -232,18 +244,20 @@ async fn keep<P: Fn(&str, Vec<IpAddr>)>(
     name: String,
     source: Arc<Source>,
     publish: Arc<P>,
+    known: Arc<Mutex<Vec<IpAddr>>>,
     told: oneshot::Sender<Result<(), Kind>>,
 ) {
     let mut told = Some(told);
-    let mut known = Vec::new();
     let mut retry = TTL_MIN;
     loop {
         let answer = source.look_up(&name).await;
         let (pause, done) = match answer {
             Ok(Answer { addresses, ttl }) => {
-                if addresses != known {
-                    publish(&name, addresses.clone());
-                    known = addresses;
+                let is_change = *lock(&known) != addresses;
+                if is_change {
+                    // Known first: who publishes it again must not tell of what was before.
+                    lock(&known).clone_from(&addresses);
+                    publish(&name, addresses);
                 }
                 retry = TTL_MIN;
                 (ttl, Ok(()))

@@ -151,15 +151,6 @@ impl Gateway {
         &self.addresses
     }
 
-    /// The address of its first TCP listener.
-    #[must_use]
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.addresses.iter().find_map(|address| match address {
-            ListenAddress::Tcp(address) => Some(*address),
-            ListenAddress::Unix(_) => None,
-        })
-    }
-
     /// How its shards do I/O: never `Auto`.
     #[must_use]
     pub fn io_driver(&self) -> IoDriver {

@@ -59,7 +59,9 @@ pub(crate) fn run(args: &DemoArgs, terminal: &Terminal) -> Result<u8, Failure> {
         let read = move || configure(&args, &url, listen, admin);
         let config = read().map_err(Failure::faults)?;
         let running = Running::start(config, read, *terminal).await?;
-        introduce(running.gateway().local_addr().unwrap_or(listen), llm, running.admin, terminal)?;
+        if let Some(gateway) = running.gateway().addresses().first() {
+            introduce(gateway, llm, running.admin, terminal)?;
+        }
         running.until_signal(terminal).await
     })
 }
@@ -106,7 +108,7 @@ async fn bind(asked: Option<SocketAddr>, port: u16) -> Result<TcpListener, Failu
 
 /// Lines to try, whole as they are.
 fn introduce(
-    gateway: SocketAddr,
+    gateway: &ListenAddress,
     llm: SocketAddr,
     admin: Option<SocketAddr>,
     terminal: &Terminal,

@@ -112,8 +112,13 @@ impl Config {
             return Err(whole(format!("a configuration has at most {FILE_BYTES_MAX} bytes")));
         }
         let text = String::from_utf8(bytes).map_err(|_| whole("a configuration is UTF-8 text".to_owned()))?;
-        let mut source = Source::new(path, &text);
-        let config = source.reader.document(&text).and_then(|document| resolve(&mut source, &document));
+        Config::parse(path, &text)
+    }
+
+    /// The configuration that the file at `path` holds as its text.
+    fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+        let mut source = Source::new(path, text);
+        let config = source.reader.document(text).and_then(|document| resolve(&mut source, &document));
         match config {
             Some(config) if source.reader.faults.is_empty() => {
                 let mut warnings = source.warnings;
@@ -227,3 +232,6 @@ fn assemble(
     let shown = Shown { gateway: &gateway, admin, drain_seconds, listeners, upstreams, routes }.to_string();
     Some(Config { shown, ..Config::from_flags(gateway, admin, drain_seconds, Files::default()) })
 }
+
+#[cfg(test)]
+mod tests;

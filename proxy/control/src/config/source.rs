@@ -152,7 +152,7 @@ impl Source {
         taken: &mut Vec<(String, usize)>,
     ) -> Option<String> {
         let Some(name_value) = table.get("name") else {
-            self.reader.fault(&value.span(), format!("a {what} needs `name`"));
+            self.reader.fault(&value.span(), format!("each {what} needs `name`"));
             return None;
         };
         let name = self.reader.string(name_value)?;
@@ -234,14 +234,15 @@ impl Source {
             self.reader.fault(&value.span(), reason);
             return None;
         }
-        let mut packs = Vec::new();
+        let mut packs: Vec<Option<String>> = Vec::new();
         for item in items {
             let pack = self.pack(item);
-            if let Some(twice) = pack.as_ref().filter(|_| packs.contains(&pack)) {
-                let shown = Path::new(twice).strip_prefix(&self.folder).unwrap_or(Path::new(twice)).display();
-                self.reader.fault(&item.span(), format!("`{shown}` is there twice"));
+            let is_twice = pack.is_some() && packs.contains(&pack);
+            if is_twice {
+                let name = item.get_ref().as_str().unwrap_or_default();
+                self.reader.fault(&item.span(), format!("`{name}` is there twice"));
             }
-            packs.push(pack);
+            packs.push(pack.filter(|_| !is_twice));
         }
         packs.into_iter().collect()
     }

@@ -108,7 +108,8 @@ fn place(source: &mut Source, value: &Value<'_>, table: &DeTable<'_>) -> Option<
         source.reader.fault(&span, format!("an upstream has 1 to {ENDPOINTS_MAX} endpoints"));
         return None;
     }
-    let (mut endpoints, mut urls, mut is_whole) = (Vec::new(), Vec::<UpstreamUrl>::new(), true);
+    let (mut endpoints, mut sockets, mut is_whole) = (Vec::new(), Vec::new(), true);
+    let mut urls: Vec<UpstreamUrl> = Vec::new();
     for item in listed {
         let Some(endpoint) = endpoint(source, item, &mut urls) else {
             is_whole = false;
@@ -119,7 +120,15 @@ fn place(source: &mut Source, value: &Value<'_>, table: &DeTable<'_>) -> Option<
                 .reader
                 .fault(&item.span(), format!("`{endpoint}` is there twice: each takes its share once"));
         }
+        if let EndpointAddress::Unix(_) = endpoint {
+            sockets.push(item.span());
+        }
         endpoints.push(endpoint);
+    }
+    if urls.first().is_some_and(|url| url.is_tls) {
+        for span in sockets {
+            source.reader.fault(&span, "a Unix socket is plain, and the other endpoints are https");
+        }
     }
     let authority = match table.get("authority") {
         Some(v) => authority(source, v),
@@ -148,12 +157,6 @@ fn place(source: &mut Source, value: &Value<'_>, table: &DeTable<'_>) -> Option<
 fn endpoint(source: &mut Source, item: &Value<'_>, urls: &mut Vec<UpstreamUrl>) -> Option<EndpointAddress> {
     let text = source.reader.string(item)?;
     if let Some(path) = text.strip_prefix("unix:") {
-        if urls.iter().any(|url| url.is_tls) {
-            source
-                .reader
-                .fault(&item.span(), "a Unix socket is plain, and the endpoints before it are https");
-            return None;
-        }
         return socket_path(source, item, path).map(EndpointAddress::Unix);
     }
     let url: UpstreamUrl = match text.parse() {
@@ -165,6 +168,10 @@ fn endpoint(source: &mut Source, item: &Value<'_>, urls: &mut Vec<UpstreamUrl>) 
             return None;
         }
     };
+    if url.port == 0 {
+        source.reader.fault(&item.span(), "nobody listens on port 0");
+        return None;
+    }
     if let Some(first) = urls.first() {
         if first.is_tls != url.is_tls {
             source.reader.fault(&item.span(), "endpoints are all http or all https");

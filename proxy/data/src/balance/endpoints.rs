@@ -17,11 +17,9 @@
 //! the least of all, without every shard running to the same one (Mitzenmacher, "The power of two choices in
 //! randomized load balancing", 2001). Round robin was rejected: it does not see that a target is slow.
 
-use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::attempt_order;
@@ -67,39 +65,6 @@ pub(crate) enum Outcome {
     Fault,
     /// The client left, or something here failed: it tells nothing.
     Neutral,
-}
-
-/// An exchange in flight that is ended where it is dropped, as neutral: whoever runs it may be dropped at any await.
-#[derive(Debug)]
-pub(crate) struct InFlight {
-    endpoints: Rc<RefCell<Endpoints>>,
-    exchange: Option<Exchange>,
-}
-
-impl InFlight {
-    /// [`Endpoints::begin`].
-    pub(crate) fn begin(endpoints: &Rc<RefCell<Endpoints>>, id: TargetId) -> InFlight {
-        let exchange = Some(endpoints.borrow_mut().begin(id));
-        InFlight { endpoints: Rc::clone(endpoints), exchange }
-    }
-
-    /// [`Endpoints::end`].
-    pub(crate) fn end(mut self, outcome: Outcome, now: Instant) {
-        if let Some(exchange) = self.exchange.take() {
-            self.endpoints.borrow_mut().end(exchange, outcome, now);
-        }
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        // Its target's faults are another's to tell: no clock is needed.
-        if let Some((exchange, mut endpoints)) =
-            self.exchange.take().zip(self.endpoints.try_borrow_mut().ok())
-        {
-            endpoints.end(exchange, Outcome::Neutral, Instant::now());
-        }
-    }
 }
 
 /// What is known of a target, for metrics and the admin API.

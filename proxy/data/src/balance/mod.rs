@@ -12,5 +12,5 @@ mod slots;
 
 pub(crate) use attempts::{ATTEMPT_DELAY, attempt_order};
 pub(crate) use budget::RetryBudget;
-pub(crate) use endpoints::{Endpoints, Exchange, InFlight, Outcome, TargetAddress, TargetId, TargetView};
+pub(crate) use endpoints::{Endpoints, Exchange, Outcome, TargetAddress, TargetId, TargetView};
 pub(crate) use slots::{Full, Slot, Slots, Waiting};

@@ -209,20 +209,6 @@ fn an_exchange_tells_of_the_time_it_began_in() {
 }
 
 #[test]
-fn an_exchange_that_is_dropped_is_ended_and_tells_nothing() {
-    let now = Instant::now();
-    let (endpoints, ids) = endpoints(2, health(1, 1_000, 1_000));
-    let endpoints = Rc::new(RefCell::new(endpoints));
-    let dropped = InFlight::begin(&endpoints, ids[0]);
-    let failed = InFlight::begin(&endpoints, ids[1]);
-    assert_eq!(open(&endpoints.borrow()), [1, 1]);
-    drop(dropped);
-    failed.end(Outcome::Fault, now);
-    assert_eq!(open(&endpoints.borrow()), [0, 0]);
-    assert!(is_in(&endpoints.borrow(), ids[0], now) && !is_in(&endpoints.borrow(), ids[1], now));
-}
-
-#[test]
 fn a_check_needs_falls_to_leave_out_and_rises_to_bring_in() {
     let now = Instant::now();
     // Results in turn, as `+` and `-`; whether it is in after each.

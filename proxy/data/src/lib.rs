@@ -11,11 +11,13 @@
 //!   that a slow reader stops the reads from the other side.
 #![forbid(unsafe_code)]
 
+mod client;
 pub mod codec;
 mod config;
 mod content;
 mod edge;
 mod forward;
+mod forwarded;
 mod gateway;
 mod mask;
 mod problem;
@@ -30,6 +32,7 @@ pub use config::{
     ResponseCoding, RetryConfig, RouteConfig, RouteLimits, RouteMatch, Routing, UpstreamConfig,
     UpstreamProtocol, UpstreamUrl, UpstreamUrlError,
 };
+pub use forwarded::ForwardedFields;
 pub use gateway::{DrainReport, Gateway, ReloadError, StartError};
 pub use problem::Problem;
 pub use stats::{FIRST_BYTE_US, GatewayStats, REFUSALS, StatsSnapshot};

@@ -1,6 +1,7 @@
 //! Where requests go: routes and upstreams, ready to be asked, shared by all shards and swapped as a whole.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -27,6 +28,13 @@ pub(crate) struct Route {
 pub(crate) struct UpstreamShared {
     pub(crate) config: UpstreamConfig,
     endpoints: Vec<EndpointShared>,
+}
+
+/// Where a connection is made to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum TargetAddress {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
 }
 
 #[derive(Debug)]
@@ -65,7 +73,7 @@ impl Table {
     /// The first route that takes a request.
     pub(crate) fn route(&self, head: &RequestHead) -> Option<&Route> {
         let mut normal = None;
-        let host = head.fields.text("host").unwrap_or_default();
+        let host = head.authority.as_deref().unwrap_or_default();
         self.routes.iter().find(|route| {
             let matches = &route.config.matches;
             has_host(&matches.hosts, host)
@@ -74,6 +82,14 @@ impl Table {
                     || has_path(&matches.path, normal.get_or_insert_with(|| normal_path(&head.target))))
                 && has_headers(matches, head)
         })
+    }
+}
+
+impl Table {
+    /// Whether a route is for this host by name.
+    pub(crate) fn names(&self, host: &str) -> bool {
+        let names = |hosts: &[String]| !hosts.is_empty() && has_host(hosts, host);
+        self.routes.iter().any(|route| names(&route.config.matches.hosts))
     }
 }
 
@@ -208,11 +224,15 @@ impl UpstreamShared {
     }
 
     /// All its addresses at this moment.
-    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+    pub(crate) fn addresses(&self) -> Vec<TargetAddress> {
         let mut all = Vec::new();
         for endpoint in &self.endpoints {
-            if let EndpointAddress::Tcp { port, .. } = endpoint.address {
-                all.extend(endpoint.resolved.load().iter().map(|ip| SocketAddr::new(*ip, port)));
+            match &endpoint.address {
+                EndpointAddress::Tcp { port, .. } => {
+                    let resolved = endpoint.resolved.load();
+                    all.extend(resolved.iter().map(|ip| TargetAddress::Tcp(SocketAddr::new(*ip, *port))));
+                }
+                EndpointAddress::Unix(path) => all.push(TargetAddress::Unix(path.clone())),
             }
         }
         all

@@ -20,6 +20,29 @@ pub struct RequestHead {
     pub keep_alive: bool,
     /// The client waits for `100 Continue`.
     pub expects_continue: bool,
+    /// The host it is for, and the port where one is named: in lower case, without the dot at the end of a name; none
+    /// only in HTTP/1.0.
+    pub authority: Option<String>,
+    /// What else a target in absolute-form said (RFC 9112, section 3.2.2).
+    pub absolute: Option<Absolute>,
+    /// The protocol that the client would like to go on with. Others than those named there are as if not asked for.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// What a target in absolute-form says besides path and query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absolute {
+    /// `https`, else `http`.
+    pub is_https: bool,
+    /// Host, and the port where one is named: in lower case, without the dot at the end of a name.
+    pub authority: String,
+}
+
+/// A protocol that a connection can change to (RFC 9110, section 7.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upgrade {
+    /// RFC 6455.
+    WebSocket,
 }
 
 /// The head of a response.
@@ -33,6 +56,8 @@ pub struct ResponseHead {
     pub framing: Framing,
     /// The connection can take another request.
     pub keep_alive: bool,
+    /// With 101: the protocol that follows.
+    pub upgrade: Option<Upgrade>,
 }
 
 /// Why a head is refused: the status a client gets for it, and the rule.
@@ -57,6 +82,24 @@ pub struct HeadLimits {
     pub fields_max: usize,
     /// Bytes of the request target.
     pub target_bytes_max: usize,
+}
+
+/// What of requests a listener takes.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadRules {
+    /// Limits.
+    pub limits: HeadLimits,
+    /// Targets in absolute-form whose host is not that of `Host`, which they overrule; without it both must be the same.
+    pub absolute_form: bool,
+    /// `CONNECT` to a host and port; without it, it is refused with 405.
+    pub connect: bool,
+}
+
+/// A server's rules: neither is taken.
+impl From<&HeadLimits> for HeadRules {
+    fn from(limits: &HeadLimits) -> HeadRules {
+        HeadRules { limits: *limits, absolute_form: false, connect: false }
+    }
 }
 
 /// Where the head in `buffer` ends: bytes up to and with its empty line; `None` while it is not in.
@@ -85,11 +128,13 @@ pub fn find_end(buffer: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Ref
     Ok(end)
 }
 
-/// Reads a whole request head, as [`find_end`] found it.
+/// Reads a whole request head, as [`find_end`] found it, by the limits or rules.
 ///
 /// # Errors
 /// The rule it breaks.
-pub fn parse_request(head: &[u8], limits: &HeadLimits) -> Result<RequestHead, Refusal> {
+pub fn parse_request(head: &[u8], rules: impl Into<HeadRules>) -> Result<RequestHead, Refusal> {
+    let rules = rules.into();
+    let limits = &rules.limits;
     no_folding(head)?;
     let mut slots = vec![httparse::EMPTY_HEADER; limits.fields_max];
     let mut request = httparse::Request::new(&mut slots);
@@ -105,11 +150,27 @@ pub fn parse_request(head: &[u8], limits: &HeadLimits) -> Result<RequestHead, Re
     let method = request.method.unwrap_or_default().to_owned();
     let fields = read_fields(request.headers);
     let host = check_host(&fields, is_1_1)?;
-    let target = check_target(&method, request.path.unwrap_or_default(), host, limits)?;
+    let Target { target, authority, absolute } =
+        check_target(&method, request.path.unwrap_or_default(), host, &rules)?;
     let framing = request_framing(&fields, is_1_1)?;
+    if method == "CONNECT" && framing != Framing::Empty {
+        return refuse(400, "CONNECT with a body");
+    }
     let expects_continue = check_expect(&fields, is_1_1)?;
     let keep_alive = keeps_alive(&fields, is_1_1);
-    Ok(RequestHead { method, target, is_1_1, fields, framing, keep_alive, expects_continue })
+    let upgrade = upgrade(&fields).filter(|_| is_1_1 && method == "GET" && framing == Framing::Empty);
+    Ok(RequestHead {
+        method,
+        target,
+        is_1_1,
+        fields,
+        framing,
+        keep_alive,
+        expects_continue,
+        authority,
+        absolute,
+        upgrade,
+    })
 }
 
 /// Reads a whole response head to a request with `method`.
@@ -132,7 +193,14 @@ pub fn parse_response(head: &[u8], method: &str, limits: &HeadLimits) -> Result<
     let fields = read_fields(response.headers);
     let framing = response_framing(&fields, is_1_1, status, method)?;
     let keep_alive = keeps_alive(&fields, is_1_1) && framing != Framing::UntilClose;
-    Ok(ResponseHead { status, fields, framing, keep_alive })
+    let upgrade = upgrade(&fields).filter(|_| status == 101);
+    Ok(ResponseHead { status, fields, framing, keep_alive, upgrade })
+}
+
+/// The protocol of `Upgrade` that is known, where `Connection` names it too.
+fn upgrade(fields: &Fields) -> Option<Upgrade> {
+    let asks = fields.lists("connection", "upgrade") && fields.lists("upgrade", "websocket");
+    asks.then_some(Upgrade::WebSocket)
 }
 
 /// RFC 9112, section 5.2: folded lines are refused.
@@ -166,40 +234,75 @@ fn check_host(fields: &Fields, is_1_1: bool) -> Result<Option<String>, Refusal> 
     Ok(Some(String::from_utf8_lossy(host).into_owned()))
 }
 
-/// RFC 9112, section 3.2: origin-form; absolute-form of the same host; asterisk-form for `OPTIONS`.
+/// What is asked for, and of whom.
+struct Target {
+    target: String,
+    authority: Option<String>,
+    absolute: Option<Absolute>,
+}
+
+/// RFC 9112, section 3.2: origin-form; absolute-form; asterisk-form for `OPTIONS`; authority-form for `CONNECT`.
 fn check_target(
     method: &str,
     target: &str,
     host: Option<String>,
-    limits: &HeadLimits,
-) -> Result<String, Refusal> {
-    if target.len() > limits.target_bytes_max {
+    rules: &HeadRules,
+) -> Result<Target, Refusal> {
+    if target.len() > rules.limits.target_bytes_max {
         return refuse(414, "the request target is longer than the limit");
-    }
-    match method {
-        "CONNECT" => return refuse(405, "CONNECT is not configured"),
-        "TRACE" => return refuse(405, "TRACE is not forwarded"),
-        _ => {}
     }
     if target.bytes().any(|b| b <= b' ' || b == 0x7F || b >= 0x80 || b == b'#') {
         return refuse(400, "the request target is not valid");
     }
-    if target.starts_with('/') {
-        return Ok(target.to_owned());
+    let authority = host.as_deref().map(lower);
+    match method {
+        "CONNECT" if rules.connect => {
+            let named = lower(target);
+            let port = named.rsplit_once(':').map(|(_, port)| port);
+            if !port.is_some_and(|p| p.parse::<u16>().is_ok()) || named.contains(['/', '?', '@', '*']) {
+                return refuse(400, "the target of CONNECT is not a host and a port");
+            }
+            if authority.is_some_and(|host| host != named && !named.starts_with(&format!("{host}:"))) {
+                return refuse(400, "the request target names another host than Host does");
+            }
+            return Ok(Target { target: named.clone(), authority: Some(named), absolute: None });
+        }
+        "CONNECT" => return refuse(405, "CONNECT is not configured"),
+        "TRACE" => return refuse(405, "TRACE is not forwarded"),
+        _ => {}
     }
-    if target == "*" && method == "OPTIONS" {
-        return Ok(target.to_owned());
+    if target.starts_with('/') || target == "*" && method == "OPTIONS" {
+        return Ok(Target { target: target.to_owned(), authority, absolute: None });
     }
-    let absolute = target
-        .split_once("://")
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"));
-    let Some((_, rest)) = absolute else { return refuse(400, "the request target is not a path") };
+    let absolute = target.split_once("://").and_then(|(scheme, rest)| {
+        let is_https = scheme.eq_ignore_ascii_case("https");
+        (is_https || scheme.eq_ignore_ascii_case("http")).then_some((is_https, rest))
+    });
+    let Some((is_https, rest)) = absolute else { return refuse(400, "the request target is not a path") };
     let at = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(at);
-    if !host.is_some_and(|h| h.eq_ignore_ascii_case(authority)) {
+    let (named, path) = rest.split_at(at);
+    if !rules.absolute_form && !host.is_some_and(|h| h.eq_ignore_ascii_case(named)) {
         return refuse(400, "the request target names another host than Host does");
     }
-    Ok(if path.starts_with('/') { path.to_owned() } else { format!("/{path}") })
+    if named.is_empty() || named.contains('@') {
+        return refuse(400, "the host of the request target is not valid");
+    }
+    let target = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    let authority = lower(named);
+    Ok(Target {
+        target,
+        authority: Some(authority.clone()),
+        absolute: Some(Absolute { is_https, authority }),
+    })
+}
+
+/// A host in the case and form in which hosts are compared.
+fn lower(host: &str) -> String {
+    let (name, port) = match host.find(':').filter(|_| !host.starts_with('[')) {
+        Some(at) => host.split_at(at),
+        None => (host, ""),
+    };
+    format!("{}{port}", name.strip_suffix('.').unwrap_or(name)).to_ascii_lowercase()
 }
 
 /// RFC 9112, section 6.3, with what it lets a server refuse refused.

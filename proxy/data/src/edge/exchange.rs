@@ -20,11 +20,14 @@ use sluice_engine::Scratch;
 use super::body::{Head, Sink, Source, SourceFault};
 use super::signal::Signal;
 use super::upstream::{Answer, AnswerFault, ConnectFault, Upstreams};
+use super::websocket::{self, Handshake, Session};
+use crate::client::Client;
 use crate::codec::body::Framing;
 use crate::codec::fields::Fields;
-use crate::codec::head::{HeadLimits, RequestHead};
+use crate::codec::head::{HeadLimits, RequestHead, ResponseHead};
 use crate::config::Limits;
 use crate::forward::{self, BodyLength};
+use crate::forwarded;
 use crate::mask::{CodedPlaces, Mask, MaskContext};
 use crate::problem::{self, Problem, Shape};
 use crate::stats::ShardStats;
@@ -51,7 +54,7 @@ impl SessionContext {
         }
     }
 
-    fn masks<'a>(&'a self, route: &'a Route) -> MaskContext<'a> {
+    pub(super) fn masks<'a>(&'a self, route: &'a Route) -> MaskContext<'a> {
         MaskContext {
             ruleset: &route.config.ruleset,
             masking: &route.config.masking,
@@ -116,6 +119,8 @@ enum ResponseFault {
     Problem(Problem),
     /// The connection was a pooled one and had been closed: nothing was received.
     Stale,
+    /// The upstream goes on with WebSocket, which was asked for; nothing has been sent to the client.
+    Upgraded(Box<ResponseHead>),
     /// The response had begun, or the client is gone.
     Abort,
 }
@@ -131,6 +136,7 @@ struct Sent {
 /// Serves one request whose head is in.
 pub(crate) async fn exchange(
     context: &SessionContext,
+    client: &Client,
     head: &RequestHead,
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
@@ -141,7 +147,7 @@ pub(crate) async fn exchange(
     let bodiless = head.method == "HEAD";
     // A request without a body leaves the connection at the start of the next one.
     let reusable = head.keep_alive && head.framing == Framing::Empty && !context.drain.is_set();
-    let problem = match routed(context, head, id, source, sink).await {
+    let problem = match routed(context, client, head, id, source, sink).await {
         Ok(after) => return after,
         Err(Attempt::Problem(problem)) => problem,
         Err(Attempt::Abort) => return After::Abort,
@@ -157,6 +163,7 @@ pub(crate) async fn exchange(
 
 async fn routed(
     context: &SessionContext,
+    client: &Client,
     head: &RequestHead,
     id: RequestId,
     source: &mut Source<'_>,
@@ -172,10 +179,16 @@ async fn routed(
     {
         return Err(Attempt::Problem(Problem::BODY_TOO_LARGE));
     }
+    let is_tls = table.upstreams().get(route.config.upstream).is_some_and(|u| u.config.tls.is_some());
+    if head.absolute.as_ref().is_some_and(|absolute| absolute.is_https) && !is_tls {
+        return Err(Attempt::Problem(Problem::NOT_TLS));
+    }
+    let handshake = Handshake::of(head, id).map_err(Attempt::Problem)?;
+    let asked = Asked { context, client, route, head, id, handshake };
     let mut attempts = 0;
     loop {
         attempts += 1;
-        match attempt(context, &table, route, head, id, source, sink, attempts == 1).await {
+        match attempt(&asked, &table, source, sink, attempts == 1).await {
             Err(Attempt::Again) if attempts == 1 => {}
             other => return other,
         }
@@ -190,20 +203,32 @@ enum Attempt {
     Again,
 }
 
-#[allow(clippy::too_many_arguments)]
-async fn attempt(
-    context: &SessionContext,
-    table: &Arc<Table>,
-    route: &Route,
-    head: &RequestHead,
+/// A request, and what was decided of it.
+struct Asked<'a> {
+    context: &'a SessionContext,
+    client: &'a Client,
+    route: &'a Route,
+    head: &'a RequestHead,
     id: RequestId,
+    /// It asks for a WebSocket.
+    handshake: Option<Handshake>,
+}
+
+async fn attempt(
+    asked: &Asked<'_>,
+    table: &Arc<Table>,
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
     may_reuse: bool,
 ) -> Result<After, Attempt> {
+    let Asked { context, client, route, head, id, ref handshake } = *asked;
     let pool =
         context.upstreams.pool(table, route.config.upstream).ok_or(Attempt::Problem(Problem::NO_ROUTE))?;
-    let plan = forward::request(head, pool.config(), &context.masks(route)).map_err(Attempt::Problem)?;
+    let mut plan = forward::request(head, pool.config(), &context.masks(route)).map_err(Attempt::Problem)?;
+    forwarded::write(&mut plan.fields, head, client, route.config.forwarded);
+    if let Some(handshake) = handshake {
+        plan = websocket::request(handshake, plan, route.config.masking.is_off);
+    }
     let idle = if may_reuse { pool.take_idle() } else { None };
     let mut upstream = match idle {
         Some(upstream) => upstream,
@@ -224,7 +249,16 @@ async fn attempt(
     let request_done = Cell::new(false);
     let begun = Cell::new(false);
     let request = RequestSide { context, route, mask: plan.mask, taken: &body_taken };
-    let response = ResponseSide { context, route, head, id, request_done: &request_done, begun: &begun };
+    let asks_for_websocket = handshake.is_some();
+    let response = ResponseSide {
+        context,
+        route,
+        head,
+        id,
+        asks_for_websocket,
+        request_done: &request_done,
+        begun: &begun,
+    };
     let sides = both(request.run(source, &mut up_sink), response.run(answer, sink), &request_done);
     let (request, response) = sides.await;
     let request_whole = request_done.get() && !matches!(request, Some(Err(_)));
@@ -243,6 +277,14 @@ async fn attempt(
             Ok(if keep { After::KeepAlive } else { After::Close })
         }
         Some(Err(ResponseFault::Problem(problem))) => Err(Attempt::Problem(problem)),
+        Some(Err(ResponseFault::Upgraded(answer))) => {
+            let Some(handshake) = handshake else { return Err(Attempt::Problem(Problem::BAD_RESPONSE)) };
+            let session = Session { context, route, head, handshake, id };
+            let (mut up_sink, messages) = upstream.split();
+            let mut messages = messages.body(Framing::Empty);
+            let done = session.run(&answer, (&mut messages, &mut up_sink), (source, sink)).await;
+            done.map_err(Attempt::Problem)
+        }
         // The upstream has closed a connection that was idle: it has at most the head.
         Some(Err(ResponseFault::Stale))
             if !body_taken.get() && (is_idempotent(&head.method) || head.framing != Framing::Empty) =>
@@ -369,6 +411,7 @@ struct ResponseSide<'a> {
     route: &'a Route,
     head: &'a RequestHead,
     id: RequestId,
+    asks_for_websocket: bool,
     request_done: &'a Cell<bool>,
     /// A byte of the response has been sent.
     begun: &'a Cell<bool>,
@@ -396,6 +439,13 @@ impl ResponseSide<'_> {
             AnswerFault::TimedOut => ResponseFault::Problem(Problem::TIMEOUT),
             AnswerFault::Invalid => ResponseFault::Problem(Problem::BAD_RESPONSE),
         })?;
+        if head.status == 101 {
+            return Err(if self.asks_for_websocket {
+                ResponseFault::Upgraded(Box::new(head))
+            } else {
+                ResponseFault::Problem(Problem::BAD_RESPONSE)
+            });
+        }
         let masks = self.context.masks(self.route);
         let plan = forward::response(&head, self.head, &masks, &mut scratch.borrow_mut());
         let mut plan = plan.map_err(ResponseFault::Problem)?;

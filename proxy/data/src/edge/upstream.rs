@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use monoio::net::TcpStream;
+use monoio::net::{TcpStream, UnixStream};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 
@@ -17,7 +17,7 @@ use crate::codec::body::Framing;
 use crate::codec::head::{ResponseHead, find_end, parse_response};
 use crate::config::UpstreamConfig;
 use crate::stats::ShardStats;
-use crate::table::{Table, UpstreamShared};
+use crate::table::{Table, TargetAddress, UpstreamShared};
 
 /// A connection to an upstream.
 pub(crate) enum Upstream {
@@ -105,8 +105,8 @@ async fn http1_head(
             let head = parse_response(bytes, method, &limits).map_err(|_| AnswerFault::Invalid)?;
             reader.consume(end);
             match head.status {
-                // No upgrade was asked for: the field is not forwarded.
-                101 => return Err(AnswerFault::Invalid),
+                // Whoever did not ask for it refuses it.
+                101 => return Ok(head),
                 100..=199 if interim < context.limits.interim_max => interim += 1,
                 100..=199 => return Err(AnswerFault::Invalid),
                 _ => return Ok(head),
@@ -231,7 +231,7 @@ impl Pool {
         let mut fault = ConnectFault::Unreachable;
         for n in 0..addresses.len() {
             let Some(address) = addresses.get((turn + n) % addresses.len()) else { continue };
-            match monoio::time::timeout(Duration::from_millis(ms_max), self.connect_to(*address)).await {
+            match monoio::time::timeout(Duration::from_millis(ms_max), self.connect_to(address)).await {
                 Ok(Some(upstream)) => {
                     ShardStats::count(&self.stats.upstream_connects, 1);
                     return Ok(Upstream::Http1(upstream));
@@ -244,8 +244,11 @@ impl Pool {
         Err(fault)
     }
 
-    async fn connect_to(&self, address: std::net::SocketAddr) -> Option<Http1Upstream> {
-        let stream = Stream::tcp(TcpStream::connect_addr(address).await.ok()?);
+    async fn connect_to(&self, address: &TargetAddress) -> Option<Http1Upstream> {
+        let stream = match address {
+            TargetAddress::Tcp(address) => Stream::tcp(TcpStream::connect_addr(*address).await.ok()?),
+            TargetAddress::Unix(path) => Stream::Unix(UnixStream::connect(path).await.ok()?),
+        };
         let fd = stream.as_raw_fd();
         let tls = self.config().tls.as_ref();
         let name = tls.and_then(|tls| tls.server_name()).unwrap_or(self.config().host());

@@ -292,7 +292,7 @@ fn over_tls_on_both_sides() {
     }
 }
 
-pub fn metrics(gateway: &Gateway) -> String {
+pub(crate) fn metrics(gateway: &Gateway) -> String {
     Wire::connect(gateway.admin)
         .exchange("GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .text()

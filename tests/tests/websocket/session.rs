@@ -7,27 +7,27 @@ use sluice_tests::process::Gateway;
 use sluice_tests::upstream::Upstream;
 use sluice_tests::wire::{Head, Wire};
 
-pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-pub const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
+pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+pub(crate) const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
-pub const CONTINUATION: u8 = 0;
-pub const TEXT: u8 = 1;
-pub const BINARY: u8 = 2;
-pub const CLOSE: u8 = 8;
-pub const PING: u8 = 9;
-pub const PONG: u8 = 10;
+pub(crate) const CONTINUATION: u8 = 0;
+pub(crate) const TEXT: u8 = 1;
+pub(crate) const BINARY: u8 = 2;
+pub(crate) const CLOSE: u8 = 8;
+pub(crate) const PING: u8 = 9;
+pub(crate) const PONG: u8 = 10;
 /// Set in the first byte of a message's last frame.
-pub const FIN: u8 = 0x80;
+pub(crate) const FIN: u8 = 0x80;
 
 /// Section 4.2.2.
-pub fn accept_of(key: &str) -> String {
+pub(crate) fn accept_of(key: &str) -> String {
     let digest =
         Sha1::new().chain_update(key).chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
     STANDARD.encode(digest)
 }
 
 /// A request for a WebSocket, with further fields.
-pub fn asking(fields: &str) -> String {
+pub(crate) fn asking(fields: &str) -> String {
     format!(
         "GET /v1/realtime HTTP/1.1\r\nhost: test\r\nupgrade: websocket\r\nconnection: keep-alive, Upgrade\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: {KEY}\r\n{fields}\r\n"
@@ -35,7 +35,7 @@ pub fn asking(fields: &str) -> String {
 }
 
 /// The answer to a request, with further fields.
-pub fn granting(request: &Head, fields: &str) -> String {
+pub(crate) fn granting(request: &Head, fields: &str) -> String {
     let accept = accept_of(request.field("sec-websocket-key").expect("a key comes"));
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
@@ -44,7 +44,7 @@ pub fn granting(request: &Head, fields: &str) -> String {
 }
 
 /// A frame: `first` is opcode and bits.
-pub fn frame(first: u8, mask: Option<[u8; 4]>, payload: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn frame(first: u8, mask: Option<[u8; 4]>, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     let bit = if mask.is_some() { 0x80 } else { 0 };
     let mut out = vec![first];
@@ -67,30 +67,30 @@ pub fn frame(first: u8, mask: Option<[u8; 4]>, payload: impl AsRef<[u8]>) -> Vec
 
 /// A frame as it was read: its first byte, whether it had a key, its payload.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Frame {
-    pub first: u8,
-    pub is_masked: bool,
-    pub payload: Vec<u8>,
+pub(crate) struct Frame {
+    pub(crate) first: u8,
+    pub(crate) is_masked: bool,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Frame {
-    pub fn opcode(&self) -> u8 {
+    pub(crate) fn opcode(&self) -> u8 {
         self.first & 15
     }
 
     /// Of a close.
-    pub fn code(&self) -> Option<u16> {
+    pub(crate) fn code(&self) -> Option<u16> {
         assert_eq!(self.opcode(), CLOSE, "{self:?}");
         self.payload.first_chunk().map(|code| u16::from_be_bytes(*code))
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.payload).expect("it is UTF-8")
     }
 }
 
 /// The next frame; none at the end of the stream.
-pub fn read(wire: &mut Wire) -> Option<Frame> {
+pub(crate) fn read(wire: &mut Wire) -> Option<Frame> {
     let head = wire.bytes(2);
     let [first, second] = *head.as_slice() else {
         assert!(head.is_empty(), "the stream ends in a header");
@@ -115,7 +115,7 @@ pub fn read(wire: &mut Wire) -> Option<Frame> {
 }
 
 /// The next message, and the control frames that came before its end.
-pub fn message(wire: &mut Wire) -> (u8, Vec<u8>, Vec<Frame>) {
+pub(crate) fn message(wire: &mut Wire) -> (u8, Vec<u8>, Vec<Frame>) {
     let (mut kind, mut payload, mut control) = (None, Vec::new(), Vec::new());
     loop {
         let frame = read(wire).expect("a message comes");
@@ -134,18 +134,22 @@ pub fn message(wire: &mut Wire) -> (u8, Vec<u8>, Vec<Frame>) {
 }
 
 /// Both ends of a session through a gateway.
-pub struct Session {
-    pub client: Wire,
-    pub server: Wire,
+pub(crate) struct Session {
+    pub(crate) client: Wire,
+    pub(crate) server: Wire,
 }
 
 impl Session {
-    pub fn open(gateway: &Gateway, upstream: &Upstream) -> Session {
+    pub(crate) fn open(gateway: &Gateway, upstream: &Upstream) -> Session {
         Session::over(Wire::connect(gateway.address), |upstream| upstream.accept(), upstream)
     }
 
     /// Over connections of any kind.
-    pub fn over(mut client: Wire, accept: impl FnOnce(&Upstream) -> Wire, upstream: &Upstream) -> Session {
+    pub(crate) fn over(
+        mut client: Wire,
+        accept: impl FnOnce(&Upstream) -> Wire,
+        upstream: &Upstream,
+    ) -> Session {
         client.send(asking(""));
         let mut server = accept(upstream);
         let request = server.head();
@@ -157,12 +161,12 @@ impl Session {
     }
 
     /// Sends a frame from the client.
-    pub fn ask(&mut self, first: u8, payload: impl AsRef<[u8]>) {
+    pub(crate) fn ask(&mut self, first: u8, payload: impl AsRef<[u8]>) {
         self.client.send(frame(first, Some(MASK), payload));
     }
 
     /// Sends a frame from the server.
-    pub fn answer(&mut self, first: u8, payload: impl AsRef<[u8]>) {
+    pub(crate) fn answer(&mut self, first: u8, payload: impl AsRef<[u8]>) {
         self.server.send(frame(first, None, payload));
     }
 }

@@ -104,7 +104,7 @@ impl Gateway {
             (IoDriver::Uring, false) => return Err(StartError::NoUring),
         };
         let shards = config.shards.max(1);
-        let (addresses, mut sockets, files) = bind(&config.listeners, shards)?;
+        let (addresses, mut sockets, files) = bind(&config.listeners, shards, io)?;
         let control = Arc::new(ShardControl::default());
         let table = Arc::new(ArcSwap::from_pointee(Table::new(config.routing, None)));
         resolve(&table.load());
@@ -134,6 +134,7 @@ impl Gateway {
                 stats,
                 limits: config.limits,
                 control: Arc::clone(&gateway.control),
+                shards,
                 seed: seed ^ u64::from(number).rotate_left(32),
             };
             if let Err(e) = gateway.spawn(shard) {
@@ -242,7 +243,9 @@ impl Gateway {
 type Bound = (Vec<ListenAddress>, Vec<Vec<ListenSocket>>, Vec<SocketFile>);
 
 /// Makes a socket a shard and listener: those of one address share it (SO_REUSEPORT), or the socket itself.
-fn bind(listeners: &[ListenerConfig], shards: usize) -> Result<Bound, StartError> {
+fn bind(listeners: &[ListenerConfig], shards: usize, io: IoDriver) -> Result<Bound, StartError> {
+    // io_uring waits itself, and would give back what a socket that never waits says.
+    let is_polled = io == IoDriver::Epoll;
     let (mut addresses, mut files) = (Vec::new(), Vec::new());
     let mut sockets: Vec<Vec<ListenSocket>> = (0..shards).map(|_| Vec::new()).collect();
     for listener in listeners {
@@ -254,12 +257,14 @@ fn bind(listeners: &[ListenerConfig], shards: usize) -> Result<Bound, StartError
                 for shard in &mut sockets {
                     let socket = listen_tcp(address).map_err(fault)?;
                     address = socket.local_addr().map_err(fault)?;
+                    socket.set_nonblocking(is_polled).map_err(fault)?;
                     shard.push(ListenSocket::Tcp(socket));
                 }
                 addresses.push(ListenAddress::Tcp(address));
             }
             ListenAddress::Unix(path) => {
                 let (socket, file) = listen_unix(path).map_err(fault)?;
+                socket.set_nonblocking(is_polled).map_err(fault)?;
                 files.push(file);
                 for shard in &mut sockets {
                     shard.push(ListenSocket::Unix(socket.try_clone().map_err(fault)?));

@@ -14,17 +14,19 @@ pub struct Problem {
     pub code: &'static str,
     /// For people.
     pub detail: &'static str,
+    /// Seconds for `Retry-After`; 0: none is sent.
+    pub retry_after_s: u32,
 }
 
 impl Problem {
     pub(crate) const fn new(status: u16, code: &'static str, detail: &'static str) -> Problem {
-        Problem { status, code, detail }
+        Problem { status, code, detail, retry_after_s: if status == 503 { 1 } else { 0 } }
     }
 
     /// A fault of the protocol.
     pub(crate) const fn bad_request(status: u16, detail: &'static str) -> Problem {
         let code = if matches!(status, 413 | 414 | 431) { "too_large" } else { "bad_request" };
-        Problem { status, code, detail }
+        Problem::new(status, code, detail)
     }
 
     pub(crate) const UNREACHABLE: Problem = Problem::new(
@@ -43,6 +45,15 @@ impl Problem {
     );
     pub(crate) const OVERLOADED: Problem =
         Problem::new(503, "overloaded", "the gateway serves as many connections as it may");
+    pub(crate) const UPSTREAM_FULL: Problem =
+        Problem::new(503, "overloaded", "the upstream has as many exchanges in flight as it may");
+    pub(crate) const ROUTE_FULL: Problem = Problem::new(
+        503,
+        "overloaded",
+        "the route runs as many exchanges as it may, and no place came free in time",
+    );
+    pub(crate) const RATE_LIMITED: Problem =
+        Problem::new(429, "rate_limited", "more requests came than the route's rate limit allows");
     pub(crate) const BODY_TOO_LARGE: Problem =
         Problem::new(413, "too_large", "the request's body is larger than the limit");
     pub(crate) const CODED_OVERLOADED: Problem =
@@ -191,8 +202,8 @@ pub(crate) fn parts(problem: &Problem, shape: Shape, id: RequestId) -> (Fields, 
     fields.push("Content-Type", kind);
     fields.push("sluice-request-id", id.to_string());
     fields.push("Cache-Control", "no-store");
-    if problem.status == 503 {
-        fields.push("Retry-After", "1");
+    if problem.retry_after_s > 0 {
+        fields.push("Retry-After", problem.retry_after_s.to_string());
     }
     if problem.status == 426 {
         // RFC 6455, section 4.4; RFC 9110, section 15.5.22.
@@ -212,7 +223,7 @@ pub(crate) fn parts(problem: &Problem, shape: Shape, id: RequestId) -> (Fields, 
 
 /// No text in it needs escaping: all are constants of this crate.
 fn body(problem: &Problem, shape: Shape, id: RequestId) -> String {
-    let Problem { status, code, detail } = problem;
+    let Problem { status, code, detail, .. } = problem;
     let title = reason(*status);
     let members = format!(r#""title":"{title}","status":{status},"detail":"{detail}","code":"{code}""#);
     let kind = match (shape, status) {

@@ -21,10 +21,9 @@ use sluice_engine::Scratch;
 use crate::config::{IoDriver, Limits, ListenerConfig};
 use crate::edge::connection::{Listener, Reader, Stream, Writer};
 use crate::edge::exchange::SessionContext;
-use crate::edge::http1;
-use crate::edge::proxy_protocol;
 use crate::edge::signal::Signal;
-use crate::edge::upstream::Upstreams;
+use crate::edge::upstreams::Upstreams;
+use crate::edge::{health, http1, proxy_protocol};
 use crate::mask::CodedPlaces;
 use crate::problem::Problem;
 use crate::stats::ShardStats;
@@ -46,6 +45,8 @@ pub(crate) struct ShardConfig {
     pub(crate) limits: Limits,
     pub(crate) control: Arc<ShardControl>,
     pub(crate) seed: u64,
+    /// How many there are.
+    pub(crate) shards: usize,
 }
 
 /// A socket that listens, not yet known to a runtime.
@@ -115,18 +116,25 @@ async fn serve_all(config: ShardConfig, since: Instant, started: &Sender<std::io
     let open = Rc::new(Cell::new(0u64));
     let context = Rc::new(SessionContext {
         table: config.table,
-        upstreams: Upstreams::new(Arc::clone(&config.stats), config.limits.write_ms_max),
+        upstreams: Upstreams::new(
+            Arc::clone(&config.stats),
+            config.limits.write_ms_max,
+            config.seed,
+            config.shards,
+        ),
         places: CodedPlaces::new(config.limits.coded_bodies_max),
         limits: config.limits,
         stats: config.stats,
         scratch: Scratch::new().into(),
         ids: RequestIds::new(config.number, config.seed).into(),
         drain: drain.clone(),
+        since,
     });
     for (number, listener) in listening.into_iter().enumerate() {
         let door = Door { number, listeners: Arc::clone(&config.listeners), open: Rc::clone(&open) };
         monoio::spawn(accept_loop(listener, door, Rc::clone(&context)));
     }
+    monoio::spawn(health::watch(Rc::clone(&context)));
     let _ = started.send(Ok(()));
     tick(&config.control, &context).await;
     while open.get() > 0 {

@@ -1,13 +1,15 @@
 //! Where requests go: routes and upstreams, ready to be asked, shared by all shards and swapped as a whole.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
+use crate::balance::TargetAddress;
 use crate::codec::head::RequestHead;
 use crate::config::{EndpointAddress, PathMatch, RouteConfig, RouteMatch, Routing, UpstreamConfig};
+use crate::rate::RateLimiter;
 
 /// The routing in force.
 #[derive(Debug)]
@@ -21,6 +23,7 @@ pub(crate) struct Table {
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) config: RouteConfig,
+    pub(crate) rate: Option<RateLimiter>,
 }
 
 /// An upstream, and what the shards share of it.
@@ -28,13 +31,8 @@ pub(crate) struct Route {
 pub(crate) struct UpstreamShared {
     pub(crate) config: UpstreamConfig,
     endpoints: Vec<EndpointShared>,
-}
-
-/// Where a connection is made to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum TargetAddress {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
+    /// Counts up with every change of the addresses.
+    version: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -42,6 +40,12 @@ struct EndpointShared {
     address: EndpointAddress,
     /// Where its name leads; written by whoever resolves it.
     resolved: ArcSwap<Vec<IpAddr>>,
+}
+
+impl Route {
+    fn new(config: RouteConfig) -> Route {
+        Route { rate: config.limits.rate.as_ref().map(RateLimiter::new), config }
+    }
 }
 
 impl Table {
@@ -54,7 +58,7 @@ impl Table {
         Table {
             version: old.map_or(1, |old| old.version + 1),
             upstreams: routing.upstreams.into_iter().map(shared).collect(),
-            routes: routing.routes.into_iter().map(|config| Route { config }).collect(),
+            routes: routing.routes.into_iter().map(Route::new).collect(),
         }
     }
 
@@ -70,11 +74,11 @@ impl Table {
         &self.routes
     }
 
-    /// The first route that takes a request.
-    pub(crate) fn route(&self, head: &RequestHead) -> Option<&Route> {
+    /// The first route that takes a request, and its number.
+    pub(crate) fn route(&self, head: &RequestHead) -> Option<(usize, &Route)> {
         let mut normal = None;
         let host = head.authority.as_deref().unwrap_or_default();
-        self.routes.iter().find(|route| {
+        self.routes.iter().enumerate().find(|(_, route)| {
             let matches = &route.config.matches;
             has_host(&matches.hosts, host)
                 && (matches.methods.is_empty() || matches.methods.contains(&head.method))
@@ -203,7 +207,7 @@ impl UpstreamShared {
             EndpointShared { address: address.clone(), resolved: ArcSwap::from_pointee(literal) }
         };
         let endpoints = config.endpoints.iter().map(endpoint).collect();
-        UpstreamShared { config, endpoints }
+        UpstreamShared { config, endpoints, version: AtomicU64::new(1) }
     }
 
     /// The names of its endpoints that must be resolved.
@@ -221,10 +225,16 @@ impl UpstreamShared {
                 endpoint.resolved.store(Arc::new(addresses.to_vec()));
             }
         }
+        self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// All its addresses at this moment.
-    pub(crate) fn addresses(&self) -> Vec<TargetAddress> {
+    /// Which version [`UpstreamShared::targets`] are of, or an earlier one.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Where its endpoints are at this moment.
+    pub(crate) fn targets(&self) -> Vec<TargetAddress> {
         let mut all = Vec::new();
         for endpoint in &self.endpoints {
             match &endpoint.address {

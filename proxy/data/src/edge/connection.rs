@@ -13,6 +13,7 @@ use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use monoio_rustls::{ClientTlsStream, ServerTlsStream, TlsAcceptor, TlsConnector};
 use rustls::pki_types::ServerName;
 
+use crate::balance::TargetAddress;
 use crate::config::Limits;
 use crate::shard::ListenSocket;
 use crate::tls::{ClientTls, ServerTls};
@@ -67,6 +68,13 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
+    pub(crate) async fn connect(target: &TargetAddress) -> io::Result<Stream> {
+        match target {
+            TargetAddress::Tcp(address) => TcpStream::connect_addr(*address).await.map(Stream::tcp),
+            TargetAddress::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+        }
+    }
+
     pub(crate) fn tcp(stream: TcpStream) -> Stream {
         // Small writes of a stream must not wait for each other; without it they still arrive.
         let _ = stream.set_nodelay(true);

@@ -1,23 +1,29 @@
 //! Connections to upstreams: made, pooled by the shard, checked before they are used again.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::os::fd::{AsRawFd, RawFd};
-use std::rc::Rc;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use monoio::net::{TcpStream, UnixStream};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 
 use super::body::{Http1Sink, Sink, Source};
-use super::connection::{IoFault, Reader, Stream, Writer};
+use super::connection::{IoFault, ReadIo, Reader, Stream, WriteIo, Writer};
 use super::exchange::SessionContext;
+use crate::balance::{ATTEMPT_DELAY, Endpoints, Exchange, Outcome, RetryBudget, TargetAddress, TargetId};
 use crate::codec::body::Framing;
 use crate::codec::head::{ResponseHead, find_end, parse_response};
 use crate::config::UpstreamConfig;
 use crate::stats::ShardStats;
-use crate::table::{Table, TargetAddress, UpstreamShared};
+use crate::table::UpstreamShared;
+
+/// Targets that are tried for one connection.
+const CONNECT_TARGETS_MAX: usize = 4;
 
 /// A connection to an upstream.
 pub(crate) enum Upstream {
@@ -34,12 +40,19 @@ pub(crate) struct Http1Upstream {
 }
 
 impl Upstream {
+    /// It has served a request before.
+    pub(crate) fn is_reused(&self) -> bool {
+        match self {
+            Upstream::Http1(one) => one.is_reused,
+        }
+    }
+
     /// Where a request goes, and where its answer comes from.
     pub(crate) fn split(&mut self) -> (Sink<'_>, Answer<'_>) {
         match self {
             Upstream::Http1(one) => {
                 let sink = Sink::Http1(Http1Sink::new(&mut one.writer, true));
-                (sink, Answer::Http1 { reader: &mut one.reader, is_reused: one.is_reused })
+                (sink, Answer::Http1 { reader: &mut one.reader })
             }
         }
     }
@@ -47,15 +60,15 @@ impl Upstream {
 
 /// An answer that is to come.
 pub(crate) enum Answer<'a> {
-    Http1 { reader: &'a mut Reader, is_reused: bool },
+    Http1 { reader: &'a mut Reader },
 }
 
 /// Why an answer's head did not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AnswerFault {
-    /// The connection was a pooled one and had been closed: nothing was received.
-    Stale,
-    /// The upstream broke off.
+    /// The upstream broke off before a byte of it came.
+    Nothing,
+    /// It broke off later.
     Gone,
     TimedOut,
     /// It is no valid head.
@@ -73,23 +86,20 @@ impl<'a> Answer<'a> {
         request_done: &Cell<bool>,
     ) -> Result<ResponseHead, AnswerFault> {
         match self {
-            Answer::Http1 { reader, is_reused } => {
-                http1_head(reader, *is_reused, method, context, ms_max, request_done).await
-            }
+            Answer::Http1 { reader } => http1_head(reader, method, context, ms_max, request_done).await,
         }
     }
 
     /// The body behind that head.
     pub(crate) fn body(self, framing: Framing) -> Source<'a> {
         match self {
-            Answer::Http1 { reader, .. } => Source::http1(reader, framing),
+            Answer::Http1 { reader } => Source::http1(reader, framing),
         }
     }
 }
 
-async fn http1_head(
+pub(crate) async fn http1_head(
     reader: &mut Reader,
-    is_reused: bool,
     method: &str,
     context: &SessionContext,
     ms_max: u64,
@@ -114,7 +124,7 @@ async fn http1_head(
             continue;
         }
         match reader.fill(ms_max).await {
-            Ok(0) | Err(IoFault::Failed) if is_reused && !received => return Err(AnswerFault::Stale),
+            Ok(0) | Err(IoFault::Failed) if !received => return Err(AnswerFault::Nothing),
             Ok(0) | Err(IoFault::Failed) => return Err(AnswerFault::Gone),
             Ok(_) => received = true,
             Err(IoFault::TimedOut) if !request_done.get() => {}
@@ -130,75 +140,156 @@ pub(crate) enum ConnectFault {
     Unreachable,
 }
 
-/// The pools of one shard, one an upstream of the table in force.
-pub(crate) struct Upstreams {
-    stats: Arc<ShardStats>,
-    write_ms_max: u64,
-    pools: RefCell<(u64, Vec<Rc<Pool>>)>,
-}
-
-impl Upstreams {
-    pub(crate) fn new(stats: Arc<ShardStats>, write_ms_max: u64) -> Upstreams {
-        Upstreams { stats, write_ms_max, pools: RefCell::default() }
-    }
-
-    /// The pool of an upstream of `table`. Another table than the last one brings pools for what is new in it; those
-    /// that stay keep their connections.
-    pub(crate) fn pool(&self, table: &Table, upstream: usize) -> Option<Rc<Pool>> {
-        let mut pools = self.pools.borrow_mut();
-        if pools.0 < table.version() {
-            let old = std::mem::take(&mut pools.1);
-            let kept = |shared: &Arc<UpstreamShared>| {
-                old.iter().find(|pool| Arc::ptr_eq(&pool.shared, shared)).map(Rc::clone)
-            };
-            let new = |shared: &Arc<UpstreamShared>| {
-                Rc::new(Pool::new(Arc::clone(shared), self.write_ms_max, Arc::clone(&self.stats)))
-            };
-            pools.1 = table.upstreams().iter().map(|s| kept(s).unwrap_or_else(|| new(s))).collect();
-            pools.0 = table.version();
-        }
-        let shared = table.upstreams().get(upstream)?;
-        // An exchange that began before the table was changed has no pool of its upstream any more: it gets one of its
-        // own, which ends with it.
-        let kept = pools.1.iter().find(|pool| Arc::ptr_eq(&pool.shared, shared)).map(Rc::clone);
-        let own = || Rc::new(Pool::new(Arc::clone(shared), self.write_ms_max, Arc::clone(&self.stats)));
-        Some(kept.unwrap_or_else(own))
-    }
-
-    /// Closes connections that have been idle for too long.
-    pub(crate) fn sweep(&self) {
-        self.pools.borrow().1.iter().for_each(|pool| pool.sweep());
-    }
-
-    /// Closes all idle connections.
-    pub(crate) fn clear(&self) {
-        self.pools.borrow().1.iter().for_each(|pool| pool.idle.borrow_mut().clear());
-    }
-}
-
 /// The connections of one shard to one upstream.
 pub(crate) struct Pool {
     shared: Arc<UpstreamShared>,
     write_ms_max: u64,
     stats: Arc<ShardStats>,
-    idle: RefCell<Vec<(Http1Upstream, Instant)>>,
-    turn: Cell<usize>,
+    endpoints: RefCell<Endpoints>,
+    /// Which version of the addresses `endpoints` has.
+    resolved: Cell<u64>,
+    budget: RefCell<RetryBudget>,
+    /// Exchanges that run.
+    running: Cell<usize>,
+    idle: RefCell<Vec<Idle>>,
+    /// When each target is to be checked.
+    checks: RefCell<HashMap<TargetId, Instant>>,
+    random: Cell<u64>,
+}
+
+struct Idle {
+    upstream: Http1Upstream,
+    target: TargetId,
+    since: Instant,
+}
+
+/// An exchange counted at its target, until it is dropped.
+pub(crate) struct Running<'a> {
+    pool: &'a Pool,
+    exchange: Option<Exchange>,
+    outcome: Cell<Outcome>,
+}
+
+impl Running<'_> {
+    pub(crate) fn target(&self) -> Option<TargetId> {
+        self.exchange.as_ref().map(Exchange::target)
+    }
+
+    fn move_to(&mut self, target: TargetId) {
+        let mut endpoints = self.pool.endpoints.borrow_mut();
+        if let Some(exchange) = self.exchange.take() {
+            endpoints.end(exchange, Outcome::Neutral, Instant::now());
+        }
+        self.exchange = Some(endpoints.begin(target));
+    }
+
+    /// What it tells of its target. The last word counts; without one it tells nothing.
+    pub(crate) fn judge(&self, outcome: Outcome) {
+        self.outcome.set(outcome);
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Some(exchange) = self.exchange.take() {
+            self.pool.endpoints.borrow_mut().end(exchange, self.outcome.get(), Instant::now());
+        }
+    }
+}
+
+/// A place among the exchanges of an upstream, until it is dropped.
+pub(crate) struct Admitted<'a>(&'a Pool);
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        self.0.running.set(self.0.running.get().saturating_sub(1));
+    }
 }
 
 impl Pool {
-    fn new(shared: Arc<UpstreamShared>, write_ms_max: u64, stats: Arc<ShardStats>) -> Pool {
-        Pool { shared, write_ms_max, stats, idle: RefCell::default(), turn: Cell::new(0) }
+    pub(crate) fn new(
+        shared: Arc<UpstreamShared>,
+        write_ms_max: u64,
+        stats: Arc<ShardStats>,
+        seed: u64,
+    ) -> Pool {
+        let budget = RetryBudget::new(shared.config.retry.budget_percent, Instant::now());
+        Pool {
+            endpoints: RefCell::new(Endpoints::new(shared.config.health.clone())),
+            resolved: Cell::new(0),
+            budget: RefCell::new(budget),
+            running: Cell::new(0),
+            shared,
+            write_ms_max,
+            stats,
+            idle: RefCell::default(),
+            checks: RefCell::default(),
+            random: Cell::new(seed | 1),
+        }
     }
 
     pub(crate) fn config(&self) -> &UpstreamConfig {
         &self.shared.config
     }
 
-    /// An idle connection that is still open, the one used last first.
-    pub(crate) fn take_idle(&self) -> Option<Upstream> {
+    pub(crate) fn is_of(&self, shared: &Arc<UpstreamShared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+    }
+
+    /// A place for an exchange; `None`: as many run as may.
+    pub(crate) fn admit(&self) -> Option<Admitted<'_>> {
+        let running = self.running.get();
+        if running >= self.config().retry.exchanges_max {
+            return None;
+        }
+        self.running.set(running + 1);
+        self.budget.borrow_mut().count_request(Instant::now());
+        Some(Admitted(self))
+    }
+
+    /// Whether the budget has another try.
+    pub(crate) fn may_retry(&self) -> bool {
+        let may = self.budget.borrow_mut().take(Instant::now());
+        ShardStats::count(
+            if may { &self.stats.upstream_retries } else { &self.stats.upstream_retries_refused },
+            1,
+        );
+        may
+    }
+
+    /// The target for an exchange that was at `tried` before; `None`: there is no other.
+    pub(crate) fn begin(&self, tried: &[TargetId]) -> Option<Running<'_>> {
+        self.follow_addresses();
+        let mut endpoints = self.endpoints.borrow_mut();
+        let target = endpoints.pick(Instant::now(), self.next_random(), tried)?;
+        let exchange = Some(endpoints.begin(target));
+        Some(Running { pool: self, exchange, outcome: Cell::new(Outcome::Neutral) })
+    }
+
+    fn follow_addresses(&self) {
+        let version = self.shared.version();
+        if self.resolved.replace(version) != version {
+            self.endpoints.borrow_mut().set_targets(self.shared.targets());
+        }
+    }
+
+    /// xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled", 2016).
+    fn next_random(&self) -> u64 {
+        let mut x = self.random.get();
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.random.set(x);
+        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// An idle connection to a target that is still open, the one used last first.
+    pub(crate) fn take_idle(&self, target: TargetId) -> Option<Upstream> {
         let oldest = Duration::from_millis(self.config().pool.idle_ms_max);
         loop {
-            let (mut upstream, since) = self.idle.borrow_mut().pop()?;
+            let mut all = self.idle.borrow_mut();
+            let at = all.iter().rposition(|idle| idle.target == target)?;
+            let Idle { mut upstream, since, .. } = all.remove(at);
             if since.elapsed() < oldest && is_open(upstream.fd) {
                 upstream.is_reused = true;
                 ShardStats::count(&self.stats.upstream_reuses, 1);
@@ -208,53 +299,157 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request.
-    pub(crate) fn put(&self, upstream: Upstream) {
+    pub(crate) fn put(&self, target: TargetId, upstream: Upstream) {
         let Upstream::Http1(mut upstream) = upstream;
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.config().pool.idle_max && upstream.reader.buffered().is_empty() {
             upstream.reader.shrink();
-            idle.push((upstream, Instant::now()));
+            idle.push(Idle { upstream, target, since: Instant::now() });
         }
     }
 
-    fn sweep(&self) {
+    /// Closes connections that have been idle for too long.
+    pub(crate) fn sweep(&self) {
         let oldest = Duration::from_millis(self.config().pool.idle_ms_max);
-        self.idle.borrow_mut().retain(|(_, since)| since.elapsed() < oldest);
+        self.idle.borrow_mut().retain(|idle| idle.since.elapsed() < oldest);
     }
 
-    /// A new connection, to the first address in turn that takes one.
-    pub(crate) async fn connect(&self) -> Result<Upstream, ConnectFault> {
-        let addresses = self.shared.addresses();
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
-        let ms_max = self.config().pool.connect_ms_max;
+    /// Closes all idle connections.
+    pub(crate) fn clear(&self) {
+        self.idle.borrow_mut().clear();
+    }
+
+    /// Targets whose check is due; the next one of each is due after `every`.
+    pub(crate) fn due_checks(&self, every: Duration, now: Instant) -> Vec<TargetId> {
+        self.follow_addresses();
+        let mut checks = self.checks.borrow_mut();
+        let targets: Vec<TargetId> = self.endpoints.borrow().targets(now).map(|target| target.id).collect();
+        checks.retain(|id, _| targets.contains(id));
+        let due = |id: &TargetId| {
+            let next = checks.entry(*id).or_insert(now);
+            let is_due = *next <= now;
+            if is_due {
+                *next = now + every;
+            }
+            is_due
+        };
+        targets.into_iter().filter(due).collect()
+    }
+
+    /// Takes the result of a check.
+    pub(crate) fn checked(&self, target: TargetId, is_well: bool) {
+        self.endpoints.borrow_mut().checked(target, is_well);
+    }
+
+    /// A connection to a target that no request uses.
+    pub(crate) async fn open(&self, target: TargetId) -> Option<(ReadIo, WriteIo)> {
+        let address = self.endpoints.borrow().address(target).cloned()?;
+        self.secured(Stream::connect(&address).await.ok()?).await
+    }
+
+    async fn secured(&self, stream: Stream) -> Option<(ReadIo, WriteIo)> {
+        let tls = self.config().tls.as_ref();
+        let name = tls.and_then(|tls| tls.server_name()).unwrap_or(self.config().host());
+        stream.split_client(tls, name).await.ok()
+    }
+
+    /// A new connection: to the target of `running`, or where that fails or takes long, to another one, which then is
+    /// its target (RFC 8305, section 5).
+    pub(crate) async fn connect(&self, running: &mut Running<'_>) -> Result<Upstream, ConnectFault> {
+        let first = running.target().ok_or(ConnectFault::Unreachable)?;
+        let mut left = self.endpoints.borrow().attempt_order(first, Instant::now());
+        left.truncate(CONNECT_TARGETS_MAX);
+        left.reverse();
+        let mut attempts: Attempts<'_> = Vec::new();
         let mut fault = ConnectFault::Unreachable;
-        for n in 0..addresses.len() {
-            let Some(address) = addresses.get((turn + n) % addresses.len()) else { continue };
-            match monoio::time::timeout(Duration::from_millis(ms_max), self.connect_to(address)).await {
-                Ok(Some(upstream)) => {
+        loop {
+            if let Some(target) = left.pop() {
+                attempts.push((target, Box::pin(self.attempt(target))));
+            }
+            let delay = if left.is_empty() { Duration::MAX } else { ATTEMPT_DELAY };
+            let (target, connected) = match first_of(&mut attempts, delay).await {
+                Raced::Delayed => continue,
+                Raced::Over => break,
+                Raced::Done(target, connected) => (target, connected),
+            };
+            match connected {
+                Ok(upstream) => {
+                    if target != first {
+                        running.move_to(target);
+                    }
                     ShardStats::count(&self.stats.upstream_connects, 1);
                     return Ok(Upstream::Http1(upstream));
                 }
-                Ok(None) => {}
-                Err(_) => fault = ConnectFault::TimedOut,
+                Err(why) => {
+                    fault = why;
+                    ShardStats::count(&self.stats.upstream_errors, 1);
+                    let mut endpoints = self.endpoints.borrow_mut();
+                    let exchange = endpoints.begin(target);
+                    endpoints.end(exchange, Outcome::Fault, Instant::now());
+                }
             }
         }
-        ShardStats::count(&self.stats.upstream_errors, 1);
         Err(fault)
     }
 
-    async fn connect_to(&self, address: &TargetAddress) -> Option<Http1Upstream> {
-        let stream = match address {
-            TargetAddress::Tcp(address) => Stream::tcp(TcpStream::connect_addr(*address).await.ok()?),
-            TargetAddress::Unix(path) => Stream::Unix(UnixStream::connect(path).await.ok()?),
+    async fn attempt(&self, target: TargetId) -> Connected {
+        let address = self.endpoints.borrow().address(target).cloned();
+        let connect = async {
+            match address {
+                Some(address) => self.connect_to(&address).await,
+                None => None,
+            }
         };
+        let limit = Duration::from_millis(self.config().pool.connect_ms_max);
+        match monoio::time::timeout(limit, connect).await {
+            Ok(upstream) => upstream.ok_or(ConnectFault::Unreachable),
+            Err(_) => Err(ConnectFault::TimedOut),
+        }
+    }
+
+    async fn connect_to(&self, address: &TargetAddress) -> Option<Http1Upstream> {
+        let stream = Stream::connect(address).await.ok()?;
         let fd = stream.as_raw_fd();
-        let tls = self.config().tls.as_ref();
-        let name = tls.and_then(|tls| tls.server_name()).unwrap_or(self.config().host());
-        let (read, write) = stream.split_client(tls, name).await.ok()?;
+        let (read, write) = self.secured(stream).await?;
         let writer = Writer::new(write, self.write_ms_max);
         Some(Http1Upstream { reader: Reader::new(read), writer, fd, is_reused: false })
+    }
+}
+
+type Connected = Result<Http1Upstream, ConnectFault>;
+type Attempts<'a> = Vec<(TargetId, Pin<Box<dyn Future<Output = Connected> + 'a>>)>;
+
+/// How a race of connections went on.
+enum Raced {
+    Done(TargetId, Connected),
+    /// None is done in time.
+    Delayed,
+    /// None is left.
+    Over,
+}
+
+/// The first attempt that is done, taken out of the others.
+async fn first_of(attempts: &mut Attempts<'_>, delay: Duration) -> Raced {
+    if attempts.is_empty() {
+        return Raced::Over;
+    }
+    let done = poll_fn(|cx| {
+        let polled = attempts.iter_mut().enumerate().find_map(|(at, (target, attempt))| {
+            match attempt.as_mut().poll(cx) {
+                Poll::Ready(connected) => Some((at, *target, connected)),
+                Poll::Pending => None,
+            }
+        });
+        polled.map_or(Poll::Pending, Poll::Ready)
+    });
+    let done =
+        if delay == Duration::MAX { Some(done.await) } else { monoio::time::timeout(delay, done).await.ok() };
+    match done {
+        Some((at, target, connected)) => {
+            drop(attempts.swap_remove(at));
+            Raced::Done(target, connected)
+        }
+        None => Raced::Delayed,
     }
 }
 

@@ -59,6 +59,11 @@ impl Collector for Counters {
         bytes_family(e, "scanned", "Bytes of bodies scanned, decoded", "direction", scanned)?;
         let passed = [("opaque_field", stats.bytes_passed_opaque)];
         bytes_family(e, "passed", "Bytes of bodies passed without a scan, by reason", "reason", passed)?;
+        counter(e, "websockets", "WebSockets that were opened", stats.websockets)?;
+        gauge(e, "websockets_open", "WebSockets that are open", stats.websockets_open)?;
+        let messages =
+            [("request", stats.websocket_request_messages), ("response", stats.websocket_response_messages)];
+        family(e, "websocket_messages", "Messages of WebSockets passed on", "direction", messages)?;
         let matches = stats.matches.iter().filter(|(_, n)| **n > 0).map(|(id, n)| (id.as_str(), *n));
         family(e, "matches", "Matches, by rule", "rule", matches)?;
         let unit = Unit::Bytes;

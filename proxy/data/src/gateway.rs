@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs::Permissions;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
@@ -13,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::config::{GatewayConfig, IoDriver, ListenAddress, ListenerConfig};
 use crate::shard::{self, ListenSocket, ShardConfig, ShardControl};
@@ -33,6 +34,8 @@ pub struct Gateway {
     control: Arc<ShardControl>,
     since: Instant,
     shards: Vec<JoinHandle<u64>>,
+    /// There for as long as it runs.
+    _files: Vec<SocketFile>,
 }
 
 impl fmt::Debug for Gateway {
@@ -97,7 +100,7 @@ impl Gateway {
             (IoDriver::Uring, false) => return Err(StartError::NoUring),
         };
         let shards = config.shards.max(1);
-        let (addresses, mut sockets) = bind(&config.listeners, shards, io)?;
+        let (addresses, mut sockets, files) = bind(&config.listeners, shards, io)?;
         let control = Arc::new(ShardControl::default());
         let table = Arc::new(ArcSwap::from_pointee(Table::new(config.routing, None)));
         let mut gateway = Gateway {
@@ -109,6 +112,7 @@ impl Gateway {
             control,
             since: Instant::now(),
             shards: Vec::new(),
+            _files: files,
         };
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
         let mut all_stats = Vec::new();
@@ -233,15 +237,14 @@ impl Gateway {
     }
 }
 
+/// What is bound: addresses, the sockets of each shard, files.
+type Bound = (Vec<ListenAddress>, Vec<Vec<ListenSocket>>, Vec<SocketFile>);
+
 /// Makes a socket a shard and listener: those of one address share it (SO_REUSEPORT), or the socket itself.
-fn bind(
-    listeners: &[ListenerConfig],
-    shards: usize,
-    io: IoDriver,
-) -> Result<(Vec<ListenAddress>, Vec<Vec<ListenSocket>>), StartError> {
+fn bind(listeners: &[ListenerConfig], shards: usize, io: IoDriver) -> Result<Bound, StartError> {
     // io_uring waits itself, and would give back what a socket that never waits says.
     let is_polled = io == IoDriver::Epoll;
-    let mut addresses = Vec::new();
+    let (mut addresses, mut files) = (Vec::new(), Vec::new());
     let mut sockets: Vec<Vec<ListenSocket>> = (0..shards).map(|_| Vec::new()).collect();
     for listener in listeners {
         let fault = |e| StartError::Listen(listener.address.clone(), e);
@@ -258,8 +261,9 @@ fn bind(
                 addresses.push(ListenAddress::Tcp(address));
             }
             ListenAddress::Unix(path) => {
-                let socket = listen_unix(path).map_err(fault)?;
+                let (socket, file) = listen_unix(path).map_err(fault)?;
                 socket.set_nonblocking(is_polled).map_err(fault)?;
+                files.push(file);
                 for shard in &mut sockets {
                     shard.push(ListenSocket::Unix(socket.try_clone().map_err(fault)?));
                 }
@@ -267,7 +271,7 @@ fn bind(
             }
         }
     }
-    Ok((addresses, sockets))
+    Ok((addresses, sockets, files))
 }
 
 fn listen_tcp(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
@@ -279,8 +283,11 @@ fn listen_tcp(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// Who may connect to a Unix socket: its owner, and its group.
+const SOCKET_MODE: u32 = 0o660;
+
 /// A socket that another process left behind is replaced; one that answers is in use.
-fn listen_unix(path: &Path) -> std::io::Result<UnixListener> {
+fn listen_unix(path: &Path) -> std::io::Result<(UnixListener, SocketFile)> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
     if is_socket {
         if UnixStream::connect(path).is_ok() {
@@ -288,7 +295,40 @@ fn listen_unix(path: &Path) -> std::io::Result<UnixListener> {
         }
         std::fs::remove_file(path)?;
     }
-    UnixListener::bind(path)
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    let file = SocketFile::of(path)?;
+    // Before it listens nobody can connect.
+    std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
+    socket.listen(BACKLOG)?;
+    Ok((socket.into(), file))
+}
+
+/// The file of a Unix socket, removed when dropped unless another one took its place.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    id: (u64, u64),
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> std::io::Result<SocketFile> {
+        Ok(SocketFile { path: path.to_owned(), id: SocketFile::id(path)? })
+    }
+
+    fn id(path: &Path) -> std::io::Result<(u64, u64)> {
+        std::fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if SocketFile::id(&self.path).is_ok_and(|id| id == self.id) {
+            // Where it can't be removed, the next start replaces it.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 fn lookup(name: &str) -> Vec<IpAddr> {

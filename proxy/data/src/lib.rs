@@ -13,11 +13,13 @@
 
 #[allow(dead_code, unused_imports, reason = "the edge takes it up")]
 mod balance;
+mod client;
 pub mod codec;
 mod config;
 mod content;
 mod edge;
 mod forward;
+mod forwarded;
 mod gateway;
 mod mask;
 mod problem;
@@ -34,6 +36,7 @@ pub use config::{
     ResponseCoding, RetryConfig, RouteConfig, RouteLimits, RouteMatch, Routing, UpstreamConfig,
     UpstreamProtocol, UpstreamUrl, UpstreamUrlError,
 };
+pub use forwarded::ForwardedFields;
 pub use gateway::{DrainReport, Gateway, ReloadError, StartError};
 pub use problem::Problem;
 pub use stats::{FIRST_BYTE_US, GatewayStats, REFUSALS, StatsSnapshot};

@@ -96,6 +96,25 @@ impl Problem {
         "the upstream's answer is not valid in its content coding, ends before it does, or decodes to more than it may, \
          so it was not passed on",
     );
+    pub(crate) const WEBSOCKET_VERSION: Problem =
+        Problem::new(426, "bad_request", "the WebSocket is of another version than 13");
+    pub(crate) const WEBSOCKET_KEY: Problem =
+        Problem::new(400, "bad_request", "the WebSocket has no valid Sec-WebSocket-Key");
+    pub(crate) const WEBSOCKET_ANSWER: Problem = Problem::new(
+        502,
+        "upstream_unreachable",
+        "the upstream opened the WebSocket in a way that was not asked for, so it was not passed on",
+    );
+    pub(crate) const NOT_TLS: Problem = Problem::new(
+        400,
+        "bad_request",
+        "the target is https and its upstream is reached without TLS: ask for http",
+    );
+    pub(crate) const OTHER_HOST: Problem = Problem::new(
+        421,
+        "bad_request",
+        "the request is for another host than the tunnel that it came through",
+    );
     pub(crate) const BAD_RESPONSE: Problem =
         Problem::new(502, "upstream_unreachable", "the upstream's answer is not valid HTTP/1.1");
 }
@@ -126,6 +145,7 @@ impl Shape {
 /// The standard reason of a status (RFC 9110, section 15); the class's name for one that is not known.
 pub(crate) fn reason(status: u16) -> &'static str {
     match status {
+        101 => "Switching Protocols",
         200 => "OK",
         201 => "Created",
         202 => "Accepted",
@@ -154,7 +174,9 @@ pub(crate) fn reason(status: u16) -> &'static str {
         414 => "URI Too Long",
         415 => "Unsupported Media Type",
         417 => "Expectation Failed",
+        421 => "Misdirected Request",
         422 => "Unprocessable Content",
+        426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
@@ -183,6 +205,12 @@ pub(crate) fn parts(problem: &Problem, shape: Shape, id: RequestId) -> (Fields, 
     if problem.retry_after_s > 0 {
         fields.push("Retry-After", problem.retry_after_s.to_string());
     }
+    if problem.status == 426 {
+        // RFC 6455, section 4.4; RFC 9110, section 15.5.22.
+        fields.push("Sec-WebSocket-Version", "13");
+        fields.push("Upgrade", "websocket");
+        fields.push("Connection", "Upgrade");
+    }
     if problem.status == 405 {
         fields.push("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     }
@@ -199,7 +227,9 @@ fn body(problem: &Problem, shape: Shape, id: RequestId) -> String {
     let title = reason(*status);
     let members = format!(r#""title":"{title}","status":{status},"detail":"{detail}","code":"{code}""#);
     let kind = match (shape, status) {
-        (Shape::Anthropic, 400 | 405 | 417 | 431 | 414 | 415 | 501 | 505) => "invalid_request_error",
+        (Shape::Anthropic, 400 | 405 | 414 | 415 | 417 | 421 | 426 | 431 | 501 | 505) => {
+            "invalid_request_error"
+        }
         (Shape::Anthropic, 401) => "authentication_error",
         (Shape::Anthropic, 403) => "permission_error",
         (Shape::Anthropic, 413) => "request_too_large",

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -22,7 +23,7 @@ use crate::edge::connection::{Listener, Reader, Stream, Writer};
 use crate::edge::exchange::SessionContext;
 use crate::edge::signal::Signal;
 use crate::edge::upstreams::Upstreams;
-use crate::edge::{health, http1};
+use crate::edge::{health, http1, proxy_protocol};
 use crate::mask::CodedPlaces;
 use crate::problem::Problem;
 use crate::stats::ShardStats;
@@ -157,7 +158,7 @@ struct Door {
 
 async fn accept_loop(listener: Listener, door: Door, context: Rc<SessionContext>) {
     while let Some(stream) = accept(&listener, &context.drain).await {
-        let Ok(stream) = stream else {
+        let Ok((stream, peer)) = stream else {
             // Out of descriptors, most likely: those that are open will end.
             monoio::time::sleep(TICK).await;
             continue;
@@ -171,7 +172,7 @@ async fn accept_loop(listener: Listener, door: Door, context: Rc<SessionContext>
         monoio::spawn(async move {
             let is_over = open.get() > context.limits.connections_max as u64;
             let stats = Arc::clone(&context.stats);
-            guarded(connection(context, stream, config, is_over), &stats).await;
+            guarded(connection(context, stream, peer, config, is_over), &stats).await;
             open.set(open.get() - 1);
             stats.connections_open.fetch_sub(1, Ordering::Relaxed);
         });
@@ -179,7 +180,10 @@ async fn accept_loop(listener: Listener, door: Door, context: Rc<SessionContext>
 }
 
 /// The next connection; `None` once the shard drains.
-async fn accept(listener: &Listener, drain: &Signal) -> Option<std::io::Result<Stream>> {
+async fn accept(
+    listener: &Listener,
+    drain: &Signal,
+) -> Option<std::io::Result<(Stream, Option<SocketAddr>)>> {
     let mut accepted = pin!(listener.accept());
     let mut drained = pin!(drain.wait());
     poll_fn(|cx| {
@@ -205,9 +209,17 @@ async fn tick(control: &ShardControl, context: &SessionContext) {
     context.drain.set();
 }
 
-async fn connection(context: Rc<SessionContext>, stream: Stream, config: ListenerConfig, is_over: bool) {
+async fn connection(
+    context: Rc<SessionContext>,
+    stream: Stream,
+    peer: Option<SocketAddr>,
+    config: ListenerConfig,
+    is_over: bool,
+) {
+    let admitted = proxy_protocol::admit(stream, peer, config, context.limits.head_ms_max).await;
+    let Some((stream, client)) = admitted else { return };
     let socket = stream.as_raw_fd();
-    let handshake = stream.split_server(config.tls.as_ref());
+    let handshake = stream.split_server(client.listener.tls.as_ref());
     let limit = Duration::from_millis(context.limits.head_ms_max);
     let Ok(Ok((read, write))) = monoio::time::timeout(limit, handshake).await else { return };
     let (mut reader, mut writer) = (Reader::new(read), Writer::new(write, context.limits.write_ms_max));
@@ -215,7 +227,7 @@ async fn connection(context: Rc<SessionContext>, stream: Stream, config: Listene
         http1::turn_away(&context, &mut reader, &mut writer, &Problem::OVERLOADED).await;
         return;
     }
-    http1::serve(context, reader, writer, socket).await;
+    http1::serve(context, client, reader, writer, socket).await;
 }
 
 /// Runs a session; a panic ends it, closes its connection and is counted.

@@ -105,6 +105,14 @@ counters! {
     masking_us,
     /// Sum of the times in `first_byte`, in microseconds.
     first_byte_us,
+    /// WebSockets that were opened.
+    websockets,
+    /// WebSockets that are open.
+    websockets_open,
+    /// Messages of WebSockets that went to the upstream.
+    websocket_request_messages,
+    /// Messages of WebSockets that went to the client.
+    websocket_response_messages,
     /// Panics caught at the edge of a session; each closed its connection.
     panics,
 }

@@ -77,7 +77,7 @@ impl Table {
     /// The first route that takes a request, and its number.
     pub(crate) fn route(&self, head: &RequestHead) -> Option<(usize, &Route)> {
         let mut normal = None;
-        let host = head.fields.text("host").unwrap_or_default();
+        let host = head.authority.as_deref().unwrap_or_default();
         self.routes.iter().enumerate().find(|(_, route)| {
             let matches = &route.config.matches;
             has_host(&matches.hosts, host)
@@ -86,6 +86,14 @@ impl Table {
                     || has_path(&matches.path, normal.get_or_insert_with(|| normal_path(&head.target))))
                 && has_headers(matches, head)
         })
+    }
+}
+
+impl Table {
+    /// Whether a route is for this host by name.
+    pub(crate) fn names(&self, host: &str) -> bool {
+        let names = |hosts: &[String]| !hosts.is_empty() && has_host(hosts, host);
+        self.routes.iter().any(|route| names(&route.config.matches.hosts))
     }
 }
 

@@ -37,6 +37,13 @@ impl<'a> Source<'a> {
         Source::Http1 { reader, decoder: BodyDecoder::new(framing) }
     }
 
+    /// What comes from here on is content without framing, up to the end of the stream.
+    pub(crate) fn set_raw(&mut self) {
+        match self {
+            Source::Http1 { decoder, .. } => *decoder = BodyDecoder::new(Framing::UntilClose),
+        }
+    }
+
     /// True when content is at hand without waiting.
     pub(crate) fn is_ready(&self) -> bool {
         match self {
@@ -79,6 +86,13 @@ impl Sink<'_> {
     pub(crate) fn head(&mut self, head: Head<'_>, fields: Fields, length: BodyLength) {
         match self {
             Sink::Http1(sink) => sink.head(head, fields, length),
+        }
+    }
+
+    /// What is laid down from here on is content without framing.
+    pub(crate) fn set_raw(&mut self) {
+        match self {
+            Sink::Http1(sink) => sink.coding = Some(Coding::UntilClose),
         }
     }
 
@@ -181,6 +195,11 @@ impl<'a> Http1Sink<'a> {
         }
         if let BodyLength::Known(len) = length {
             fields.push("Content-Length", len.to_string());
+            self.coding = Some(Coding::UntilClose);
+        }
+        if length == BodyLength::Upgraded {
+            fields.push("Connection", "Upgrade");
+            fields.push("Upgrade", "websocket");
             self.coding = Some(Coding::UntilClose);
         }
         fields.write(&mut out);

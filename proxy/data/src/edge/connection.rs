@@ -1,6 +1,7 @@
 //! One side of a connection: reads into and writes from owned buffers, each with a time limit.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
@@ -47,10 +48,15 @@ impl Listener {
         })
     }
 
-    pub(crate) async fn accept(&self) -> io::Result<Stream> {
+    /// The next connection, and who made it.
+    pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
-            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| Stream::tcp(stream)),
-            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+            Listener::Tcp(listener) => {
+                listener.accept().await.map(|(stream, peer)| (Stream::tcp(stream), Some(peer)))
+            }
+            Listener::Unix(listener) => {
+                listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), None))
+            }
         }
     }
 }
@@ -150,11 +156,13 @@ pub(crate) struct Reader {
     data: Vec<u8>,
     from: usize,
     spare: Vec<u8>,
+    /// A read of TLS was broken off: there is no other behind it.
+    is_torn: bool,
 }
 
 impl Reader {
     pub(crate) fn new(io: ReadIo) -> Reader {
-        Reader { io, data: Vec::new(), from: 0, spare: Vec::new() }
+        Reader { io, data: Vec::new(), from: 0, spare: Vec::new(), is_torn: false }
     }
 
     /// What has been read and not consumed.
@@ -180,11 +188,16 @@ impl Reader {
 
     /// Reads more; 0: the other side has ended.
     pub(crate) async fn fill(&mut self, ms_max: u64) -> Result<usize, IoFault> {
+        if self.is_torn {
+            return Err(IoFault::Failed);
+        }
         let mut chunk = std::mem::take(&mut self.spare);
         chunk.clear();
         chunk.reserve_exact(Limits::READ_BYTES);
+        self.is_torn = matches!(self.io, ReadIo::Server(_) | ReadIo::Client(_));
         let read = monoio::time::timeout(Duration::from_millis(ms_max), self.read(chunk)).await;
         let Ok((result, chunk)) = read else { return Err(IoFault::TimedOut) };
+        self.is_torn = false;
         let len = result?;
         if self.buffered().is_empty() {
             self.spare = std::mem::replace(&mut self.data, chunk);

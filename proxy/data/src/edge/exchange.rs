@@ -22,12 +22,15 @@ use super::body::{Head, Sink, Source, SourceFault};
 use super::signal::Signal;
 use super::upstream::{Answer, AnswerFault, ConnectFault, Pool, Running};
 use super::upstreams::Upstreams;
+use super::websocket::{self, Handshake, Session};
 use crate::balance::{Outcome, TargetId};
+use crate::client::Client;
 use crate::codec::body::Framing;
 use crate::codec::fields::Fields;
-use crate::codec::head::{HeadLimits, RequestHead};
+use crate::codec::head::{HeadLimits, RequestHead, ResponseHead};
 use crate::config::Limits;
 use crate::forward::{self, BodyLength};
+use crate::forwarded;
 use crate::mask::{CodedPlaces, Mask, MaskContext};
 use crate::problem::{self, Problem, Shape};
 use crate::rate::Subject;
@@ -56,7 +59,7 @@ impl SessionContext {
         }
     }
 
-    fn masks<'a>(&'a self, route: &'a Route) -> MaskContext<'a> {
+    pub(super) fn masks<'a>(&'a self, route: &'a Route) -> MaskContext<'a> {
         MaskContext {
             ruleset: &route.config.ruleset,
             masking: &route.config.masking,
@@ -121,6 +124,8 @@ enum ResponseFault {
     Problem(Problem),
     /// Nothing was received.
     Nothing,
+    /// The upstream goes on with WebSocket, which was asked for; nothing has been sent to the client.
+    Upgraded(Box<ResponseHead>),
     /// The response had begun, or the client is gone.
     Abort,
 }
@@ -136,6 +141,7 @@ struct Sent {
 /// Serves one request whose head is in.
 pub(crate) async fn exchange(
     context: &SessionContext,
+    client: &Client,
     head: &RequestHead,
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
@@ -146,7 +152,7 @@ pub(crate) async fn exchange(
     let bodiless = head.method == "HEAD";
     // A request without a body leaves the connection at the start of the next one.
     let reusable = head.keep_alive && head.framing == Framing::Empty && !context.drain.is_set();
-    let problem = match routed(context, head, id, source, sink).await {
+    let problem = match routed(context, client, head, id, source, sink).await {
         Ok(after) => return after,
         Err(Attempt::Problem(problem)) => problem,
         Err(Attempt::Abort) => return After::Abort,
@@ -162,6 +168,7 @@ pub(crate) async fn exchange(
 
 async fn routed(
     context: &SessionContext,
+    client: &Client,
     head: &RequestHead,
     id: RequestId,
     source: &mut Source<'_>,
@@ -178,9 +185,15 @@ async fn routed(
     {
         return Err(Attempt::Problem(Problem::BODY_TOO_LARGE));
     }
+    let is_tls = table.upstreams().get(route.config.upstream).is_some_and(|u| u.config.tls.is_some());
+    if head.absolute.as_ref().is_some_and(|absolute| absolute.is_https) && !is_tls {
+        return Err(Attempt::Problem(Problem::NOT_TLS));
+    }
+    let handshake = Handshake::of(head, id).map_err(Attempt::Problem)?;
     if let Some(rate) = &route.rate {
         let now_ms = context.since.elapsed().as_millis() as u64;
-        let subject = Subject::At(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let address = forwarded::client_address(&head.fields, client);
+        let subject = Subject::At(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
         rate.take(subject, now_ms).map_err(|limited| {
             let seconds = limited.retry_after_ms.div_ceil(1000).min(u64::from(u32::MAX)) as u32;
             Attempt::Problem(Problem { retry_after_s: seconds, ..Problem::RATE_LIMITED })
@@ -199,8 +212,9 @@ async fn routed(
     let pool = pool.ok_or(Attempt::Problem(Problem::NO_ROUTE))?;
     let _place = pool.admit().ok_or(Attempt::Problem(Problem::UPSTREAM_FULL))?;
     let mut tries = Tries { may_reuse: true, tried: Vec::new() };
+    let asked = Asked { context, client, pool: &pool, route, head, id, handshake };
     loop {
-        match attempt(context, &pool, route, head, id, source, sink, &mut tries).await {
+        match attempt(&asked, source, sink, &mut tries).await {
             // A connection that had been idle was closed: that is no fault of the request's.
             Err(Attempt::Again { is_free: true }) if tries.may_reuse => tries.may_reuse = false,
             Err(Attempt::Again { .. })
@@ -231,18 +245,30 @@ enum Attempt {
     },
 }
 
-#[allow(clippy::too_many_arguments)]
-async fn attempt(
-    context: &SessionContext,
-    pool: &Pool,
-    route: &Route,
-    head: &RequestHead,
+/// A request, and what was decided of it.
+struct Asked<'a> {
+    context: &'a SessionContext,
+    client: &'a Client,
+    pool: &'a Pool,
+    route: &'a Route,
+    head: &'a RequestHead,
     id: RequestId,
+    /// It asks for a WebSocket.
+    handshake: Option<Handshake>,
+}
+
+async fn attempt(
+    asked: &Asked<'_>,
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
     tries: &mut Tries,
 ) -> Result<After, Attempt> {
-    let plan = forward::request(head, pool.config(), &context.masks(route)).map_err(Attempt::Problem)?;
+    let Asked { context, client, pool, route, head, id, ref handshake } = *asked;
+    let mut plan = forward::request(head, pool.config(), &context.masks(route)).map_err(Attempt::Problem)?;
+    forwarded::write(&mut plan.fields, head, client, route.config.forwarded);
+    if let Some(handshake) = handshake {
+        plan = websocket::request(handshake, plan, route.config.masking.is_off);
+    }
     // Where every target was tried, one of them is tried again.
     let running = pool.begin(&tries.tried).or_else(|| pool.begin(&[]));
     let mut running = running.ok_or(Attempt::Problem(Problem::UNREACHABLE))?;
@@ -273,6 +299,7 @@ async fn attempt(
         running: &running,
         head,
         id,
+        asks_for_websocket: handshake.is_some(),
         request_done: &request_done,
         begun: &begun,
     };
@@ -295,6 +322,14 @@ async fn attempt(
             Ok(if keep { After::KeepAlive } else { After::Close })
         }
         Some(Err(ResponseFault::Problem(problem))) => Err(Attempt::Problem(problem)),
+        Some(Err(ResponseFault::Upgraded(answer))) => {
+            let Some(handshake) = handshake else { return Err(Attempt::Problem(Problem::BAD_RESPONSE)) };
+            let session = Session { context, route, head, handshake, id };
+            let (mut up_sink, messages) = upstream.split();
+            let mut messages = messages.body(Framing::Empty);
+            let done = session.run(&answer, (&mut messages, &mut up_sink), (source, sink)).await;
+            done.map_err(Attempt::Problem)
+        }
         Some(Err(ResponseFault::Nothing)) => {
             running.judge(if is_reused { Outcome::Neutral } else { Outcome::Fault });
             tries.tried.extend(running.target().filter(|_| !is_reused));
@@ -422,6 +457,7 @@ struct ResponseSide<'a> {
     running: &'a Running<'a>,
     head: &'a RequestHead,
     id: RequestId,
+    asks_for_websocket: bool,
     request_done: &'a Cell<bool>,
     /// A byte of the response has been sent.
     begun: &'a Cell<bool>,
@@ -453,6 +489,13 @@ impl ResponseSide<'_> {
             }
         })?;
         self.running.judge(if matches!(head.status, 502..=504) { Outcome::Fault } else { Outcome::Good });
+        if head.status == 101 {
+            return Err(if self.asks_for_websocket {
+                ResponseFault::Upgraded(Box::new(head))
+            } else {
+                ResponseFault::Problem(Problem::BAD_RESPONSE)
+            });
+        }
         let masks = self.context.masks(self.route);
         let plan = forward::response(&head, self.head, &masks, &mut scratch.borrow_mut());
         let mut plan = plan.map_err(ResponseFault::Problem)?;

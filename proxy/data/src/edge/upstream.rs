@@ -115,8 +115,8 @@ pub(crate) async fn http1_head(
             let head = parse_response(bytes, method, &limits).map_err(|_| AnswerFault::Invalid)?;
             reader.consume(end);
             match head.status {
-                // No upgrade was asked for: the field is not forwarded.
-                101 => return Err(AnswerFault::Invalid),
+                // Whoever did not ask for it refuses it.
+                101 => return Ok(head),
                 100..=199 if interim < context.limits.interim_max => interim += 1,
                 100..=199 => return Err(AnswerFault::Invalid),
                 _ => return Ok(head),

@@ -125,11 +125,21 @@ pub(crate) enum Shape {
     Problem,
     OpenAi,
     Anthropic,
+    /// The status stands in the fields: of gRPC, or of gRPC-Web.
+    Grpc {
+        is_web: bool,
+    },
 }
 
 impl Shape {
     /// By the path (without the query) and fields of a request.
     pub(crate) fn of(target: &str, fields: &Fields) -> Shape {
+        if let Some(kind) = fields.text("content-type") {
+            let (is_grpc, is_web) = (is_grpc(kind), has_essence(kind, "application/grpc-web"));
+            if is_grpc || is_web {
+                return Shape::Grpc { is_web };
+            }
+        }
         let path = target.split('?').next().unwrap_or_default();
         let is = |end: &str| path.ends_with(end);
         if fields.has("anthropic-version") || is("/v1/messages") || path.contains("/v1/messages/") {
@@ -139,6 +149,43 @@ impl Shape {
             ["/completions", "/responses", "/embeddings", "/moderations", "/models", "/files", "/batches"];
         let openai = path.starts_with("/v1/") || path.contains("/openai/") || known.iter().any(|k| is(k));
         if openai { Shape::OpenAi } else { Shape::Problem }
+    }
+}
+
+/// Whether a `content-type` is that of gRPC over HTTP/2.
+pub(crate) fn is_grpc(kind: &str) -> bool {
+    has_essence(kind, "application/grpc")
+}
+
+/// Whether a media type is this one, with or without a suffix (`+proto`, `-text`).
+fn has_essence(kind: &str, wanted: &str) -> bool {
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    let (start, rest) = essence.split_at_checked(wanted.len()).unwrap_or_default();
+    start.eq_ignore_ascii_case(wanted)
+        && (rest.is_empty()
+            || rest.starts_with('+')
+            || (wanted.ends_with("-web") && rest.starts_with("-text")))
+}
+
+/// The status of a response that tells of a problem.
+pub(crate) fn status(problem: &Problem, shape: Shape) -> u16 {
+    match shape {
+        Shape::Grpc { .. } => 200,
+        Shape::Problem | Shape::OpenAi | Shape::Anthropic => problem.status,
+    }
+}
+
+/// The code of gRPC (its `statuscodes.md`) for a problem.
+fn grpc_status(problem: &Problem) -> u8 {
+    match (problem.code, problem.status) {
+        ("upstream_timeout", _) | (_, 408) => 4,          // DEADLINE_EXCEEDED
+        ("denied", _) => 7,                               // PERMISSION_DENIED
+        ("too_large", _) => 8,                            // RESOURCE_EXHAUSTED
+        ("no_route", _) => 12,                            // UNIMPLEMENTED
+        ("overloaded" | "upstream_unreachable", _) => 14, // UNAVAILABLE
+        ("unauthenticated", _) => 16,                     // UNAUTHENTICATED
+        (_, 400..=499) => 3,                              // INVALID_ARGUMENT
+        _ => 13,                                          // INTERNAL
     }
 }
 
@@ -197,8 +244,21 @@ pub(crate) fn reason(status: u16) -> &'static str {
 
 /// The fields but for framing, and the body.
 pub(crate) fn parts(problem: &Problem, shape: Shape, id: RequestId) -> (Fields, String) {
-    let kind = if shape == Shape::Problem { "application/problem+json" } else { "application/json" };
+    let kind = match shape {
+        Shape::Problem => "application/problem+json",
+        Shape::OpenAi | Shape::Anthropic => "application/json",
+        Shape::Grpc { is_web: false } => "application/grpc",
+        Shape::Grpc { is_web: true } => "application/grpc-web+proto",
+    };
     let mut fields = Fields::default();
+    if let Shape::Grpc { .. } = shape {
+        fields.push("Content-Type", kind);
+        fields.push("grpc-status", grpc_status(problem).to_string());
+        // No detail has a letter that must be encoded there.
+        fields.push("grpc-message", problem.detail);
+        fields.push("sluice-request-id", id.to_string());
+        return (fields, String::new());
+    }
     fields.push("Content-Type", kind);
     fields.push("sluice-request-id", id.to_string());
     fields.push("Cache-Control", "no-store");
@@ -248,6 +308,7 @@ fn body(problem: &Problem, shape: Shape, id: RequestId) -> String {
         Shape::OpenAi => format!(
             r#"{{"error":{{"message":"{detail}","type":"{kind}","param":null,"code":"{code}"}},"type":"urn:sluice:problem:{code}",{members},"request_id":"{id}"}}"#
         ),
+        Shape::Grpc { .. } => String::new(),
         Shape::Anthropic => format!(
             r#"{{"type":"error","error":{{"type":"{kind}","message":"{detail}"}},{members},"request_id":"{id}"}}"#
         ),

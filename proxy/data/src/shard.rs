@@ -21,6 +21,7 @@ use sluice_engine::Scratch;
 use crate::config::{IoDriver, Limits, ListenerConfig};
 use crate::edge::connection::{Listener, Reader, Stream, Writer};
 use crate::edge::exchange::SessionContext;
+use crate::edge::http2::{self, server::Opening};
 use crate::edge::signal::Signal;
 use crate::edge::upstreams::Upstreams;
 use crate::edge::{health, http1, proxy_protocol};
@@ -116,12 +117,7 @@ async fn serve_all(config: ShardConfig, since: Instant, started: &Sender<std::io
     let open = Rc::new(Cell::new(0u64));
     let context = Rc::new(SessionContext {
         table: config.table,
-        upstreams: Upstreams::new(
-            Arc::clone(&config.stats),
-            config.limits.write_ms_max,
-            config.seed,
-            config.shards,
-        ),
+        upstreams: Upstreams::new(Arc::clone(&config.stats), config.limits, config.seed, config.shards),
         places: CodedPlaces::new(config.limits.coded_bodies_max),
         limits: config.limits,
         stats: config.stats,
@@ -221,17 +217,26 @@ async fn connection(
     let socket = stream.as_raw_fd();
     let handshake = stream.split_server(client.listener.tls.as_ref());
     let limit = Duration::from_millis(context.limits.head_ms_max);
-    let Ok(Ok((read, write))) = monoio::time::timeout(limit, handshake).await else { return };
+    let Ok(Ok((read, write, alpn))) = monoio::time::timeout(limit, handshake).await else { return };
     let (mut reader, mut writer) = (Reader::new(read), Writer::new(write, context.limits.write_ms_max));
-    if is_over {
+    let is_agreed = alpn.as_deref() == Some(http2::ALPN);
+    if is_over && !is_agreed {
         http1::turn_away(&context, &mut reader, &mut writer, &Problem::OVERLOADED).await;
         return;
     }
-    http1::serve(context, client, reader, writer, socket).await;
+    match if is_agreed { Opening::Http2 } else { http2::server::opening(&context, &mut reader).await } {
+        Opening::Http1 => http1::serve(context, client, reader, writer, socket).await,
+        Opening::Http2 => http2::server::serve(context, client, reader, writer, is_over).await,
+        Opening::Late => {
+            let problem = Problem::bad_request(408, "the preface of HTTP/2 did not come in time");
+            http1::turn_away(&context, &mut reader, &mut writer, &problem).await;
+        }
+        Opening::Gone => {}
+    }
 }
 
 /// Runs a session; a panic ends it, closes its connection and is counted.
-async fn guarded(session: impl Future<Output = ()>, stats: &ShardStats) {
+pub(crate) async fn guarded(session: impl Future<Output = ()>, stats: &ShardStats) {
     let mut session = Box::pin(session);
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| session.as_mut().poll(cx))) {
         Ok(poll) => poll,

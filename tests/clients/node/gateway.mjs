@@ -54,14 +54,14 @@ export async function startStore() {
 }
 
 // `sluice serve` on a port of its own.
-export async function startGateway(upstream) {
+export async function startGateway(upstream, more = []) {
   const binary = process.env.SLUICE_BIN ?? `${root}/target/debug/sluice`;
-  const args = ["serve", "--listen", "127.0.0.1:0", "--upstream", upstream, "--allow-anonymous", "--admin", "127.0.0.1:0"];
+  const args = ["serve", "--listen", "127.0.0.1:0", "--upstream", upstream, "--allow-anonymous", "--admin", "127.0.0.1:0", ...more];
   const child = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"] });
   const url = await new Promise((resolve, reject) => {
     for (const output of [child.stdout, child.stderr]) {
       createInterface({ input: output }).on("line", (line) => {
-        const found = line.match(/http:\/\/[0-9.:]+/);
+        const found = line.match(/https?:\/\/[0-9.:]+/);
         if (found && line.toLowerCase().includes("gateway")) resolve(found[0]);
       });
     }

@@ -45,9 +45,9 @@ class Server:
 class Gateway(Server):
     """`sluice serve`."""
 
-    def __init__(self, upstream):
+    def __init__(self, upstream, *more):
         arguments = ["--listen", "127.0.0.1:0", "--upstream", upstream, "--allow-anonymous", "--admin", "127.0.0.1:0"]
-        super().__init__("serve", *arguments, names={"gateway", "admin"})
+        super().__init__("serve", *arguments, *more, names={"gateway", "admin"})
         self.url = self.addresses["gateway"]
 
 

@@ -6,10 +6,12 @@ use crate::forward::BodyLength;
 use crate::problem::reason;
 
 use super::connection::{IoFault, Reader, Writer};
+use super::http2::message::{Http2Sink, Http2Source};
 
 /// Where a body comes from.
 pub(crate) enum Source<'a> {
     Http1 { reader: &'a mut Reader, decoder: BodyDecoder },
+    Http2(Http2Source),
 }
 
 /// Why a body does not go on.
@@ -41,6 +43,8 @@ impl<'a> Source<'a> {
     pub(crate) fn set_raw(&mut self) {
         match self {
             Source::Http1 { decoder, .. } => *decoder = BodyDecoder::new(Framing::UntilClose),
+            // It never has any other.
+            Source::Http2(_) => {}
         }
     }
 
@@ -48,6 +52,7 @@ impl<'a> Source<'a> {
     pub(crate) fn is_ready(&self) -> bool {
         match self {
             Source::Http1 { reader, .. } => !reader.buffered().is_empty(),
+            Source::Http2(source) => source.is_ready(),
         }
     }
 
@@ -64,6 +69,7 @@ impl<'a> Source<'a> {
                 }
                 Ok(decoder.is_done())
             }
+            Source::Http2(source) => source.next(ms_max, content).await,
         }
     }
 
@@ -71,6 +77,7 @@ impl<'a> Source<'a> {
     pub(crate) fn trailers(&self) -> &Fields {
         match self {
             Source::Http1 { decoder, .. } => decoder.trailers(),
+            Source::Http2(source) => source.trailers(),
         }
     }
 }
@@ -79,6 +86,7 @@ impl<'a> Source<'a> {
 /// leaves with its length.
 pub(crate) enum Sink<'a> {
     Http1(Http1Sink<'a>),
+    Http2(Http2Sink),
 }
 
 impl Sink<'_> {
@@ -86,6 +94,7 @@ impl Sink<'_> {
     pub(crate) fn head(&mut self, head: Head<'_>, fields: Fields, length: BodyLength) {
         match self {
             Sink::Http1(sink) => sink.head(head, fields, length),
+            Sink::Http2(sink) => sink.head(head, fields, length),
         }
     }
 
@@ -93,6 +102,7 @@ impl Sink<'_> {
     pub(crate) fn set_raw(&mut self) {
         match self {
             Sink::Http1(sink) => sink.coding = Some(Coding::UntilClose),
+            Sink::Http2(_) => {}
         }
     }
 
@@ -100,6 +110,7 @@ impl Sink<'_> {
     pub(crate) fn persists(&self, length: BodyLength) -> bool {
         match self {
             Sink::Http1(sink) => sink.is_1_1 || length != BodyLength::Unknown,
+            Sink::Http2(_) => true,
         }
     }
 
@@ -107,6 +118,7 @@ impl Sink<'_> {
     pub(crate) async fn go_on(&mut self) -> Result<(), IoFault> {
         match self {
             Sink::Http1(sink) => sink.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()).await.map(drop),
+            Sink::Http2(sink) => sink.go_on(),
         }
     }
 
@@ -114,6 +126,7 @@ impl Sink<'_> {
     pub(crate) fn content(&mut self) -> &mut Vec<u8> {
         match self {
             Sink::Http1(sink) => &mut sink.content,
+            Sink::Http2(sink) => sink.content(),
         }
     }
 
@@ -121,6 +134,7 @@ impl Sink<'_> {
     pub(crate) fn end(&mut self, trailers: Fields) {
         match self {
             Sink::Http1(sink) => sink.trailers = Some(trailers),
+            Sink::Http2(sink) => sink.end(trailers),
         }
     }
 
@@ -128,6 +142,7 @@ impl Sink<'_> {
     pub(crate) async fn flush(&mut self) -> Result<(), IoFault> {
         match self {
             Sink::Http1(sink) => sink.flush().await,
+            Sink::Http2(sink) => sink.flush().await,
         }
     }
 }

@@ -61,6 +61,9 @@ impl Listener {
     }
 }
 
+/// The protocol that TLS agreed on.
+pub(crate) type Alpn = Option<Vec<u8>>;
+
 /// A connected socket.
 pub(crate) enum Stream {
     Tcp(TcpStream),
@@ -82,34 +85,45 @@ impl Stream {
     }
 
     /// Both halves, after the handshake as a server where there is TLS.
-    pub(crate) async fn split_server(self, tls: Option<&ServerTls>) -> io::Result<(ReadIo, WriteIo)> {
+    pub(crate) async fn split_server(self, tls: Option<&ServerTls>) -> io::Result<(ReadIo, WriteIo, Alpn)> {
         match (self, tls) {
             (Stream::Tcp(stream), Some(tls)) => {
                 let stream =
-                    TlsAcceptor::from(tls.config()).accept(stream).await.map_err(io::Error::other)?;
+                    TlsAcceptor::from(tls.config_with_h2()).accept(stream).await.map_err(io::Error::other)?;
+                let alpn = stream.alpn_protocol();
                 let (read, write) = stream.into_split();
-                Ok((ReadIo::Server(read), WriteIo::Server(write)))
+                Ok((ReadIo::Server(read), WriteIo::Server(write), alpn))
             }
-            (stream, None) => Ok(stream.split()),
+            (stream, None) => {
+                let (read, write) = stream.split();
+                Ok((read, write, None))
+            }
             (Stream::Unix(_), Some(_)) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
-    /// Both halves, after the handshake as a client where there is TLS; the server must prove `name`.
+    /// Both halves, after the handshake as a client where there is TLS; the server must prove `name`. `offers_h2`: it may
+    /// choose HTTP/2.
     pub(crate) async fn split_client(
         self,
         tls: Option<&ClientTls>,
         name: &str,
-    ) -> io::Result<(ReadIo, WriteIo)> {
+        offers_h2: bool,
+    ) -> io::Result<(ReadIo, WriteIo, Alpn)> {
         match (self, tls) {
             (Stream::Tcp(stream), Some(tls)) => {
                 let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-                let connector = TlsConnector::from(tls.config());
+                let connector =
+                    TlsConnector::from(if offers_h2 { tls.config_with_h2() } else { tls.config() });
                 let stream = connector.connect(name, stream).await.map_err(io::Error::other)?;
+                let alpn = stream.alpn_protocol();
                 let (read, write) = stream.into_split();
-                Ok((ReadIo::Client(read), WriteIo::Client(write)))
+                Ok((ReadIo::Client(read), WriteIo::Client(write), alpn))
             }
-            (stream, None) => Ok(stream.split()),
+            (stream, None) => {
+                let (read, write) = stream.split();
+                Ok((read, write, None))
+            }
             (Stream::Unix(_), Some(_)) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -188,6 +202,12 @@ impl Reader {
 
     /// Reads more; 0: the other side has ended.
     pub(crate) async fn fill(&mut self, ms_max: u64) -> Result<usize, IoFault> {
+        let filled = monoio::time::timeout(Duration::from_millis(ms_max), self.fill_in_any_time()).await;
+        filled.unwrap_or(Err(IoFault::TimedOut))
+    }
+
+    /// The same without a limit: whoever calls it has one.
+    pub(crate) async fn fill_in_any_time(&mut self) -> Result<usize, IoFault> {
         if self.is_torn {
             return Err(IoFault::Failed);
         }
@@ -195,8 +215,7 @@ impl Reader {
         chunk.clear();
         chunk.reserve_exact(Limits::READ_BYTES);
         self.is_torn = matches!(self.io, ReadIo::Server(_) | ReadIo::Client(_));
-        let read = monoio::time::timeout(Duration::from_millis(ms_max), self.read(chunk)).await;
-        let Ok((result, chunk)) = read else { return Err(IoFault::TimedOut) };
+        let (result, chunk) = self.read(chunk).await;
         self.is_torn = false;
         let len = result?;
         if self.buffered().is_empty() {

@@ -20,7 +20,7 @@ use sluice_engine::Scratch;
 
 use super::body::{Head, Sink, Source, SourceFault};
 use super::signal::Signal;
-use super::upstream::{Answer, AnswerFault, ConnectFault, Pool, Running};
+use super::upstream::{Answer, AnswerFault, ConnectFault, Pool, Running, Spoken};
 use super::upstreams::Upstreams;
 use super::websocket::{self, Handshake, Session};
 use crate::balance::{Outcome, TargetId};
@@ -95,10 +95,11 @@ pub(crate) async fn refuse(
     persists: bool,
 ) -> bool {
     context.stats.refusal(problem.code);
-    context.stats.response(problem.status);
+    let status = problem::status(problem, shape);
+    context.stats.response(status);
     let (mut fields, body) = problem::parts(problem, shape, id);
-    let head = Head::Response { status: problem.status, persists };
-    if bodiless {
+    let head = Head::Response { status, persists };
+    if bodiless || body.is_empty() {
         fields.push("Content-Length", body.len().to_string());
         sink.head(head, fields, BodyLength::None);
     } else {
@@ -124,6 +125,8 @@ enum ResponseFault {
     Problem(Problem),
     /// Nothing was received.
     Nothing,
+    /// The upstream has said that it did nothing with the request.
+    Refused,
     /// The upstream goes on with WebSocket, which was asked for; nothing has been sent to the client.
     Upgraded(Box<ResponseHead>),
     /// The response had begun, or the client is gone.
@@ -272,10 +275,11 @@ async fn attempt(
     // Where every target was tried, one of them is tried again.
     let running = pool.begin(&tries.tried).or_else(|| pool.begin(&[]));
     let mut running = running.ok_or(Attempt::Problem(Problem::UNREACHABLE))?;
-    let idle = running.target().filter(|_| tries.may_reuse).and_then(|target| pool.take_idle(target));
+    let spoken = Spoken::by(head, handshake.is_some());
+    let idle = running.target().filter(|_| tries.may_reuse).and_then(|target| pool.take_idle(target, spoken));
     let mut upstream = match idle {
         Some(upstream) => upstream,
-        None => pool.connect(&mut running).await.map_err(|fault| {
+        None => pool.connect(&mut running, spoken).await.map_err(|fault| {
             Attempt::Problem(match fault {
                 ConnectFault::TimedOut => Problem::TIMEOUT,
                 ConnectFault::Unreachable => Problem::UNREACHABLE,
@@ -326,16 +330,19 @@ async fn attempt(
             let Some(handshake) = handshake else { return Err(Attempt::Problem(Problem::BAD_RESPONSE)) };
             let session = Session { context, route, head, handshake, id };
             let (mut up_sink, messages) = upstream.split();
-            let mut messages = messages.body(Framing::Empty);
+            let messages = messages.body(Framing::Empty);
+            let mut messages = messages.ok_or(Attempt::Problem(Problem::BAD_RESPONSE))?;
             let done = session.run(&answer, (&mut messages, &mut up_sink), (source, sink)).await;
             done.map_err(Attempt::Problem)
         }
-        Some(Err(ResponseFault::Nothing)) => {
+        Some(Err(ResponseFault::Refused)) if !body_taken.get() => Err(Attempt::Again { is_free: false }),
+        Some(Err(fault @ (ResponseFault::Nothing | ResponseFault::Refused))) => {
             running.judge(if is_reused { Outcome::Neutral } else { Outcome::Fault });
             tries.tried.extend(running.target().filter(|_| !is_reused));
             let is_whole_upstream = head.framing == Framing::Empty;
             // Without its body a request is not complete: the upstream can't have acted on it.
-            if !body_taken.get() && (!is_whole_upstream || is_idempotent(&head.method)) {
+            let is_safe = !is_whole_upstream || is_idempotent(&head.method);
+            if !body_taken.get() && is_safe && matches!(fault, ResponseFault::Nothing) {
                 return Err(Attempt::Again { is_free: is_reused });
             }
             Err(Attempt::Problem(Problem::UNREACHABLE))
@@ -477,12 +484,13 @@ impl ResponseSide<'_> {
         let ms_max = self.route.config.limits.upstream_ms_max;
         let head = upstream.head(&self.head.method, self.context, ms_max, self.request_done).await;
         let head = head.map_err(|fault| {
-            if fault != AnswerFault::Nothing {
+            if !matches!(fault, AnswerFault::Nothing | AnswerFault::Refused) {
                 self.running.judge(Outcome::Fault);
             }
             ShardStats::count(&stats.upstream_errors, 1);
             match fault {
                 AnswerFault::Nothing => ResponseFault::Nothing,
+                AnswerFault::Refused => ResponseFault::Refused,
                 AnswerFault::Gone => ResponseFault::Problem(Problem::UNREACHABLE),
                 AnswerFault::TimedOut => ResponseFault::Problem(Problem::TIMEOUT),
                 AnswerFault::Invalid => ResponseFault::Problem(Problem::BAD_RESPONSE),
@@ -512,7 +520,7 @@ impl ResponseSide<'_> {
         if plan.is_live {
             self.send(head.status, sink).await?;
         }
-        let mut body = upstream.body(head.framing);
+        let mut body = upstream.body(head.framing).ok_or(ResponseFault::Abort)?;
         let result = self.pump(&mut mask, head.status, &mut body, sink).await;
         mask.close(stats);
         result?;

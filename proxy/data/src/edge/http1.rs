@@ -115,7 +115,7 @@ fn reset(socket: RawFd) {
 }
 
 /// Waits for the first byte of a request; false when none comes.
-async fn next_request(context: &SessionContext, reader: &mut Reader) -> bool {
+pub(crate) async fn next_request(context: &SessionContext, reader: &mut Reader) -> bool {
     if reader.buffered().is_empty() {
         if context.drain.is_set() {
             return false;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -15,10 +16,13 @@ use nix::sys::socket::{MsgFlags, recv};
 use super::body::{Http1Sink, Sink, Source};
 use super::connection::{IoFault, ReadIo, Reader, Stream, WriteIo, Writer};
 use super::exchange::SessionContext;
+use super::http2;
+use super::http2::client::{Http2Answer, Http2Pool, Http2Upstream, Turn};
 use crate::balance::{ATTEMPT_DELAY, Endpoints, Exchange, Outcome, RetryBudget, TargetAddress, TargetId};
 use crate::codec::body::Framing;
-use crate::codec::head::{ResponseHead, find_end, parse_response};
-use crate::config::UpstreamConfig;
+use crate::codec::head::{RequestHead, ResponseHead, find_end, parse_response};
+use crate::config::{Limits, UpstreamConfig, UpstreamProtocol};
+use crate::problem::is_grpc;
 use crate::stats::ShardStats;
 use crate::table::UpstreamShared;
 
@@ -28,6 +32,7 @@ const CONNECT_TARGETS_MAX: usize = 4;
 /// A connection to an upstream.
 pub(crate) enum Upstream {
     Http1(Http1Upstream),
+    Http2(Http2Upstream),
 }
 
 /// One that speaks HTTP/1.1.
@@ -44,6 +49,8 @@ impl Upstream {
     pub(crate) fn is_reused(&self) -> bool {
         match self {
             Upstream::Http1(one) => one.is_reused,
+            // What such a connection says of a stream is never that it had been closed.
+            Upstream::Http2(_) => false,
         }
     }
 
@@ -54,6 +61,10 @@ impl Upstream {
                 let sink = Sink::Http1(Http1Sink::new(&mut one.writer, true));
                 (sink, Answer::Http1 { reader: &mut one.reader })
             }
+            Upstream::Http2(one) => {
+                let (sink, answer) = one.split();
+                (sink, Answer::Http2(answer))
+            }
         }
     }
 }
@@ -61,6 +72,7 @@ impl Upstream {
 /// An answer that is to come.
 pub(crate) enum Answer<'a> {
     Http1 { reader: &'a mut Reader },
+    Http2(Http2Answer),
 }
 
 /// Why an answer's head did not come.
@@ -68,6 +80,8 @@ pub(crate) enum Answer<'a> {
 pub(crate) enum AnswerFault {
     /// The upstream broke off before a byte of it came.
     Nothing,
+    /// The upstream has said that it did nothing with the request.
+    Refused,
     /// It broke off later.
     Gone,
     TimedOut,
@@ -87,13 +101,15 @@ impl<'a> Answer<'a> {
     ) -> Result<ResponseHead, AnswerFault> {
         match self {
             Answer::Http1 { reader } => http1_head(reader, method, context, ms_max, request_done).await,
+            Answer::Http2(answer) => answer.head(method, context, ms_max, request_done).await,
         }
     }
 
     /// The body behind that head.
-    pub(crate) fn body(self, framing: Framing) -> Source<'a> {
+    pub(crate) fn body(self, framing: Framing) -> Option<Source<'a>> {
         match self {
-            Answer::Http1 { reader } => Source::http1(reader, framing),
+            Answer::Http1 { reader } => Some(Source::http1(reader, framing)),
+            Answer::Http2(answer) => answer.body(),
         }
     }
 }
@@ -143,7 +159,7 @@ pub(crate) enum ConnectFault {
 /// The connections of one shard to one upstream.
 pub(crate) struct Pool {
     shared: Arc<UpstreamShared>,
-    write_ms_max: u64,
+    limits: Limits,
     stats: Arc<ShardStats>,
     endpoints: RefCell<Endpoints>,
     /// Which version of the addresses `endpoints` has.
@@ -152,6 +168,9 @@ pub(crate) struct Pool {
     /// Exchanges that run.
     running: Cell<usize>,
     idle: RefCell<Vec<Idle>>,
+    http2: RefCell<HashMap<TargetId, Rc<Http2Pool>>>,
+    /// The last connection's TLS gave HTTP/2, or none was made: more requests wait for the first one to tell.
+    gave_http2: Cell<bool>,
     /// When each target is to be checked.
     checks: RefCell<HashMap<TargetId, Instant>>,
     random: Cell<u64>,
@@ -161,6 +180,35 @@ struct Idle {
     upstream: Http1Upstream,
     target: TargetId,
     since: Instant,
+}
+
+/// Which version of HTTP a request needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spoken {
+    /// A WebSocket.
+    Http1,
+    /// gRPC.
+    Http2,
+    Any,
+}
+
+impl Spoken {
+    pub(crate) fn by(head: &RequestHead, is_websocket: bool) -> Spoken {
+        match head.fields.text("content-type").is_some_and(is_grpc) {
+            _ if is_websocket => Spoken::Http1,
+            true => Spoken::Http2,
+            false => Spoken::Any,
+        }
+    }
+}
+
+/// Which version of HTTP a request goes upstream in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    Http1,
+    Http2,
+    /// TLS tells.
+    ByAlpn,
 }
 
 /// An exchange counted at its target, until it is dropped.
@@ -209,7 +257,7 @@ impl Drop for Admitted<'_> {
 impl Pool {
     pub(crate) fn new(
         shared: Arc<UpstreamShared>,
-        write_ms_max: u64,
+        limits: Limits,
         stats: Arc<ShardStats>,
         seed: u64,
     ) -> Pool {
@@ -220,9 +268,11 @@ impl Pool {
             budget: RefCell::new(budget),
             running: Cell::new(0),
             shared,
-            write_ms_max,
+            limits,
             stats,
             idle: RefCell::default(),
+            http2: RefCell::default(),
+            gave_http2: Cell::new(true),
             checks: RefCell::default(),
             random: Cell::new(seed | 1),
         }
@@ -283,8 +333,37 @@ impl Pool {
         x.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    /// An idle connection to a target that is still open, the one used last first.
-    pub(crate) fn take_idle(&self, target: TargetId) -> Option<Upstream> {
+    /// In which version a request goes.
+    fn version(&self, spoken: Spoken) -> Version {
+        match (self.config().protocol, &self.config().tls, spoken) {
+            (UpstreamProtocol::Http1, _, _) | (_, _, Spoken::Http1) => Version::Http1,
+            (UpstreamProtocol::Http2, _, _) => Version::Http2,
+            (UpstreamProtocol::Auto, Some(_), _) => Version::ByAlpn,
+            (UpstreamProtocol::Auto, None, Spoken::Http2) => Version::Http2,
+            (UpstreamProtocol::Auto, None, Spoken::Any) => Version::Http1,
+        }
+    }
+
+    /// The connections of HTTP/2 to a target.
+    fn http2_to(&self, target: TargetId) -> Rc<Http2Pool> {
+        let Limits { head_bytes_max, write_ms_max, .. } = self.limits;
+        let mut all = self.http2.borrow_mut();
+        Rc::clone(all.entry(target).or_insert_with(|| Rc::new(Http2Pool::new(head_bytes_max, write_ms_max))))
+    }
+
+    /// A connection to a target that can take a request: one of HTTP/2 with a place, or an idle one that is still open,
+    /// the one used last first.
+    pub(crate) fn take_idle(&self, target: TargetId, spoken: Spoken) -> Option<Upstream> {
+        let version = self.version(spoken);
+        if version != Version::Http1
+            && let Some(place) = self.http2_to(target).take()
+        {
+            ShardStats::count(&self.stats.upstream_reuses, 1);
+            return Some(Upstream::Http2(place));
+        }
+        if version == Version::Http2 {
+            return None;
+        }
         let oldest = Duration::from_millis(self.config().pool.idle_ms_max);
         loop {
             let mut all = self.idle.borrow_mut();
@@ -300,7 +379,8 @@ impl Pool {
 
     /// Keeps a connection for the next request.
     pub(crate) fn put(&self, target: TargetId, upstream: Upstream) {
-        let Upstream::Http1(mut upstream) = upstream;
+        // One of HTTP/2 is kept from its first request on.
+        let Upstream::Http1(mut upstream) = upstream else { return };
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.config().pool.idle_max && upstream.reader.buffered().is_empty() {
             upstream.reader.shrink();
@@ -312,11 +392,18 @@ impl Pool {
     pub(crate) fn sweep(&self) {
         let oldest = Duration::from_millis(self.config().pool.idle_ms_max);
         self.idle.borrow_mut().retain(|idle| idle.since.elapsed() < oldest);
+        let targets: Vec<TargetId> =
+            self.endpoints.borrow().targets(Instant::now()).map(|target| target.id).collect();
+        self.http2.borrow_mut().retain(|target, pool| {
+            pool.sweep(oldest);
+            targets.contains(target)
+        });
     }
 
     /// Closes all idle connections.
     pub(crate) fn clear(&self) {
         self.idle.borrow_mut().clear();
+        self.http2.borrow().values().for_each(|pool| pool.clear());
     }
 
     /// Targets whose check is due; the next one of each is due after `every`.
@@ -344,19 +431,39 @@ impl Pool {
     /// A connection to a target that no request uses.
     pub(crate) async fn open(&self, target: TargetId) -> Option<(ReadIo, WriteIo)> {
         let address = self.endpoints.borrow().address(target).cloned()?;
-        self.secured(Stream::connect(&address).await.ok()?).await
+        let version =
+            if self.config().protocol == UpstreamProtocol::Http2 { Version::Http2 } else { Version::Http1 };
+        let (read, write, _) = self.secured(Stream::connect(&address).await.ok()?, version).await?;
+        Some((read, write))
     }
 
-    async fn secured(&self, stream: Stream) -> Option<(ReadIo, WriteIo)> {
+    async fn secured(&self, stream: Stream, version: Version) -> Option<(ReadIo, WriteIo, Option<Vec<u8>>)> {
         let tls = self.config().tls.as_ref();
         let name = tls.and_then(|tls| tls.server_name()).unwrap_or(self.config().host());
-        stream.split_client(tls, name).await.ok()
+        stream.split_client(tls, name, version != Version::Http1).await.ok()
     }
 
     /// A new connection: to the target of `running`, or where that fails or takes long, to another one, which then is
     /// its target (RFC 8305, section 5).
-    pub(crate) async fn connect(&self, running: &mut Running<'_>) -> Result<Upstream, ConnectFault> {
+    pub(crate) async fn connect(
+        &self,
+        running: &mut Running<'_>,
+        spoken: Spoken,
+    ) -> Result<Upstream, ConnectFault> {
+        let version = self.version(spoken);
         let first = running.target().ok_or(ConnectFault::Unreachable)?;
+        let http2 = self.http2_to(first);
+        let _connecting = match version {
+            Version::ByAlpn if !self.gave_http2.get() => None,
+            Version::Http1 => None,
+            Version::Http2 | Version::ByAlpn => match http2.turn().await {
+                Turn::Connect(connecting) => Some(connecting),
+                Turn::Place(place) => {
+                    ShardStats::count(&self.stats.upstream_reuses, 1);
+                    return Ok(Upstream::Http2(place));
+                }
+            },
+        };
         let mut left = self.endpoints.borrow().attempt_order(first, Instant::now());
         left.truncate(CONNECT_TARGETS_MAX);
         left.reverse();
@@ -364,7 +471,7 @@ impl Pool {
         let mut fault = ConnectFault::Unreachable;
         loop {
             if let Some(target) = left.pop() {
-                attempts.push((target, Box::pin(self.attempt(target))));
+                attempts.push((target, Box::pin(self.attempt(target, version))));
             }
             let delay = if left.is_empty() { Duration::MAX } else { ATTEMPT_DELAY };
             let (target, connected) = match first_of(&mut attempts, delay).await {
@@ -378,7 +485,10 @@ impl Pool {
                         running.move_to(target);
                     }
                     ShardStats::count(&self.stats.upstream_connects, 1);
-                    return Ok(Upstream::Http1(upstream));
+                    if version == Version::ByAlpn {
+                        self.gave_http2.set(matches!(upstream, Upstream::Http2(_)));
+                    }
+                    return Ok(upstream);
                 }
                 Err(why) => {
                     fault = why;
@@ -392,11 +502,11 @@ impl Pool {
         Err(fault)
     }
 
-    async fn attempt(&self, target: TargetId) -> Connected {
+    async fn attempt(&self, target: TargetId, version: Version) -> Connected {
         let address = self.endpoints.borrow().address(target).cloned();
         let connect = async {
             match address {
-                Some(address) => self.connect_to(&address).await,
+                Some(address) => self.connect_to(target, &address, version).await,
                 None => None,
             }
         };
@@ -407,16 +517,36 @@ impl Pool {
         }
     }
 
-    async fn connect_to(&self, address: &TargetAddress) -> Option<Http1Upstream> {
+    async fn connect_to(
+        &self,
+        target: TargetId,
+        address: &TargetAddress,
+        version: Version,
+    ) -> Option<Upstream> {
         let stream = Stream::connect(address).await.ok()?;
         let fd = stream.as_raw_fd();
-        let (read, write) = self.secured(stream).await?;
-        let writer = Writer::new(write, self.write_ms_max);
-        Some(Http1Upstream { reader: Reader::new(read), writer, fd, is_reused: false })
+        let (read, write, alpn) = self.secured(stream, version).await?;
+        let (reader, writer) = (Reader::new(read), Writer::new(write, self.limits.write_ms_max));
+        let (is_tls, is_agreed) = (self.config().tls.is_some(), alpn.as_deref() == Some(http2::ALPN));
+        let is_http2 = match version {
+            Version::Http1 => false,
+            // With prior knowledge; over TLS only where both sides say so.
+            Version::Http2 if !is_tls => true,
+            Version::Http2 if !is_agreed => return None,
+            Version::Http2 | Version::ByAlpn => is_agreed,
+        };
+        if is_http2 {
+            return self
+                .http2_to(target)
+                .open(reader, writer, is_tls, &self.stats)
+                .await
+                .map(Upstream::Http2);
+        }
+        Some(Upstream::Http1(Http1Upstream { reader, writer, fd, is_reused: false }))
     }
 }
 
-type Connected = Result<Http1Upstream, ConnectFault>;
+type Connected = Result<Upstream, ConnectFault>;
 type Attempts<'a> = Vec<(TargetId, Pin<Box<dyn Future<Output = Connected> + 'a>>)>;
 
 /// How a race of connections went on.

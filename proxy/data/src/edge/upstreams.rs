@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use super::upstream::Pool;
 use crate::balance::Slots;
+use crate::config::Limits;
 use crate::stats::ShardStats;
 use crate::table::{Route, Table, UpstreamShared};
 
 pub(crate) struct Upstreams {
     stats: Arc<ShardStats>,
-    write_ms_max: u64,
+    limits: Limits,
     seed: Cell<u64>,
     /// Of the gateway.
     shards: usize,
@@ -29,8 +30,8 @@ struct Current {
 }
 
 impl Upstreams {
-    pub(crate) fn new(stats: Arc<ShardStats>, write_ms_max: u64, seed: u64, shards: usize) -> Upstreams {
-        Upstreams { stats, write_ms_max, seed: Cell::new(seed), shards, current: RefCell::default() }
+    pub(crate) fn new(stats: Arc<ShardStats>, limits: Limits, seed: u64, shards: usize) -> Upstreams {
+        Upstreams { stats, limits, seed: Cell::new(seed), shards, current: RefCell::default() }
     }
 
     /// The pool of an upstream of `table`. Another table than the last one brings pools for what is new in it; those
@@ -69,7 +70,7 @@ impl Upstreams {
     fn make(&self, shared: &Arc<UpstreamShared>) -> Rc<Pool> {
         let seed = self.seed.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
         self.seed.set(seed);
-        Rc::new(Pool::new(Arc::clone(shared), self.write_ms_max, Arc::clone(&self.stats), seed))
+        Rc::new(Pool::new(Arc::clone(shared), self.limits, Arc::clone(&self.stats), seed))
     }
 
     /// The pools of `table`, one an upstream.

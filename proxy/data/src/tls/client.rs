@@ -95,7 +95,6 @@ impl ClientTls {
     }
 
     /// For HTTP/2, and HTTP/1.1 where the upstream does not speak it.
-    #[allow(dead_code, reason = "HTTP/2 takes it up")]
     pub(crate) fn config_with_h2(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.with_h2)
     }

@@ -112,7 +112,6 @@ impl ServerTls {
     }
 
     /// For HTTP/2, and HTTP/1.1 where the client does not offer it.
-    #[allow(dead_code, reason = "HTTP/2 takes it up")]
     pub(crate) fn config_with_h2(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.with_h2)
     }

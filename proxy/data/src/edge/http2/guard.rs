@@ -1,0 +1,208 @@
+//! Counts the frames that cost work and bring nothing, without I/O: what one peer may send of them over what it is sent.
+//!
+//! The codec behind it bounds what a peer can make us *hold* (streams, header lists, small DATA frames, resets). It
+//! answers each PING and each SETTINGS, and takes each PRIORITY, WINDOW_UPDATE and unknown frame, for as long as they
+//! come: those are held to two budgets here, which fill again with time and with the frames that carry messages.
+
+use std::time::Instant;
+
+/// Control frames at once: PING, SETTINGS, PRIORITY, WINDOW_UPDATE and unknown ones.
+const CONTROL_MAX: u32 = 1_000;
+/// Control frames a second that never count as a flood.
+const CONTROL_PER_SECOND: u32 = 100;
+/// Control frames for each frame of a message, either way: a receiver tells its windows, and may ask for the time.
+const CONTROL_PER_MESSAGE_FRAME: u32 = 4;
+/// Streams that the peer resets before they are answered (CVE-2023-44487), at once.
+const RESETS_MAX: u32 = 200;
+/// The same, a second.
+const RESETS_PER_SECOND: u32 = 20;
+
+/// Length of the client's preface (RFC 9113, section 3.4).
+const PREFACE_LEN: usize = super::PREFACE.len();
+/// Length of a frame's header (RFC 9113, section 4.1).
+const HEADER_LEN: usize = 9;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const PUSH_PROMISE: u8 = 5;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+
+/// The budgets of one connection.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    header: [u8; HEADER_LEN],
+    /// Bytes of `header` that are in.
+    header_len: usize,
+    /// Bytes to pass over before the next header.
+    skip: usize,
+    control: Budget,
+    resets: Budget,
+    is_flooded: bool,
+}
+
+#[derive(Debug)]
+struct Budget {
+    left: u32,
+    max: u32,
+    per_second: u32,
+    since: Option<Instant>,
+}
+
+impl Budget {
+    fn new(max: u32, per_second: u32) -> Budget {
+        Budget { left: max, max, per_second, since: None }
+    }
+
+    fn earn(&mut self, count: u32) {
+        self.left = self.left.saturating_add(count).min(self.max);
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let since = *self.since.get_or_insert(now);
+        let ms = now.saturating_duration_since(since).as_millis() as u64;
+        let earned = ms.saturating_mul(u64::from(self.per_second)) / 1_000;
+        if earned > 0 {
+            self.earn(u32::try_from(earned).unwrap_or(u32::MAX));
+            self.since = Some(now);
+        }
+    }
+
+    /// False when nothing is left.
+    fn spend(&mut self) -> bool {
+        let is_left = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        is_left
+    }
+}
+
+impl Guard {
+    /// `is_server`: the peer's first bytes are the preface.
+    pub(crate) fn new(is_server: bool) -> Guard {
+        Guard {
+            header: [0; HEADER_LEN],
+            header_len: 0,
+            skip: if is_server { PREFACE_LEN } else { 0 },
+            control: Budget::new(CONTROL_MAX, CONTROL_PER_SECOND),
+            resets: Budget::new(RESETS_MAX, RESETS_PER_SECOND),
+            is_flooded: false,
+        }
+    }
+
+    /// True once the peer has sent more than it may.
+    pub(crate) fn is_flooded(&self) -> bool {
+        self.is_flooded
+    }
+
+    /// A frame of a message was sent to the peer.
+    pub(crate) fn sent(&mut self) {
+        self.control.earn(CONTROL_PER_MESSAGE_FRAME);
+    }
+
+    /// A stream was answered, or asked for: the peer may reset one.
+    pub(crate) fn answered(&mut self) {
+        self.resets.earn(1);
+    }
+
+    /// Sees the next bytes from the peer.
+    pub(crate) fn received(&mut self, mut bytes: &[u8], now: Instant) {
+        self.control.refill(now);
+        self.resets.refill(now);
+        while !bytes.is_empty() && !self.is_flooded {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            bytes = bytes.get(skipped..).unwrap_or_default();
+            let Some((&byte, rest)) = bytes.split_first() else { return };
+            if let Some(place) = self.header.get_mut(self.header_len) {
+                *place = byte;
+            }
+            self.header_len += 1;
+            bytes = rest;
+            if self.header_len == HEADER_LEN {
+                self.header_len = 0;
+                let [a, b, c, kind, ..] = self.header;
+                self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+                self.frame(kind);
+            }
+        }
+    }
+
+    fn frame(&mut self, kind: u8) {
+        let within = match kind {
+            DATA if self.skip > 0 => {
+                self.control.earn(CONTROL_PER_MESSAGE_FRAME);
+                true
+            }
+            HEADERS => {
+                self.control.earn(CONTROL_PER_MESSAGE_FRAME);
+                true
+            }
+            RST_STREAM => self.resets.spend(),
+            // Those that the codec bounds or ends the connection for.
+            PUSH_PROMISE | GOAWAY | CONTINUATION => true,
+            _ => self.control.spend(),
+        };
+        self.is_flooded |= !within;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn frame(kind: u8, len: usize) -> Vec<u8> {
+        let mut out = vec![0, (len >> 8) as u8, len as u8, kind, 0, 0, 0, 0, 1];
+        out.resize(HEADER_LEN + len, 0xAA);
+        out
+    }
+
+    fn flooded(frames: &[u8], cut: usize) -> bool {
+        let mut guard = Guard::new(true);
+        let now = Instant::now();
+        let all = [super::super::PREFACE, frames].concat();
+        all.chunks(cut).for_each(|piece| guard.received(piece, now));
+        guard.is_flooded()
+    }
+
+    #[test]
+    fn budgets_hold_to_the_frame_however_bytes_are_cut() {
+        let (control, resets) = (CONTROL_MAX as usize, RESETS_MAX as usize);
+        for cut in [1, 2, 7, 8, 9, 10, 17, 1000, usize::MAX] {
+            for (kind, len, most) in
+                [(6, 8, control), (4, 0, control), (2, 5, control), (8, 4, control), (99, 300, control)]
+            {
+                assert!(!flooded(&frame(kind, len).repeat(most), cut), "{kind} {cut}");
+                assert!(flooded(&frame(kind, len).repeat(most + 1), cut), "{kind} {cut}");
+            }
+            assert!(!flooded(&frame(RST_STREAM, 4).repeat(resets), cut), "{cut}");
+            assert!(flooded(&frame(RST_STREAM, 4).repeat(resets + 1), cut), "{cut}");
+        }
+    }
+
+    #[test]
+    fn messages_pay_for_control_frames() {
+        let window = frame(8, 4);
+        let events = [frame(DATA, 50), window.clone(), window.clone()].concat().repeat(5_000);
+        assert!(!flooded(&events, 4096));
+        let empty = [frame(DATA, 0), window].concat().repeat(5_000);
+        assert!(flooded(&empty, 4096));
+    }
+
+    #[test]
+    fn time_pays_for_control_frames() {
+        let mut guard = Guard::new(false);
+        let start = Instant::now();
+        let ping = frame(6, 8);
+        for n in 0..20_000u64 {
+            // 50 a second.
+            guard.received(&ping, start + Duration::from_millis(n * 20));
+        }
+        assert!(!guard.is_flooded());
+        for _ in 0..=CONTROL_MAX {
+            guard.received(&ping, start + Duration::from_secs(400));
+        }
+        assert!(guard.is_flooded());
+    }
+}

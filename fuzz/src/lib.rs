@@ -8,6 +8,8 @@
 
 pub mod built_pack;
 pub mod carriers;
+pub mod http;
+pub mod http_naive;
 pub mod masker;
 pub mod pack;
 pub mod random;
@@ -36,4 +38,5 @@ pub const BODIES: &[(&str, Body)] = &[
     ("coding", carriers::coding),
     ("pack", pack::pack),
     ("built_pack", built_pack::built_pack),
+    ("http", http::http),
 ];

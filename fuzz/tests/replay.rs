@@ -142,6 +142,11 @@ fn built_pack() {
 }
 
 #[test]
+fn http() {
+    replay("http");
+}
+
+#[test]
 fn every_body_has_a_test_and_a_corpus() {
     let tests = include_str!("replay.rs");
     for (name, _) in BODIES {

@@ -12,7 +12,7 @@ pub mod explain;
 mod fault;
 mod field;
 mod pack;
-mod read;
+pub mod read;
 mod set;
 
 pub use fault::{Fault, PackError};

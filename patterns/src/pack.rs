@@ -172,14 +172,8 @@ impl Pack {
             reader.fault(&(0..0), format!("a pack has at most {} bytes", LIMITS.file_bytes_max));
             return Err(PackError::new(reader.faults));
         }
-        let (document, errors) = DeTable::parse_recoverable(text);
-        for error in &errors {
-            reader.fault(&error.span().unwrap_or(0..0), format!("not valid TOML: {}", error.message()));
-        }
-        if !errors.is_empty() {
-            return Err(PackError::new(reader.faults));
-        }
-        let pack = read_pack(&mut reader, file, document.get_ref());
+        let Some(document) = reader.document(text) else { return Err(PackError::new(reader.faults)) };
+        let pack = read_pack(&mut reader, file, &document);
         if reader.faults.is_empty() {
             return Ok(pack);
         }

@@ -1,7 +1,7 @@
 //! Reading TOML with a position for every fault.
 //!
 //! `serde` would stop at the first fault; this walks the parsed document by hand and goes on, so that a file with
-//! five mistakes is mended in one round.
+//! five mistakes is mended in one round. Packs are read with it, and the configuration of the gateway.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -11,24 +11,39 @@ use toml::de::{DeTable, DeValue};
 
 use crate::fault::{Fault, Lines};
 
-/// Takes the faults of one file.
+/// Takes the faults of one file. What reads a value and finds another gives nothing and has noted the fault.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub struct Reader {
     file: String,
     lines: Lines,
-    pub(crate) faults: Vec<Fault>,
+    /// What was found so far.
+    pub faults: Vec<Fault>,
 }
 
 impl Reader {
-    pub(crate) fn new(file: &str, text: &str) -> Reader {
+    /// For the text of a file, which faults name so.
+    #[must_use]
+    pub fn new(file: &str, text: &str) -> Reader {
         Reader { file: file.to_owned(), lines: Lines::new(text), faults: Vec::new() }
     }
 
-    pub(crate) fn line(&self, span: &Range<usize>) -> usize {
+    /// The text as TOML.
+    pub fn document<'i>(&mut self, text: &'i str) -> Option<DeTable<'i>> {
+        let (document, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            self.fault(&error.span().unwrap_or(0..0), format!("not valid TOML: {}", error.message()));
+        }
+        errors.is_empty().then(|| document.into_inner())
+    }
+
+    /// The line, from 1, in which a span begins.
+    #[must_use]
+    pub fn line(&self, span: &Range<usize>) -> usize {
         self.lines.line(span.start)
     }
 
-    pub(crate) fn fault(&mut self, span: &Range<usize>, reason: impl Into<String>) {
+    /// Notes a fault on the line in which a span begins.
+    pub fn fault(&mut self, span: &Range<usize>, reason: impl Into<String>) {
         let line = self.line(span);
         self.faults.push(Fault { file: self.file.clone(), line, reason: reason.into() });
     }
@@ -38,7 +53,8 @@ impl Reader {
         self.fault(&value.span(), format!("expected {what}, found {found}"));
     }
 
-    pub(crate) fn string(&mut self, value: &Spanned<DeValue<'_>>) -> Option<String> {
+    /// A string.
+    pub fn string(&mut self, value: &Spanned<DeValue<'_>>) -> Option<String> {
         let text = value.get_ref().as_str().map(str::to_owned);
         if text.is_none() {
             self.expected(value, "a string");
@@ -46,7 +62,17 @@ impl Reader {
         text
     }
 
-    pub(crate) fn integer(&mut self, value: &Spanned<DeValue<'_>>, range: Range<i64>) -> Option<i64> {
+    /// `true` or `false`.
+    pub fn boolean(&mut self, value: &Spanned<DeValue<'_>>) -> Option<bool> {
+        let boolean = value.get_ref().as_bool();
+        if boolean.is_none() {
+            self.expected(value, "`true` or `false`");
+        }
+        boolean
+    }
+
+    /// An integer in a range.
+    pub fn integer(&mut self, value: &Spanned<DeValue<'_>>, range: Range<i64>) -> Option<i64> {
         let Some(integer) = value.get_ref().as_integer() else {
             self.expected(value, "an integer");
             return None;
@@ -59,7 +85,8 @@ impl Reader {
         number
     }
 
-    pub(crate) fn number(&mut self, value: &Spanned<DeValue<'_>>) -> Option<f64> {
+    /// A finite number.
+    pub fn number(&mut self, value: &Spanned<DeValue<'_>>) -> Option<f64> {
         let text = match value.get_ref() {
             DeValue::Integer(n) => n.as_str(),
             DeValue::Float(n) => n.as_str(),
@@ -75,10 +102,8 @@ impl Reader {
         number
     }
 
-    pub(crate) fn array<'a, 'i>(
-        &mut self,
-        value: &'a Spanned<DeValue<'i>>,
-    ) -> Option<&'a [Spanned<DeValue<'i>>]> {
+    /// An array.
+    pub fn array<'a, 'i>(&mut self, value: &'a Spanned<DeValue<'i>>) -> Option<&'a [Spanned<DeValue<'i>>]> {
         let array = value.get_ref().as_array();
         if array.is_none() {
             self.expected(value, "an array");
@@ -86,7 +111,8 @@ impl Reader {
         array.map(|a| &**a)
     }
 
-    pub(crate) fn table<'a, 'i>(&mut self, value: &'a Spanned<DeValue<'i>>) -> Option<&'a DeTable<'i>> {
+    /// A table.
+    pub fn table<'a, 'i>(&mut self, value: &'a Spanned<DeValue<'i>>) -> Option<&'a DeTable<'i>> {
         let table = value.get_ref().as_table();
         if table.is_none() {
             self.expected(value, "a table");
@@ -95,7 +121,7 @@ impl Reader {
     }
 
     /// Strings of an array with the line of each.
-    pub(crate) fn strings(&mut self, value: &Spanned<DeValue<'_>>) -> Vec<(String, usize)> {
+    pub fn strings(&mut self, value: &Spanned<DeValue<'_>>) -> Vec<(String, usize)> {
         let mut strings = Vec::new();
         for item in self.array(value).unwrap_or_default() {
             if let Some(text) = self.string(item) {
@@ -106,7 +132,7 @@ impl Reader {
     }
 
     /// One of a list of words.
-    pub(crate) fn word<T: Copy>(&mut self, value: &Spanned<DeValue<'_>>, words: &[(&str, T)]) -> Option<T> {
+    pub fn word<T: Copy>(&mut self, value: &Spanned<DeValue<'_>>, words: &[(&str, T)]) -> Option<T> {
         let text = self.string(value)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, t)| *t);
         if found.is_none() {
@@ -117,7 +143,7 @@ impl Reader {
     }
 
     /// Refuses keys that are not in `known`.
-    pub(crate) fn known_keys(&mut self, table: &DeTable<'_>, known: &[&str]) {
+    pub fn known_keys(&mut self, table: &DeTable<'_>, known: &[&str]) {
         for key in table.keys() {
             let name: &str = key.get_ref();
             if !known.contains(&name) {
@@ -132,7 +158,8 @@ impl Reader {
 }
 
 /// The known word that differs by at most two edits (Damerau-Levenshtein, optimal string alignment).
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let near = known.iter().map(|k| (edits(name.as_bytes(), k.as_bytes()), *k));
     near.collect::<BTreeSet<_>>().first().filter(|(n, _)| *n <= 2).map(|(_, k)| *k)
 }

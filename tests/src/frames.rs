@@ -190,7 +190,9 @@ impl Frames {
             match self.stream.read(&mut chunk) {
                 Ok(0) => return None,
                 Ok(len) => self.buffer.extend_from_slice(&chunk[..len]),
-                Err(e) if matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => return None,
+                Err(e) if matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                    return None;
+                }
                 Err(e) => panic!("no frame came: {e}"),
             }
         }

@@ -10,6 +10,8 @@
 //! * [`frames`] is HTTP/2 by hand.
 //! * [`tls`] makes certificates and carries either side over TLS.
 //! * [`upstream`] is a server whose answers are the test's.
+//! * [`vectors`] runs tables of messages, right and wrong.
+//! * [`observed`] is what can be seen of a gateway from outside.
 //! * [`coding`] puts content codings on and takes them off.
 //! * [`llm`] makes the streams of LLM APIs and reads them as a client does.
 //! * [`protobuf`] makes messages of protobuf and gRPC.
@@ -27,6 +29,7 @@ pub mod coding;
 pub mod engine;
 pub mod frames;
 pub mod llm;
+pub mod observed;
 pub mod planted;
 pub mod process;
 pub mod protobuf;
@@ -35,6 +38,7 @@ pub mod readings;
 pub mod streams;
 pub mod tls;
 pub mod upstream;
+pub mod vectors;
 pub mod wire;
 
 /// Both I/O drivers of the shards, as `--io` spells them: what holds for one holds for the other.

@@ -9,11 +9,11 @@ use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustls::pki_types::pem::PemObject;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{
-    ClientConfig, ClientConnection, ConnectionCommon, RootCertStore, ServerConfig, ServerConnection,
-    SideData, StreamOwned, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, ConnectionCommon, HandshakeKind, RootCertStore, ServerConfig,
+    ServerConnection, SideData, StreamOwned, SupportedProtocolVersion,
 };
 
 use crate::wire::{Carrier, WAIT, Wire};
@@ -25,9 +25,13 @@ pub const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &
 #[derive(Debug)]
 pub struct Identity {
     folder: PathBuf,
-    certificate: String,
-    key: String,
+    certificate: CertificateDer<'static>,
+    server: Arc<ServerConfig>,
 }
+
+/// A client that trusts one [`Identity`] and no other, and resumes its sessions.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<ClientConfig>);
 
 impl Identity {
     /// An identity with these names, which may be addresses.
@@ -42,10 +46,17 @@ impl Identity {
         let number = COUNT.fetch_add(1, Ordering::SeqCst);
         let folder = std::env::temp_dir().join(format!("sluice-identity-{}-{number}", process::id()));
         fs::create_dir_all(&folder).expect("a temporary folder can be made");
-        let identity =
-            Identity { folder, certificate: made.cert.pem(), key: made.signing_key.serialize_pem() };
-        fs::write(identity.certificate_file(), &identity.certificate).expect("a file can be written");
-        fs::write(identity.key_file(), &identity.key).expect("a file can be written");
+        let certificate = made.cert.der().clone();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+        let server = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("the versions are spoken")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key)
+            .expect("certificate and key belong together");
+        let identity = Identity { folder, certificate, server: Arc::new(server) };
+        fs::write(identity.certificate_file(), made.cert.pem()).expect("a file can be written");
+        fs::write(identity.key_file(), made.signing_key.serialize_pem()).expect("a file can be written");
         Arc::new(identity)
     }
 
@@ -61,7 +72,23 @@ impl Identity {
         self.folder.join("key.pem").display().to_string()
     }
 
-    /// Connects as a client that trusts this identity and no other, and knows the server as `name`.
+    /// A client that trusts this identity and no other.
+    ///
+    /// # Panics
+    /// When it can't be made.
+    #[must_use]
+    pub fn client(&self, version: &'static SupportedProtocolVersion) -> Client {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).expect("a root can be trusted");
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[version])
+            .expect("the version is spoken")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Client(Arc::new(config))
+    }
+
+    /// Connects as a new [`Identity::client`] that knows the server as `name`; hands shake at the first read or write.
     ///
     /// # Panics
     /// When nobody accepts connections.
@@ -72,38 +99,53 @@ impl Identity {
         name: &'static str,
         version: &'static SupportedProtocolVersion,
     ) -> Wire {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.der()).expect("a root can be trusted");
-        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_protocol_versions(&[version])
-            .expect("the version is spoken")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = ServerName::try_from(name).expect("a name");
-        let session = ClientConnection::new(Arc::new(config), name).expect("a session");
-        let stream = TcpStream::connect_timeout(&address, WAIT).expect("it accepts connections");
+        let (stream, session) = self.client(version).begin(address, name);
         carry(stream, session)
     }
 
     /// Takes over a connection as its server; hands shake at the first read or write.
     ///
     /// # Panics
-    /// When the files can't be used.
+    /// When there are no random numbers.
     #[must_use]
     pub fn accept(&self, stream: TcpStream) -> Wire {
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("a key");
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("the versions are spoken")
-            .with_no_client_auth()
-            .with_single_cert(vec![self.der()], key)
-            .expect("certificate and key belong together");
-        carry(stream, ServerConnection::new(Arc::new(config)).expect("a session"))
+        carry(stream, self.begin())
     }
 
-    fn der(&self) -> CertificateDer<'static> {
-        CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("a certificate")
+    /// Takes over a connection as its server and hands shake at once; how, comes with it.
+    ///
+    /// # Panics
+    /// When the client ends it.
+    #[must_use]
+    pub fn accept_now(&self, stream: TcpStream) -> (Wire, HandshakeKind) {
+        carry_now(stream, self.begin())
     }
+
+    fn begin(&self) -> ServerConnection {
+        ServerConnection::new(Arc::clone(&self.server)).expect("a session")
+    }
+}
+
+impl Client {
+    /// Connects and hands shake at once; how, comes with it.
+    ///
+    /// # Panics
+    /// When nobody accepts connections, or the server ends it.
+    #[must_use]
+    pub fn connect(&self, address: SocketAddr, name: &'static str) -> (Wire, HandshakeKind) {
+        let (stream, session) = self.begin(address, name);
+        carry_now(stream, session)
+    }
+
+    fn begin(&self, address: SocketAddr, name: &'static str) -> (TcpStream, ClientConnection) {
+        let name = ServerName::try_from(name).expect("a name");
+        let session = ClientConnection::new(Arc::clone(&self.0), name).expect("a session");
+        (TcpStream::connect_timeout(&address, WAIT).expect("it accepts connections"), session)
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }
 
 impl Drop for Identity {
@@ -120,6 +162,20 @@ where
 {
     let own = stream.try_clone().expect("a socket can be named twice");
     Wire::carried(stream, StreamOwned::new(session, own))
+}
+
+/// Carries a connection over TLS after the handshake.
+fn carry_now<C, S>(mut stream: TcpStream, mut session: C) -> (Wire, HandshakeKind)
+where
+    C: DerefMut + Deref<Target = ConnectionCommon<S>> + std::fmt::Debug + Send + 'static,
+    S: SideData + 'static,
+{
+    stream.set_read_timeout(Some(WAIT)).expect("a timeout can be set");
+    while session.is_handshaking() {
+        session.complete_io(&mut stream).expect("hands are shaken");
+    }
+    let kind = session.handshake_kind().expect("hands were shaken");
+    (carry(stream, session), kind)
 }
 
 impl<C, S> Carrier for StreamOwned<C, TcpStream>

@@ -224,6 +224,11 @@ impl Wire {
         self.buffer.drain(..n).collect()
     }
 
+    /// Reads so many bytes; fewer at the end of the stream, or where the peer reset it.
+    pub fn bytes(&mut self, n: usize) -> Vec<u8> {
+        self.take(n)
+    }
+
     /// Reads fields up to the empty line; `None` where the stream ends before.
     fn fields(&mut self) -> Option<Vec<(String, String)>> {
         let mut fields = Vec::new();

@@ -52,7 +52,8 @@ fn curl_speaks_every_version_on_one_port() {
         let upstream = Upstream::answering(echo);
         let gateway = Gateway::with_keys(&upstream.url(), io, &[]);
         let url = format!("http://{}/x", gateway.address);
-        for (version, said) in [("--http2-prior-knowledge", "2"), ("--http1.1", "1.1"), ("--http1.0", "1.1")] {
+        for (version, said) in [("--http2-prior-knowledge", "2"), ("--http1.1", "1.1"), ("--http1.0", "1.1")]
+        {
             for repeated in [0, 1, 20_000] {
                 let data = ["--data-binary", "@-", "--header", "content-type: text/plain", version];
                 let output = curl(&data, &url, &KEY.repeat(repeated));
@@ -101,7 +102,8 @@ fn requests_that_come_with_the_end_of_the_handshake_are_answered() {
         let gateway = listening(&identity, &upstream.url(), io);
         for alpn in [&b"h2"[..], b""] {
             let mut roots = RootCertStore::empty();
-            let certificate = CertificateDer::from_pem_file(identity.certificate_file()).expect("a certificate");
+            let certificate =
+                CertificateDer::from_pem_file(identity.certificate_file()).expect("a certificate");
             roots.add(certificate).expect("a root can be trusted");
             let provider = Arc::new(rustls::crypto::ring::default_provider());
             let config = ClientConfig::builder_with_provider(provider);
@@ -124,7 +126,8 @@ fn requests_that_come_with_the_end_of_the_handshake_are_answered() {
                 }
             }
             // The client's Finished has not left: it goes with all of this in one write.
-            let first = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &get(1, "/first"), &get(3, "/second")].concat();
+            let first =
+                [PREFACE, &frame(SETTINGS, 0, 0, &[]), &get(1, "/first"), &get(3, "/second")].concat();
             tls.writer().write_all(&first).expect("it is kept");
             let mut flight = Vec::new();
             while tls.wants_write() {
@@ -137,7 +140,10 @@ fn requests_that_come_with_the_end_of_the_handshake_are_answered() {
                 tls.process_new_packets().expect("TLS");
                 let _ = tls.reader().read_to_end(&mut plain);
                 // A head with status 200.
-                oks = plain.windows(10).filter(|w| w[3] == HEADERS && w[4] & END_HEADERS != 0 && w[9] == 0x88).count();
+                oks = plain
+                    .windows(10)
+                    .filter(|w| w[3] == HEADERS && w[4] & END_HEADERS != 0 && w[9] == 0x88)
+                    .count();
             }
             let mut targets: Vec<String> =
                 upstream.take_requests().iter().map(|r| r.head.target().to_owned()).collect();

@@ -194,7 +194,9 @@ fn outcome(address: std::net::SocketAddr, bytes: &[u8], wanted: Wanted) -> Resul
             (Connection(code), GOAWAY) if found.code() == Some(code) => return Ok(()),
             (Connection(_) | Stream(_), GOAWAY) if code == Some(PROTOCOL_ERROR) => return Ok(()),
             (Stream(wanted), GOAWAY | RST_STREAM) if code == Some(wanted) => return Ok(()),
-            (Stream(_), RST_STREAM) if code == Some(PROTOCOL_ERROR) || code == Some(STREAM_CLOSED) => return Ok(()),
+            (Stream(_), RST_STREAM) if code == Some(PROTOCOL_ERROR) || code == Some(STREAM_CLOSED) => {
+                return Ok(());
+            }
             (Stream(PROTOCOL_ERROR), HEADERS) if !found.is_ok() => return Ok(()),
             (_, GOAWAY | RST_STREAM) => return Err(format!("code {code:?}")),
             (Stream(PROTOCOL_ERROR), HEADERS) => return Err("it was answered".to_owned()),
@@ -249,7 +251,11 @@ fn what_is_no_preface_is_no_connection() {
 const FLOOD_BYTES: usize = 24 * 1024 * 1024;
 
 /// Sends `part` again and again until the gateway ends the connection; gives the code of its GOAWAY.
-fn flood(address: std::net::SocketAddr, first: &[u8], part: impl Fn(u32) -> Vec<u8> + Send + 'static) -> Option<u32> {
+fn flood(
+    address: std::net::SocketAddr,
+    first: &[u8],
+    part: impl Fn(u32) -> Vec<u8> + Send + 'static,
+) -> Option<u32> {
     let mut frames = Frames::connect(address);
     let mut writer = frames.stream().try_clone().expect("a socket can be named twice");
     let first = first.to_vec();
@@ -314,7 +320,9 @@ fn floods_end_their_connection_and_nothing_else() {
                 entry[0] = 0x40;
                 [request("GET", "/", &[]), entry].concat()
             }),
-            Box::new(|n| frame(HEADERS, WHOLE, 2 * n + 3, &[&request("GET", "/", &[])[..], &[0xBE; 1000]].concat())),
+            Box::new(|n| {
+                frame(HEADERS, WHOLE, 2 * n + 3, &[&request("GET", "/", &[])[..], &[0xBE; 1000]].concat())
+            }),
         ),
     ];
     let upstream = upstream();
@@ -327,7 +335,11 @@ fn floods_end_their_connection_and_nothing_else() {
         let code = flood(gateway.address, &first, part);
         let calm = [ENHANCE_YOUR_CALM, PROTOCOL_ERROR, COMPRESSION_ERROR];
         // What the gateway still says may be lost with the connection.
-        assert!(code.is_none_or(|code| calm.contains(&code)), "{what}: {code:?} after {:?}", started.elapsed());
+        assert!(
+            code.is_none_or(|code| calm.contains(&code)),
+            "{what}: {code:?} after {:?}",
+            started.elapsed()
+        );
         assert!(other.answers(2 * number as u32 + 3), "{what}: another connection goes on");
     }
     let after = resident_kib(gateway.server.pid());
@@ -387,7 +399,9 @@ fn a_response_that_breaks_off_never_ends() {
         client.send(&get(1, "/cut"));
         let mut server = upstream.accept();
         server.head();
-        server.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 100\r\n\r\nfirst words and ");
+        server.send(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 100\r\n\r\nfirst words and ",
+        );
         assert!(client.find(|f| f.stream == 1 && f.kind == DATA).is_some(), "{io}");
         drop(server);
         let last = client.find(|f| f.stream == 1 && (f.kind == RST_STREAM || f.flags & END_STREAM != 0));

@@ -56,14 +56,29 @@ fn vectors() -> Vec<(String, Vec<u8>)> {
     for ending in ["\r\n", "\n", "\r", "\0", "\r\n\r\n"] {
         add(format!("value with {ending:?}"), field("x", &format!("y{ending}smuggled: 1")));
         add(format!("name with {ending:?}"), field(&format!("x{ending}smuggled"), "1"));
-        add(format!("path with {ending:?}"), pseudo("GET", "http", &format!("/ HTTP/1.1{ending}smuggled: 1"), "test"));
-        add(format!("authority with {ending:?}"), pseudo("GET", "http", "/", &format!("test{ending}smuggled: 1")));
-        add(format!("method with {ending:?}"), pseudo(&format!("GET / HTTP/1.1{ending}smuggled: 1"), "http", "/", "test"));
-        add(format!("scheme with {ending:?}"), pseudo("GET", &format!("http{ending}smuggled: 1"), "/", "test"));
+        add(
+            format!("path with {ending:?}"),
+            pseudo("GET", "http", &format!("/ HTTP/1.1{ending}smuggled: 1"), "test"),
+        );
+        add(
+            format!("authority with {ending:?}"),
+            pseudo("GET", "http", "/", &format!("test{ending}smuggled: 1")),
+        );
+        add(
+            format!("method with {ending:?}"),
+            pseudo(&format!("GET / HTTP/1.1{ending}smuggled: 1"), "http", "/", "test"),
+        );
+        add(
+            format!("scheme with {ending:?}"),
+            pseudo("GET", &format!("http{ending}smuggled: 1"), "/", "test"),
+        );
         add(format!("cookie with {ending:?}"), field("cookie", &format!("a=b{ending}smuggled: 1")));
     }
     add("whole request in a value".into(), field("x", &format!("y\r\n\r\n{TAIL}")));
-    add("whole request in a path".into(), pseudo("GET", "http", &format!("/ HTTP/1.1\r\nhost: test\r\n\r\n{TAIL}"), "test"));
+    add(
+        "whole request in a path".into(),
+        pseudo("GET", "http", &format!("/ HTTP/1.1\r\nhost: test\r\n\r\n{TAIL}"), "test"),
+    );
     for (name, value) in [
         ("transfer-encoding", "chunked"),
         ("transfer-encoding", "identity"),
@@ -103,12 +118,34 @@ fn vectors() -> Vec<(String, Vec<u8>)> {
         add(format!("{name:?}: {value:?}"), field(name, value));
     }
     for path in [
-        "smuggled", "http://other/smuggled", "//other/../smuggled", "/smuggled HTTP/1.1", "/a b", "/\t", "/\u{7f}", "*",
-        "/../smuggled", "/a/%2e%2e/smuggled", "/./smuggled", "/\u{e9}", "?x", "",
+        "smuggled",
+        "http://other/smuggled",
+        "//other/../smuggled",
+        "/smuggled HTTP/1.1",
+        "/a b",
+        "/\t",
+        "/\u{7f}",
+        "*",
+        "/../smuggled",
+        "/a/%2e%2e/smuggled",
+        "/./smuggled",
+        "/\u{e9}",
+        "?x",
+        "",
     ] {
         add(format!("path {path:?}"), pseudo("GET", "http", path, "test"));
     }
-    for authority in ["user@test", "user:pass@test", "test/smuggled", "test?x", "test#x", "te st", "", "test\\x", "te\u{e9}st"] {
+    for authority in [
+        "user@test",
+        "user:pass@test",
+        "test/smuggled",
+        "test?x",
+        "test#x",
+        "te st",
+        "",
+        "test\\x",
+        "te\u{e9}st",
+    ] {
         add(format!("authority {authority:?}"), pseudo("GET", "http", "/", authority));
     }
     for method in ["CONNECT", "TRACE", "GET /smuggled", "G(T", "GET\t", ""] {
@@ -119,8 +156,14 @@ fn vectors() -> Vec<(String, Vec<u8>)> {
     }
     // What is behind a body that is shorter than its length would be the next request.
     add("a length below the body".into(), body(&[("content-length", "3")], &format!("abc{TAIL}")));
-    add("two lengths".into(), body(&[("content-length", "3"), ("content-length", "40")], &format!("abc{TAIL}")));
-    add("a length and a coding".into(), body(&[("content-length", "3"), ("transfer-encoding", "chunked")], "0\r\n\r\n"));
+    add(
+        "two lengths".into(),
+        body(&[("content-length", "3"), ("content-length", "40")], &format!("abc{TAIL}")),
+    );
+    add(
+        "a length and a coding".into(),
+        body(&[("content-length", "3"), ("transfer-encoding", "chunked")], "0\r\n\r\n"),
+    );
     all
 }
 
@@ -147,7 +190,8 @@ fn what_http1_refuses_is_refused_in_http2() {
             let text = String::from_utf8_lossy(&read).into_owned();
             // Bodies may have begun to go before their end showed the fault: then their connection was broken off.
             let heads = text.matches(" HTTP/1.1\r\n").count();
-            let is_broken_off = what.contains("length below") && heads <= 2 && !text.contains("\r\n0\r\n\r\n");
+            let is_broken_off =
+                what.contains("length below") && heads <= 2 && !text.contains("\r\n0\r\n\r\n");
             if (heads != 1 && !is_broken_off) || (text.contains("smuggled") && !is_broken_off) {
                 faults.push(format!("{what}: the upstream read {text:?}"));
             }

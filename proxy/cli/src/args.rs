@@ -30,6 +30,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Pack(PackCommand),
     Serve(ServeArgs),
+    Check(CheckArgs),
     Demo(DemoArgs),
 }
 
@@ -134,15 +135,38 @@ pub(crate) enum PackCommand {
     },
 }
 
-/// Run the gateway: everything from ADDR goes to URL, masked both ways.
+/// What a configuration file says itself.
+const FLAGS_OF_ONE_ROUTE: &[&str] = &[
+    "listen",
+    "upstream",
+    "packs",
+    "admin",
+    "shards",
+    "tls_cert",
+    "tls_key",
+    "upstream_ca",
+    "io",
+    "drain_seconds",
+    "body_bytes_max",
+    "connections_max",
+    "on_error",
+    "response_coding",
+    "coding_ratio_max",
+    "coded_bodies_max",
+    "upstream_seconds_max",
+    "allow_anonymous",
+    "record",
+];
+
+/// Run the gateway, masking both ways: as FILE says, or everything from ADDR to URL.
 ///
 /// SIGTERM and SIGINT drain: nothing new is accepted, what runs may finish; a second one ends at once. SIGHUP
-/// reads the packs again; a bad pack changes nothing.
+/// reads the configuration and the packs again; one fault, and nothing changes.
 ///
-/// Exit: 0 after a drain; 2 usage or a bad pack.
+/// Exit: 0 after a drain; 2 usage, or a bad configuration or pack, each fault as file:line: reason.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  sluice serve --listen 127.0.0.1:8080 --upstream https://api.openai.com --admin 127.0.0.1:9090 --allow-anonymous\n  OPENAI_BASE_URL=http://127.0.0.1:8080/v1 python app.py"
+    after_help = "Examples:\n  sluice serve --config sluice.toml\n  sluice serve --listen 127.0.0.1:8080 --upstream https://api.openai.com --admin 127.0.0.1:9090 --allow-anonymous\n  OPENAI_BASE_URL=http://127.0.0.1:8080/v1 python app.py"
 )]
 pub(crate) struct ServeArgs {
     /// Where clients connect; port 0: one that is free
@@ -198,18 +222,31 @@ pub(crate) struct ServeArgs {
     /// Serve callers whose identity nobody proves
     #[arg(long)]
     pub(crate) allow_anonymous: bool,
-    /// The gateway from a file: not available yet, use the flags
-    #[arg(long, value_name = "FILE")]
+    /// The gateway from a file, in place of all flags (`sluice check` tells what is wrong with it)
+    #[arg(long, value_name = "FILE", conflicts_with_all = FLAGS_OF_ONE_ROUTE)]
     pub(crate) config: Option<PathBuf>,
     /// Keep a record in DIR: not available yet
     #[arg(long, value_name = "DIR")]
     pub(crate) record: Option<PathBuf>,
 }
 
+/// Print a configuration with every default, as TOML that is a configuration itself.
+///
+/// Everything that it names is read: packs are compiled, TLS files loaded. Nothing is bound, and nobody is asked.
+///
+/// Exit: 0 it holds no fault; 2 each fault as file:line: reason.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  sluice check --config sluice.toml")]
+pub(crate) struct CheckArgs {
+    /// The file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
 /// Try it: a fake LLM and a fake trace store, the gateway before them, and the console, all on this machine.
 ///
 /// Prints lines to try. Exit: 0 on Ctrl-C.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DemoArgs {
     /// Where the gateway listens [default: 127.0.0.1:8080, or a free port]
     #[arg(long, value_name = "ADDR")]
@@ -332,6 +369,15 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_given_in_place_of_all_flags() {
+        let serve = Args::command().find_subcommand("serve").unwrap().clone();
+        for flag in serve.get_arguments().map(|a| a.get_id().as_str()) {
+            let is_own = matches!(flag, "config" | "help" | "version" | "color" | "quiet");
+            assert!(is_own || FLAGS_OF_ONE_ROUTE.contains(&flag), "{flag} is ignored beside --config");
+        }
+    }
+
+    #[test]
     fn what_parses() {
         for (line, ok) in [
             ("sluice mask", true),
@@ -355,6 +401,12 @@ mod tests {
             ("sluice serve --coding-ratio-max 0", false),
             ("sluice serve --coded-bodies-max 0", false),
             ("sluice serve --tls-cert c", false),
+            ("sluice serve --config f --quiet", true),
+            ("sluice serve --config f --listen 127.0.0.1:0", false),
+            ("sluice serve --config f --io auto", false),
+            ("sluice serve --config f --allow-anonymous", false),
+            ("sluice check", false),
+            ("sluice check --config f", true),
             ("sluice demo --quiet --color never", true),
             ("sluice", false),
         ] {

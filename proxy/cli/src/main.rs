@@ -4,6 +4,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
+mod check;
 mod demo;
 mod failure;
 mod mask;
@@ -31,7 +32,8 @@ fn main() -> ExitCode {
         args::Command::Mask(mask) => mask::run(&mask),
         args::Command::Scan(scan) => scan::run(&scan, &terminal),
         args::Command::Pack(pack) => pack::run(&pack, &terminal),
-        args::Command::Serve(serve) => serve::run(&serve, &terminal),
+        args::Command::Check(check) => check::run(&check),
+        args::Command::Serve(serve) => serve::run(serve, &terminal),
         args::Command::Demo(demo) => demo::run(&demo, &terminal),
     };
     match done {

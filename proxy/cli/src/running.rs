@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_control::{Admin, Readiness};
-use sluice_data::{Gateway, GatewayConfig};
+use sluice_control::{Admin, Config, ConfigError, Readiness, Reloads, keep_resolving};
+use sluice_data::Gateway;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
@@ -14,74 +14,81 @@ use crate::terminal::{Terminal, tell};
 /// A gateway that serves.
 pub(crate) struct Running {
     signals: Signals,
-    gateway: Arc<Gateway>,
+    reloads: Arc<Reloads>,
     readiness: Readiness,
     pub(crate) admin: Option<SocketAddr>,
 }
 
 impl Running {
-    /// Starts the shards, and the admin server where one is asked for. From now on signals wait for
-    /// [`Running::until_signal`]: whoever knows the addresses may send one.
+    /// Starts the shards, and the admin server where one is asked for. `read` gives the configuration anew at each
+    /// reload. From now on signals wait for [`Running::until_signal`]: whoever knows the addresses may send one.
     pub(crate) async fn start(
-        config: GatewayConfig,
-        upstream: String,
-        admin: Option<SocketAddr>,
+        config: Config,
+        read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
+        terminal: Terminal,
     ) -> Result<Running, Failure> {
         let signals = Signals::listen().map_err(|e| Failure::work(format!("can't take signals: {e}")))?;
-        let admin = match admin {
+        let admin = match config.admin {
             Some(address) => Some(Admin::bind(address).await.map_err(Failure::usage)?),
             None => None,
         };
-        let gateway = Arc::new(Gateway::start(config).map_err(Failure::usage)?);
+        let reloads = Reloads::start(config, read, move |done| match done {
+            Ok(in_force) => {
+                let (version, sha256) = (in_force.version, &in_force.sha256);
+                terminal.note(format_args!("sluice: configuration {version} is in force, sha256 {sha256}"));
+            }
+            Err(error) => {
+                tell(error);
+                tell("sluice: nothing of it was taken; what was in force before stays so");
+            }
+        });
+        let reloads = Arc::new(reloads.map_err(Failure::usage)?);
+        for failed in keep_resolving(&reloads).await {
+            tell(format_args!("sluice: {failed}; it is tried again"));
+        }
         let readiness = Readiness::default();
         let address = admin.as_ref().map(Admin::local_addr);
         if let Some(admin) = admin {
-            let (gateway, readiness) = (Arc::clone(&gateway), readiness.clone());
+            let (reloads, readiness) = (Arc::clone(&reloads), readiness.clone());
             tokio::spawn(async move {
-                if let Err(e) = admin.serve(&gateway, upstream, readiness).await {
+                if let Err(e) = admin.serve(reloads, readiness).await {
                     tell(format_args!("sluice: the admin server ended: {e}"));
                 }
             });
         }
-        Ok(Running { signals, gateway, readiness, admin: address })
+        Ok(Running { signals, reloads, readiness, admin: address })
     }
 
     pub(crate) fn gateway(&self) -> &Gateway {
-        &self.gateway
+        self.reloads.gateway()
     }
 
-    /// Serves until SIGTERM or SIGINT, then drains. `reload` gives the rules anew at SIGHUP.
-    pub(crate) async fn until_signal(
-        self,
-        drain: Duration,
-        terminal: &Terminal,
-        reload: impl Fn() -> Result<GatewayConfig, Failure>,
-    ) -> Result<u8, Failure> {
+    /// The URLs of its upstreams.
+    pub(crate) fn upstreams(&self) -> String {
+        self.reloads.in_force().upstreams
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains. SIGHUP reloads.
+    pub(crate) async fn until_signal(self, terminal: &Terminal) -> Result<u8, Failure> {
         let Signals { mut terminate, mut interrupt, mut hang_up } = self.signals;
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hang_up.recv() => match reload() {
-                    Ok(config) => {
-                        let rules: usize =
-                            config.routing.routes.iter().map(|route| route.ruleset.names().count()).sum();
-                        match self.gateway.reload(config) {
-                            Ok(()) => terminal.note(format_args!("sluice: packs read again, {rules} rules")),
-                            Err(e) => tell(format_args!("sluice: {e}")),
-                        }
-                    }
-                    Err(failure) => {
-                        failure.print();
-                        tell("sluice: the packs were not taken; those before stay in force");
-                    }
-                },
+                _ = hang_up.recv() => {
+                    let reloads = Arc::clone(&self.reloads);
+                    // It reads files and compiles packs; a signal in the meantime must not wait for it. How it went is
+                    // reported by itself.
+                    drop(tokio::task::spawn_blocking(move || reloads.reload()));
+                }
             }
         }
         terminal.note("sluice: draining; a second signal ends at once");
         self.readiness.set_draining();
-        self.gateway.begin_drain();
-        let stats = self.gateway.stats();
+        let drain = Duration::from_secs(self.reloads.in_force().drain_seconds);
+        let gateway = self.reloads.gateway();
+        gateway.begin_drain();
+        let stats = gateway.stats();
         let idle = async {
             let until = tokio::time::Instant::now() + drain;
             while stats.snapshot().connections_open > 0 && tokio::time::Instant::now() < until {

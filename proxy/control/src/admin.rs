@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde_json::{Value, json};
-use sluice_data::{Gateway, GatewayStats, REFUSALS};
+use sluice_data::{GatewayStats, REFUSALS};
 use tokio::net::TcpListener;
 
+use crate::reload::{InForce, Reloads};
 use crate::{console, metrics};
 
 /// Whether traffic may be sent to the gateway; set by whoever drains it.
@@ -53,6 +54,7 @@ pub struct Admin {
 
 struct Shared {
     stats: Arc<GatewayStats>,
+    reloads: Arc<Reloads>,
     readiness: Readiness,
     /// What does not change: version, addresses, shards.
     about: Value,
@@ -79,27 +81,24 @@ impl Admin {
         self.address
     }
 
-    /// Serves until the task is dropped. `upstream` is shown as it is given.
+    /// Serves until the task is dropped.
     ///
     /// # Errors
     /// The listener fails.
-    pub async fn serve(
-        self,
-        gateway: &Gateway,
-        upstream: String,
-        readiness: Readiness,
-    ) -> std::io::Result<()> {
+    pub async fn serve(self, reloads: Arc<Reloads>, readiness: Readiness) -> std::io::Result<()> {
+        let gateway = reloads.gateway();
+        let addresses: Vec<String> = gateway.addresses().iter().map(ToString::to_string).collect();
         let shared = Arc::new(Shared {
             stats: gateway.stats(),
             readiness,
             about: json!({
                 "version": env!("CARGO_PKG_VERSION"),
-                "gateway": gateway.addresses().first().map(ToString::to_string),
-                "upstream": upstream,
+                "gateway": addresses.join(", "),
                 "shards": gateway.shards(),
                 "io": gateway.io_driver().to_string(),
             }),
             is_loopback: self.address.ip().is_loopback(),
+            reloads,
         });
         axum::serve(self.listener, router(shared)).await
     }
@@ -111,6 +110,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(export))
         .route("/api/v1/status", get(status))
+        .route("/api/v1/reload", post(reload))
         .route("/api/v1/openapi.json", get(async || axum::Json(openapi())))
         .route("/", get(page))
         .layer(from_fn_with_state(Arc::clone(&shared), guard))
@@ -142,6 +142,40 @@ fn is_loopback_host(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// Reads the configuration again. A page elsewhere, which a browser lets send this, must not: its `Origin` tells.
+async fn reload(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    if !is_same_origin(&headers) {
+        let text = "only this admin server's own pages may ask for a reload\n";
+        return (StatusCode::FORBIDDEN, text).into_response();
+    }
+    let reloads = Arc::clone(&shared.reloads);
+    match tokio::task::spawn_blocking(move || reloads.reload()).await {
+        Ok(Ok(in_force)) => axum::Json(configuration(&in_force)).into_response(),
+        Ok(Err(error)) => {
+            let faults = error.faults().iter();
+            let faults: Vec<Value> = faults
+                .map(|fault| json!({ "file": fault.file, "line": fault.line, "reason": fault.reason }))
+                .collect();
+            let title = "The configuration has faults; the one before stays in force";
+            let body = json!({ "title": title, "status": 422, "faults": faults });
+            (StatusCode::UNPROCESSABLE_ENTITY, axum::Json(body)).into_response()
+        }
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the reload broke off\n").into_response(),
+    }
+}
+
+/// Whether a request comes from no page at all, or from one of the host that it is sent to.
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, rest)| rest);
+    authority.is_some() && authority == text(header::HOST)
+}
+
+fn configuration(in_force: &InForce) -> Value {
+    json!({ "version": in_force.version, "sha256": in_force.sha256 })
+}
+
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     match shared.readiness.is_draining() {
         true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response(),
@@ -151,7 +185,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn export(State(shared): State<Arc<Shared>>) -> Response {
     const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match metrics::encode(&shared.stats) {
+    match metrics::encode(&shared.stats, &shared.reloads) {
         Ok(text) => ([(header::CONTENT_TYPE, KIND)], text).into_response(),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be written\n").into_response(),
     }
@@ -171,6 +205,7 @@ async fn status(State(shared): State<Arc<Shared>>) -> Response {
         .filter(|(_, n)| *n > 0)
         .map(|(code, n)| (code.to_owned(), n.into()))
         .collect();
+    let in_force = shared.reloads.in_force();
     let mut body = json!({
         "state": if shared.readiness.is_draining() { "draining" } else { "ready" },
         "requests": stats.requests,
@@ -182,6 +217,9 @@ async fn status(State(shared): State<Arc<Shared>>) -> Response {
         "hold_back_bytes": stats.hold_back_bytes,
         "matches": matches,
         "refusals": refusals,
+        "upstream": in_force.upstreams,
+        "configuration": configuration(&in_force),
+        "reloads_refused": shared.reloads.refused(),
     });
     if let (Value::Object(body), Value::Object(about)) = (&mut body, &shared.about) {
         body.extend(about.clone());
@@ -194,6 +232,7 @@ fn openapi() -> Value {
     let number = json!({ "type": "integer", "minimum": 0 });
     let counts = json!({ "type": "object", "additionalProperties": number });
     let text = json!({ "type": "string" });
+    let in_force = json!({ "type": "object", "properties": { "version": number, "sha256": text } });
     json!({
         "openapi": "3.1.0",
         "info": { "title": "Sluice admin API", "version": env!("CARGO_PKG_VERSION") },
@@ -208,9 +247,26 @@ fn openapi() -> Value {
                         "shards": number, "requests": number, "aborted": number, "connections_open": number,
                         "upstream_errors": number, "request_bytes_scanned": number,
                         "response_bytes_scanned": number, "hold_back_bytes": number,
-                        "matches": counts, "refusals": counts,
+                        "matches": counts, "refusals": counts, "reloads_refused": number,
+                        "configuration": in_force,
                     },
                 } } } } },
+            } },
+            "/api/v1/reload": { "post": {
+                "summary": "Reads the configuration again, as SIGHUP does: whole, or nothing changes",
+                "responses": {
+                    "200": { "description": "It is in force", "content": { "application/json": {
+                        "schema": in_force,
+                    } } },
+                    "422": { "description": "It has faults, and nothing has changed", "content": {
+                        "application/json": { "schema": { "type": "object", "properties": {
+                            "title": text, "status": number,
+                            "faults": { "type": "array", "items": { "type": "object", "properties": {
+                                "file": text, "line": number, "reason": text,
+                            } } },
+                        } } },
+                    } },
+                },
             } },
         },
     })
@@ -219,6 +275,24 @@ fn openapi() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn origins() {
+        for (origin, host, wanted) in [
+            (None, "127.0.0.1:9090", true),
+            (Some("http://127.0.0.1:9090"), "127.0.0.1:9090", true),
+            (Some("http://127.0.0.1:8080"), "127.0.0.1:9090", false),
+            (Some("https://evil.example"), "127.0.0.1:9090", false),
+            (Some("null"), "127.0.0.1:9090", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static(host));
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            }
+            assert_eq!(is_same_origin(&headers), wanted, "{origin:?}");
+        }
+    }
 
     #[test]
     fn hosts() {

@@ -8,21 +8,31 @@ use prometheus_client::registry::{Registry, Unit};
 use sluice_data::{FIRST_BYTE_US, GatewayStats, REFUSALS, StatsSnapshot};
 use std::sync::Arc;
 
-/// All metrics of `stats`, as text.
-pub(crate) fn encode(stats: &Arc<GatewayStats>) -> Result<String, std::fmt::Error> {
+use crate::reload::{InForce, Reloads};
+
+/// All metrics of `stats` and `reloads`, as text.
+pub(crate) fn encode(stats: &Arc<GatewayStats>, reloads: &Reloads) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::with_prefix("sluice");
-    registry.register_collector(Box::new(Counters(stats.snapshot())));
+    registry.register_collector(Box::new(Counters {
+        stats: stats.snapshot(),
+        in_force: reloads.in_force(),
+        reloads_refused: reloads.refused(),
+    }));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
     Ok(text)
 }
 
 #[derive(Debug)]
-struct Counters(StatsSnapshot);
+struct Counters {
+    stats: StatsSnapshot,
+    in_force: InForce,
+    reloads_refused: u64,
+}
 
 impl Collector for Counters {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let stats = &self.0;
+        let stats = &self.stats;
         let e = &mut encoder;
         counter(e, "requests", "Requests whose head was read", stats.requests)?;
         let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(stats.responses);
@@ -49,6 +59,11 @@ impl Collector for Counters {
         bytes_family(e, "scanned", "Bytes of bodies scanned, decoded", "direction", scanned)?;
         let passed = [("opaque_field", stats.bytes_passed_opaque)];
         bytes_family(e, "passed", "Bytes of bodies passed without a scan, by reason", "reason", passed)?;
+        counter(e, "websockets", "WebSockets that were opened", stats.websockets)?;
+        gauge(e, "websockets_open", "WebSockets that are open", stats.websockets_open)?;
+        let messages =
+            [("request", stats.websocket_request_messages), ("response", stats.websocket_response_messages)];
+        family(e, "websocket_messages", "Messages of WebSockets passed on", "direction", messages)?;
         let matches = stats.matches.iter().filter(|(_, n)| **n > 0).map(|(id, n)| (id.as_str(), *n));
         family(e, "matches", "Matches, by rule", "rule", matches)?;
         let unit = Unit::Bytes;
@@ -69,7 +84,12 @@ impl Collector for Counters {
         masking.encode(masked)?;
         first_byte(e, stats)?;
         counter(e, "panics", "Panics caught; each closed its connection", stats.panics)?;
-        info(e)
+        let taken = self.in_force.version.saturating_sub(1);
+        let reloads = [("taken", taken), ("refused", self.reloads_refused)];
+        family(e, "reloads", "Times the configuration was read again", "result", reloads)?;
+        let sha256 = [("sha256", self.in_force.sha256.as_str())];
+        info(e, "configuration", "The files that the configuration in force was read from", sha256)?;
+        info(e, "build", "The version that runs", [("version", env!("CARGO_PKG_VERSION"))])
     }
 }
 
@@ -137,8 +157,13 @@ fn first_byte(e: &mut DescriptorEncoder<'_>, stats: &StatsSnapshot) -> Result<()
     )
 }
 
-fn info(e: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-    let labels = [("version", env!("CARGO_PKG_VERSION"))];
+fn info(
+    e: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    labels: [(&str, &str); 1],
+) -> Result<(), std::fmt::Error> {
+    let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let metric = prometheus_client::metrics::info::Info::new(labels);
-    metric.encode(e.encode_descriptor("build", "The version that runs", None, metric.metric_type())?)
+    metric.encode(e.encode_descriptor(name, help, None, metric.metric_type())?)
 }

@@ -258,7 +258,7 @@ mod tests {
             assert_eq!(found.as_ref().map(Codings::list), wanted, "{list:?}");
         }
         let mut broken = Fields::default();
-        broken.push("content-encoding", b"gzip\xFF".to_vec());
+        broken.push("content-encoding", b"gzip\xFF");
         assert!(codings(&broken).is_err());
     }
 

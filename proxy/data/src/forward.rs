@@ -7,6 +7,7 @@ use crate::codec::fields::Fields;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::config::{ResponseCoding, UpstreamConfig};
 use crate::content::{Accepts, Content, Unreadable, codings, strengthened, weakened};
+use crate::forwarded::is_forwarded;
 use crate::mask::{Direction, Mask, MaskContext};
 use crate::problem::Problem;
 
@@ -101,7 +102,10 @@ pub(crate) fn request(
     fields.push("Host", upstream.authority.as_str());
     let dropped = if is_off { REQUEST_DROPPED_OFF } else { REQUEST_DROPPED };
     for (name, value) in head.fields.forwarded(dropped).iter() {
-        fields.push(name, value);
+        // What is said of the client is written anew.
+        if !is_forwarded(name) {
+            fields.push(name, value);
+        }
     }
     if is_off {
         let length = BodyLength::of(head.framing);
@@ -130,6 +134,8 @@ pub(crate) enum BodyLength {
     None,
     Unknown,
     Known(u64),
+    /// WebSocket is asked for or granted: what follows has no framing of HTTP.
+    Upgraded,
 }
 
 impl BodyLength {
@@ -206,7 +212,7 @@ pub(crate) fn response(
 
 /// A response that has no body whatever its fields say (RFC 9110, section 6.4.1).
 fn is_bodiless(head: &ResponseHead, request: &RequestHead) -> bool {
-    request.method == "HEAD" || matches!(head.status, 204 | 304)
+    request.method == "HEAD" || matches!(head.status, 101 | 204 | 304)
 }
 
 /// Whether a coded response leaves without its codings: where that is preferred, or the client takes no such coding.

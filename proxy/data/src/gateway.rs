@@ -1,10 +1,12 @@
 //! A running gateway: its shards, and what can be told and asked of them.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::fs::Permissions;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
@@ -12,17 +14,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::config::{GatewayConfig, IoDriver, ListenAddress, ListenerConfig};
 use crate::shard::{self, ListenSocket, ShardConfig, ShardControl};
 use crate::stats::{GatewayStats, ShardStats};
 use crate::table::Table;
-
-/// How long an upstream's addresses are used before its name is resolved again.
-const RESOLVE_EVERY: Duration = Duration::from_secs(30);
-/// How soon a name is tried again that could not be resolved.
-const RESOLVE_RETRY: Duration = Duration::from_secs(2);
 
 /// Connections the kernel may hold for a shard before it accepts them.
 const BACKLOG: i32 = 1024;
@@ -37,6 +34,8 @@ pub struct Gateway {
     control: Arc<ShardControl>,
     since: Instant,
     shards: Vec<JoinHandle<u64>>,
+    /// There for as long as it runs.
+    _files: Vec<SocketFile>,
 }
 
 impl fmt::Debug for Gateway {
@@ -101,11 +100,9 @@ impl Gateway {
             (IoDriver::Uring, false) => return Err(StartError::NoUring),
         };
         let shards = config.shards.max(1);
-        let (addresses, mut sockets) = bind(&config.listeners, shards)?;
+        let (addresses, mut sockets, files) = bind(&config.listeners, shards, io)?;
         let control = Arc::new(ShardControl::default());
         let table = Arc::new(ArcSwap::from_pointee(Table::new(config.routing, None)));
-        resolve(&table.load());
-        keep_resolving(Arc::downgrade(&control), Arc::clone(&table));
         let mut gateway = Gateway {
             addresses,
             io,
@@ -115,6 +112,7 @@ impl Gateway {
             control,
             since: Instant::now(),
             shards: Vec::new(),
+            _files: files,
         };
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
         let mut all_stats = Vec::new();
@@ -130,6 +128,7 @@ impl Gateway {
                 stats,
                 limits: config.limits,
                 control: Arc::clone(&gateway.control),
+                shards,
                 seed: seed ^ u64::from(number).rotate_left(32),
             };
             if let Err(e) = gateway.spawn(shard) {
@@ -154,15 +153,6 @@ impl Gateway {
     #[must_use]
     pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
-    }
-
-    /// The address of its first TCP listener.
-    #[must_use]
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.addresses.iter().find_map(|address| match address {
-            ListenAddress::Tcp(address) => Some(*address),
-            ListenAddress::Unix(_) => None,
-        })
     }
 
     /// How its shards do I/O: never `Auto`.
@@ -203,7 +193,7 @@ impl Gateway {
             )));
         }
         let table = Table::new(config.routing, Some(&self.table.load()));
-        resolve_new(&table, &self.table.load());
+        resolve_new(&table);
         self.stats
             .shards
             .iter()
@@ -211,6 +201,19 @@ impl Gateway {
         self.table.store(Arc::new(table));
         self.listeners.store(Arc::new(config.listeners));
         Ok(())
+    }
+
+    /// The names of endpoints, to be resolved by whoever knows how.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let table = self.table.load();
+        let names: BTreeSet<&str> = table.upstreams().iter().flat_map(|upstream| upstream.names()).collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The addresses that a name has from now on.
+    pub fn set_addresses(&self, host: &str, addresses: Vec<IpAddr>) {
+        self.table.load().upstreams().iter().for_each(|upstream| upstream.set_addresses(host, &addresses));
     }
 
     /// Accepts nothing more, closes idle connections, lets exchanges finish.
@@ -234,12 +237,14 @@ impl Gateway {
     }
 }
 
+/// What is bound: addresses, the sockets of each shard, files.
+type Bound = (Vec<ListenAddress>, Vec<Vec<ListenSocket>>, Vec<SocketFile>);
+
 /// Makes a socket a shard and listener: those of one address share it (SO_REUSEPORT), or the socket itself.
-fn bind(
-    listeners: &[ListenerConfig],
-    shards: usize,
-) -> Result<(Vec<ListenAddress>, Vec<Vec<ListenSocket>>), StartError> {
-    let mut addresses = Vec::new();
+fn bind(listeners: &[ListenerConfig], shards: usize, io: IoDriver) -> Result<Bound, StartError> {
+    // io_uring waits itself, and would give back what a socket that never waits says.
+    let is_polled = io == IoDriver::Epoll;
+    let (mut addresses, mut files) = (Vec::new(), Vec::new());
     let mut sockets: Vec<Vec<ListenSocket>> = (0..shards).map(|_| Vec::new()).collect();
     for listener in listeners {
         let fault = |e| StartError::Listen(listener.address.clone(), e);
@@ -250,12 +255,15 @@ fn bind(
                 for shard in &mut sockets {
                     let socket = listen_tcp(address).map_err(fault)?;
                     address = socket.local_addr().map_err(fault)?;
+                    socket.set_nonblocking(is_polled).map_err(fault)?;
                     shard.push(ListenSocket::Tcp(socket));
                 }
                 addresses.push(ListenAddress::Tcp(address));
             }
             ListenAddress::Unix(path) => {
-                let socket = listen_unix(path).map_err(fault)?;
+                let (socket, file) = listen_unix(path).map_err(fault)?;
+                socket.set_nonblocking(is_polled).map_err(fault)?;
+                files.push(file);
                 for shard in &mut sockets {
                     shard.push(ListenSocket::Unix(socket.try_clone().map_err(fault)?));
                 }
@@ -263,7 +271,7 @@ fn bind(
             }
         }
     }
-    Ok((addresses, sockets))
+    Ok((addresses, sockets, files))
 }
 
 fn listen_tcp(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
@@ -275,8 +283,11 @@ fn listen_tcp(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// Who may connect to a Unix socket: its owner, and its group.
+const SOCKET_MODE: u32 = 0o660;
+
 /// A socket that another process left behind is replaced; one that answers is in use.
-fn listen_unix(path: &Path) -> std::io::Result<UnixListener> {
+fn listen_unix(path: &Path) -> std::io::Result<(UnixListener, SocketFile)> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
     if is_socket {
         if UnixStream::connect(path).is_ok() {
@@ -284,7 +295,40 @@ fn listen_unix(path: &Path) -> std::io::Result<UnixListener> {
         }
         std::fs::remove_file(path)?;
     }
-    UnixListener::bind(path)
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    let file = SocketFile::of(path)?;
+    // Before it listens nobody can connect.
+    std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
+    socket.listen(BACKLOG)?;
+    Ok((socket.into(), file))
+}
+
+/// The file of a Unix socket, removed when dropped unless another one took its place.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    id: (u64, u64),
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> std::io::Result<SocketFile> {
+        Ok(SocketFile { path: path.to_owned(), id: SocketFile::id(path)? })
+    }
+
+    fn id(path: &Path) -> std::io::Result<(u64, u64)> {
+        std::fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if SocketFile::id(&self.path).is_ok_and(|id| id == self.id) {
+            // Where it can't be removed, the next start replaces it.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 fn lookup(name: &str) -> Vec<IpAddr> {
@@ -292,45 +336,11 @@ fn lookup(name: &str) -> Vec<IpAddr> {
     found.map(|all| all.map(|a| a.ip()).collect()).unwrap_or_default()
 }
 
-/// Resolves all names of a table; false when one could not be.
-fn resolve(table: &Table) -> bool {
-    let mut all_found = true;
+/// Looks up names that nobody has looked up yet, so that a reload does not make them wait.
+fn resolve_new(table: &Table) {
     for upstream in table.upstreams() {
-        for name in upstream.names() {
-            let found = lookup(name);
-            all_found &= !found.is_empty();
-            if !found.is_empty() {
-                upstream.set_addresses(name, &found);
-            }
+        for name in upstream.unresolved() {
+            upstream.set_addresses(&name, &lookup(&name));
         }
     }
-    all_found
-}
-
-/// The same for upstreams that `old` does not have.
-fn resolve_new(table: &Table, old: &Table) {
-    for upstream in table.upstreams() {
-        if !old.upstreams().iter().any(|known| Arc::ptr_eq(known, upstream)) {
-            for name in upstream.names() {
-                upstream.set_addresses(name, &lookup(name));
-            }
-        }
-    }
-}
-
-/// Resolves the upstreams' names from time to time, for as long as the gateway lives. Addresses that were found
-/// once stay when a later look fails.
-fn keep_resolving(alive: std::sync::Weak<ShardControl>, table: Arc<ArcSwap<Table>>) {
-    let watch = move || {
-        let mut next = Instant::now() + RESOLVE_RETRY;
-        while alive.upgrade().is_some_and(|c| !c.draining.load(Ordering::Relaxed)) {
-            std::thread::sleep(Duration::from_millis(200));
-            if Instant::now() >= next {
-                let all_found = resolve(&table.load());
-                next = Instant::now() + if all_found { RESOLVE_EVERY } else { RESOLVE_RETRY };
-            }
-        }
-    };
-    // Without the thread the addresses found at the start are used.
-    let _ = std::thread::Builder::new().name("resolver".into()).spawn(watch);
 }

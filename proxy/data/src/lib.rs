@@ -11,14 +11,20 @@
 //!   that a slow reader stops the reads from the other side.
 #![forbid(unsafe_code)]
 
+#[allow(dead_code, unused_imports, reason = "the edge takes it up")]
+mod balance;
+mod client;
 pub mod codec;
 mod config;
 mod content;
 mod edge;
 mod forward;
+mod forwarded;
 mod gateway;
 mod mask;
 mod problem;
+#[allow(dead_code, reason = "the edge takes it up")]
+mod rate;
 mod shard;
 mod stats;
 mod table;
@@ -30,7 +36,11 @@ pub use config::{
     ResponseCoding, RetryConfig, RouteConfig, RouteLimits, RouteMatch, Routing, UpstreamConfig,
     UpstreamProtocol, UpstreamUrl, UpstreamUrlError,
 };
+pub use forwarded::ForwardedFields;
 pub use gateway::{DrainReport, Gateway, ReloadError, StartError};
 pub use problem::Problem;
 pub use stats::{FIRST_BYTE_US, GatewayStats, REFUSALS, StatsSnapshot};
-pub use tls::{ClientTls, ClientTlsFiles, ServerTls, ServerTlsFiles, TlsError, TlsFiles};
+pub use tls::{
+    ClientTls, ClientTlsFiles, IdentityError, PeerIdentity, ServerTls, ServerTlsFiles, TlsError, TlsFiles,
+    TlsWarning,
+};

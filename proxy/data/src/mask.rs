@@ -14,8 +14,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use sluice_engine::{
-    CodingError, CodingErrorKind, Decoder, Encoder, Format, FormatError, Masker, MaskerOptions, OnError,
-    Ruleset, Scratch,
+    CodingError, CodingErrorKind, Decoder, Encoder, Format, FormatError, FormatErrorKind, Masker,
+    MaskerOptions, OnError, Ruleset, Scratch,
 };
 
 use crate::config::Masking;
@@ -68,6 +68,8 @@ pub(crate) struct Mask {
     held: u64,
     scanned: u64,
     direction: Direction,
+    /// Why its format can't be masked.
+    fault: Option<FormatErrorKind>,
 }
 
 /// The content without its codings.
@@ -102,13 +104,13 @@ enum Out {
 /// Why a body does not go on.
 enum Fault {
     Charset,
-    Format,
+    Format(FormatErrorKind),
     Coding(CodingErrorKind),
 }
 
 impl From<FormatError> for Fault {
-    fn from(_: FormatError) -> Fault {
-        Fault::Format
+    fn from(error: FormatError) -> Fault {
+        Fault::Format(error.kind())
     }
 }
 
@@ -165,16 +167,25 @@ impl Mask {
                 _place: place,
             })
         };
-        Ok(Mask { text: Some(text), coded, matches: stats.matches(ruleset), held: 0, scanned: 0, direction })
+        Ok(Mask {
+            text: Some(text),
+            coded,
+            matches: stats.matches(ruleset),
+            held: 0,
+            scanned: 0,
+            direction,
+            fault: None,
+        })
     }
 
     /// Lets a body pass as it is, and counts it.
     pub(crate) fn off(context: &MaskContext<'_>, direction: Direction) -> Mask {
         let matches = context.stats.matches(context.ruleset);
-        Mask { text: None, coded: None, matches, held: 0, scanned: 0, direction }
+        Mask { text: None, coded: None, matches, held: 0, scanned: 0, direction, fault: None }
     }
 
-    /// Masks the next bytes; `last`: none come after. Nothing of what is in `out` after an error may leave.
+    /// Masks the next bytes; `last`: none come after. Nothing of what is in `out` after an error may leave, but for a
+    /// body without codings: what it gave before the fault is masked.
     ///
     /// # Errors
     /// The body is not valid in its format or codings, or passes a limit.
@@ -206,7 +217,17 @@ impl Mask {
             masker.take_findings().iter().for_each(|f| self.matches.count(f.rule));
         }
         self.hold(stats, self.text.as_ref().map_or(0, Text::held) as u64);
-        done.map_err(|fault| self.problem(&fault))
+        done.map_err(|fault| {
+            if let Fault::Format(kind) = fault {
+                self.fault = Some(kind);
+            }
+            self.problem(&fault)
+        })
+    }
+
+    /// Why the format of the body can't be masked, after an error.
+    pub(crate) fn format_fault(&self) -> Option<FormatErrorKind> {
+        self.fault
     }
 
     fn run(
@@ -238,10 +259,10 @@ impl Mask {
 
     fn problem(&self, fault: &Fault) -> Problem {
         match (self.direction, fault) {
-            (Direction::Request, Fault::Format | Fault::Charset) => Problem::REQUEST_UNMASKABLE,
+            (Direction::Request, Fault::Format(_) | Fault::Charset) => Problem::REQUEST_UNMASKABLE,
             (Direction::Request, Fault::Coding(CodingErrorKind::Limit(_))) => Problem::CODED_TOO_LARGE,
             (Direction::Request, Fault::Coding(_)) => Problem::REQUEST_CODING_INVALID,
-            (Direction::Response, Fault::Format | Fault::Charset) => Problem::RESPONSE_UNMASKABLE,
+            (Direction::Response, Fault::Format(_) | Fault::Charset) => Problem::RESPONSE_UNMASKABLE,
             (Direction::Response, Fault::Coding(_)) => Problem::RESPONSE_CODING_INVALID,
         }
     }
@@ -334,7 +355,9 @@ impl Text {
 /// The format that the first bytes of a body leave of what its type says; `None` while more are needed.
 fn opened(format: Format, start: &[u8], last: bool) -> Result<Option<Format>, Fault> {
     let told = match format {
-        Format::Protobuf(_) | Format::Grpc { .. } | Format::EventStream => return Ok(Some(format)),
+        Format::Protobuf(_) | Format::Grpc { .. } | Format::EventStream | Format::WebSocket(_) => {
+            return Ok(Some(format));
+        }
         // Of a type that is not known: texts with escapes in them are not bytes.
         Format::Bytes => Format::from_start(start, last).map(|told| match told {
             Format::Text => Format::Bytes,

@@ -14,17 +14,19 @@ pub struct Problem {
     pub code: &'static str,
     /// For people.
     pub detail: &'static str,
+    /// Seconds for `Retry-After`; 0: none is sent.
+    pub retry_after_s: u32,
 }
 
 impl Problem {
     pub(crate) const fn new(status: u16, code: &'static str, detail: &'static str) -> Problem {
-        Problem { status, code, detail }
+        Problem { status, code, detail, retry_after_s: if status == 503 { 1 } else { 0 } }
     }
 
     /// A fault of the protocol.
     pub(crate) const fn bad_request(status: u16, detail: &'static str) -> Problem {
         let code = if matches!(status, 413 | 414 | 431) { "too_large" } else { "bad_request" };
-        Problem { status, code, detail }
+        Problem::new(status, code, detail)
     }
 
     pub(crate) const UNREACHABLE: Problem = Problem::new(
@@ -43,6 +45,15 @@ impl Problem {
     );
     pub(crate) const OVERLOADED: Problem =
         Problem::new(503, "overloaded", "the gateway serves as many connections as it may");
+    pub(crate) const UPSTREAM_FULL: Problem =
+        Problem::new(503, "overloaded", "the upstream has as many exchanges in flight as it may");
+    pub(crate) const ROUTE_FULL: Problem = Problem::new(
+        503,
+        "overloaded",
+        "the route runs as many exchanges as it may, and no place came free in time",
+    );
+    pub(crate) const RATE_LIMITED: Problem =
+        Problem::new(429, "rate_limited", "more requests came than the route's rate limit allows");
     pub(crate) const BODY_TOO_LARGE: Problem =
         Problem::new(413, "too_large", "the request's body is larger than the limit");
     pub(crate) const CODED_OVERLOADED: Problem =
@@ -84,6 +95,25 @@ impl Problem {
         "unmaskable",
         "the upstream's answer is not valid in its content coding, ends before it does, or decodes to more than it may, \
          so it was not passed on",
+    );
+    pub(crate) const WEBSOCKET_VERSION: Problem =
+        Problem::new(426, "bad_request", "the WebSocket is of another version than 13");
+    pub(crate) const WEBSOCKET_KEY: Problem =
+        Problem::new(400, "bad_request", "the WebSocket has no valid Sec-WebSocket-Key");
+    pub(crate) const WEBSOCKET_ANSWER: Problem = Problem::new(
+        502,
+        "upstream_unreachable",
+        "the upstream opened the WebSocket in a way that was not asked for, so it was not passed on",
+    );
+    pub(crate) const NOT_TLS: Problem = Problem::new(
+        400,
+        "bad_request",
+        "the target is https and its upstream is reached without TLS: ask for http",
+    );
+    pub(crate) const OTHER_HOST: Problem = Problem::new(
+        421,
+        "bad_request",
+        "the request is for another host than the tunnel that it came through",
     );
     pub(crate) const BAD_RESPONSE: Problem =
         Problem::new(502, "upstream_unreachable", "the upstream's answer is not valid HTTP/1.1");
@@ -162,6 +192,7 @@ fn grpc_status(problem: &Problem) -> u8 {
 /// The standard reason of a status (RFC 9110, section 15); the class's name for one that is not known.
 pub(crate) fn reason(status: u16) -> &'static str {
     match status {
+        101 => "Switching Protocols",
         200 => "OK",
         201 => "Created",
         202 => "Accepted",
@@ -190,7 +221,9 @@ pub(crate) fn reason(status: u16) -> &'static str {
         414 => "URI Too Long",
         415 => "Unsupported Media Type",
         417 => "Expectation Failed",
+        421 => "Misdirected Request",
         422 => "Unprocessable Content",
+        426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
@@ -229,8 +262,14 @@ pub(crate) fn parts(problem: &Problem, shape: Shape, id: RequestId) -> (Fields, 
     fields.push("Content-Type", kind);
     fields.push("sluice-request-id", id.to_string());
     fields.push("Cache-Control", "no-store");
-    if problem.status == 503 {
-        fields.push("Retry-After", "1");
+    if problem.retry_after_s > 0 {
+        fields.push("Retry-After", problem.retry_after_s.to_string());
+    }
+    if problem.status == 426 {
+        // RFC 6455, section 4.4; RFC 9110, section 15.5.22.
+        fields.push("Sec-WebSocket-Version", "13");
+        fields.push("Upgrade", "websocket");
+        fields.push("Connection", "Upgrade");
     }
     if problem.status == 405 {
         fields.push("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
@@ -244,11 +283,13 @@ pub(crate) fn parts(problem: &Problem, shape: Shape, id: RequestId) -> (Fields, 
 
 /// No text in it needs escaping: all are constants of this crate.
 fn body(problem: &Problem, shape: Shape, id: RequestId) -> String {
-    let Problem { status, code, detail } = problem;
+    let Problem { status, code, detail, .. } = problem;
     let title = reason(*status);
     let members = format!(r#""title":"{title}","status":{status},"detail":"{detail}","code":"{code}""#);
     let kind = match (shape, status) {
-        (Shape::Anthropic, 400 | 405 | 417 | 431 | 414 | 415 | 501 | 505) => "invalid_request_error",
+        (Shape::Anthropic, 400 | 405 | 414 | 415 | 417 | 421 | 426 | 431 | 501 | 505) => {
+            "invalid_request_error"
+        }
         (Shape::Anthropic, 401) => "authentication_error",
         (Shape::Anthropic, 403) => "permission_error",
         (Shape::Anthropic, 413) => "request_too_large",
@@ -329,7 +370,10 @@ mod tests {
             let shape = Shape::Grpc { is_web: false };
             let (fields, body) = parts(&problem, shape, id);
             assert_eq!(fields.text("grpc-status"), Some(code), "{problem:?}");
-            assert_eq!((fields.text("content-type"), status(&problem, shape)), (Some("application/grpc"), 200));
+            assert_eq!(
+                (fields.text("content-type"), status(&problem, shape)),
+                (Some("application/grpc"), 200)
+            );
             assert!(body.is_empty());
             let message = fields.text("grpc-message").unwrap();
             assert!(message.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'%'), "{message}");

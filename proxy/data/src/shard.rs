@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -20,10 +21,10 @@ use sluice_engine::Scratch;
 use crate::config::{IoDriver, Limits, ListenerConfig};
 use crate::edge::connection::{Listener, Reader, Stream, Writer};
 use crate::edge::exchange::SessionContext;
-use crate::edge::http1;
 use crate::edge::http2::{self, server::Opening};
 use crate::edge::signal::Signal;
-use crate::edge::upstream::Upstreams;
+use crate::edge::upstreams::Upstreams;
+use crate::edge::{health, http1, proxy_protocol};
 use crate::mask::CodedPlaces;
 use crate::problem::Problem;
 use crate::stats::ShardStats;
@@ -45,6 +46,8 @@ pub(crate) struct ShardConfig {
     pub(crate) limits: Limits,
     pub(crate) control: Arc<ShardControl>,
     pub(crate) seed: u64,
+    /// How many there are.
+    pub(crate) shards: usize,
 }
 
 /// A socket that listens, not yet known to a runtime.
@@ -114,18 +117,20 @@ async fn serve_all(config: ShardConfig, since: Instant, started: &Sender<std::io
     let open = Rc::new(Cell::new(0u64));
     let context = Rc::new(SessionContext {
         table: config.table,
-        upstreams: Upstreams::new(Arc::clone(&config.stats), config.limits),
+        upstreams: Upstreams::new(Arc::clone(&config.stats), config.limits, config.seed, config.shards),
         places: CodedPlaces::new(config.limits.coded_bodies_max),
         limits: config.limits,
         stats: config.stats,
         scratch: Scratch::new().into(),
         ids: RequestIds::new(config.number, config.seed).into(),
         drain: drain.clone(),
+        since,
     });
     for (number, listener) in listening.into_iter().enumerate() {
         let door = Door { number, listeners: Arc::clone(&config.listeners), open: Rc::clone(&open) };
         monoio::spawn(accept_loop(listener, door, Rc::clone(&context)));
     }
+    monoio::spawn(health::watch(Rc::clone(&context)));
     let _ = started.send(Ok(()));
     tick(&config.control, &context).await;
     while open.get() > 0 {
@@ -149,7 +154,7 @@ struct Door {
 
 async fn accept_loop(listener: Listener, door: Door, context: Rc<SessionContext>) {
     while let Some(stream) = accept(&listener, &context.drain).await {
-        let Ok(stream) = stream else {
+        let Ok((stream, peer)) = stream else {
             // Out of descriptors, most likely: those that are open will end.
             monoio::time::sleep(TICK).await;
             continue;
@@ -163,7 +168,7 @@ async fn accept_loop(listener: Listener, door: Door, context: Rc<SessionContext>
         monoio::spawn(async move {
             let is_over = open.get() > context.limits.connections_max as u64;
             let stats = Arc::clone(&context.stats);
-            guarded(connection(context, stream, config, is_over), &stats).await;
+            guarded(connection(context, stream, peer, config, is_over), &stats).await;
             open.set(open.get() - 1);
             stats.connections_open.fetch_sub(1, Ordering::Relaxed);
         });
@@ -171,7 +176,10 @@ async fn accept_loop(listener: Listener, door: Door, context: Rc<SessionContext>
 }
 
 /// The next connection; `None` once the shard drains.
-async fn accept(listener: &Listener, drain: &Signal) -> Option<std::io::Result<Stream>> {
+async fn accept(
+    listener: &Listener,
+    drain: &Signal,
+) -> Option<std::io::Result<(Stream, Option<SocketAddr>)>> {
     let mut accepted = pin!(listener.accept());
     let mut drained = pin!(drain.wait());
     poll_fn(|cx| {
@@ -197,9 +205,17 @@ async fn tick(control: &ShardControl, context: &SessionContext) {
     context.drain.set();
 }
 
-async fn connection(context: Rc<SessionContext>, stream: Stream, config: ListenerConfig, is_over: bool) {
+async fn connection(
+    context: Rc<SessionContext>,
+    stream: Stream,
+    peer: Option<SocketAddr>,
+    config: ListenerConfig,
+    is_over: bool,
+) {
+    let admitted = proxy_protocol::admit(stream, peer, config, context.limits.head_ms_max).await;
+    let Some((stream, client)) = admitted else { return };
     let socket = stream.as_raw_fd();
-    let handshake = stream.split_server(config.tls.as_ref());
+    let handshake = stream.split_server(client.listener.tls.as_ref());
     let limit = Duration::from_millis(context.limits.head_ms_max);
     let Ok(Ok((read, write, alpn))) = monoio::time::timeout(limit, handshake).await else { return };
     let (mut reader, mut writer) = (Reader::new(read), Writer::new(write, context.limits.write_ms_max));
@@ -209,8 +225,8 @@ async fn connection(context: Rc<SessionContext>, stream: Stream, config: Listene
         return;
     }
     match if is_agreed { Opening::Http2 } else { http2::server::opening(&context, &mut reader).await } {
-        Opening::Http1 => http1::serve(context, reader, writer, socket).await,
-        Opening::Http2 => http2::server::serve(context, reader, writer, is_over).await,
+        Opening::Http1 => http1::serve(context, client, reader, writer, socket).await,
+        Opening::Http2 => http2::server::serve(context, client, reader, writer, is_over).await,
         Opening::Late => {
             let problem = Problem::bad_request(408, "the preface of HTTP/2 did not come in time");
             http1::turn_away(&context, &mut reader, &mut writer, &problem).await;

@@ -11,7 +11,7 @@ use sluice_engine::{RuleId, Ruleset};
 pub const FIRST_BYTE_US: [u64; 8] = [50, 100, 200, 400, 800, 1_600, 6_400, 25_600];
 
 /// Codes of refusals, in the order of their counters.
-pub const REFUSALS: [&str; 9] = [
+pub const REFUSALS: [&str; 10] = [
     "bad_request",
     "unauthenticated",
     "denied",
@@ -21,6 +21,7 @@ pub const REFUSALS: [&str; 9] = [
     "upstream_timeout",
     "overloaded",
     "no_route",
+    "rate_limited",
 ];
 
 macro_rules! counters {
@@ -80,6 +81,10 @@ counters! {
     upstream_connects,
     /// Requests sent over a pooled connection.
     upstream_reuses,
+    /// Requests sent again.
+    upstream_retries,
+    /// Requests that were not sent again, for the budget was spent.
+    upstream_retries_refused,
     /// Failures to connect to the upstream, or of it in mid-exchange.
     upstream_errors,
     /// Request bodies that came with content codings.
@@ -100,6 +105,14 @@ counters! {
     masking_us,
     /// Sum of the times in `first_byte`, in microseconds.
     first_byte_us,
+    /// WebSockets that were opened.
+    websockets,
+    /// WebSockets that are open.
+    websockets_open,
+    /// Messages of WebSockets that went to the upstream.
+    websocket_request_messages,
+    /// Messages of WebSockets that went to the client.
+    websocket_response_messages,
     /// Panics caught at the edge of a session; each closed its connection.
     panics,
 }

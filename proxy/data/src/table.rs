@@ -2,11 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
+use crate::balance::TargetAddress;
 use crate::codec::head::RequestHead;
 use crate::config::{EndpointAddress, PathMatch, RouteConfig, RouteMatch, Routing, UpstreamConfig};
+use crate::rate::RateLimiter;
 
 /// The routing in force.
 #[derive(Debug)]
@@ -20,6 +23,7 @@ pub(crate) struct Table {
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) config: RouteConfig,
+    pub(crate) rate: Option<RateLimiter>,
 }
 
 /// An upstream, and what the shards share of it.
@@ -27,6 +31,8 @@ pub(crate) struct Route {
 pub(crate) struct UpstreamShared {
     pub(crate) config: UpstreamConfig,
     endpoints: Vec<EndpointShared>,
+    /// Counts up with every change of the addresses.
+    version: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -36,17 +42,23 @@ struct EndpointShared {
     resolved: ArcSwap<Vec<IpAddr>>,
 }
 
+impl Route {
+    fn new(config: RouteConfig) -> Route {
+        Route { rate: config.limits.rate.as_ref().map(RateLimiter::new), config }
+    }
+}
+
 impl Table {
     /// A table of `routing`. Upstreams that are as in `old` are those of `old`, with their connections.
     pub(crate) fn new(routing: Routing, old: Option<&Table>) -> Table {
         let shared = |config: UpstreamConfig| {
             let kept = old.and_then(|old| old.upstreams.iter().find(|u| u.config.is_alike(&config)));
-            kept.map_or_else(|| Arc::new(UpstreamShared::new(config)), Arc::clone)
+            kept.map_or_else(|| Arc::new(UpstreamShared::new(config, old)), Arc::clone)
         };
         Table {
             version: old.map_or(1, |old| old.version + 1),
             upstreams: routing.upstreams.into_iter().map(shared).collect(),
-            routes: routing.routes.into_iter().map(|config| Route { config }).collect(),
+            routes: routing.routes.into_iter().map(Route::new).collect(),
         }
     }
 
@@ -62,11 +74,11 @@ impl Table {
         &self.routes
     }
 
-    /// The first route that takes a request.
-    pub(crate) fn route(&self, head: &RequestHead) -> Option<&Route> {
+    /// The first route that takes a request, and its number.
+    pub(crate) fn route(&self, head: &RequestHead) -> Option<(usize, &Route)> {
         let mut normal = None;
-        let host = head.fields.text("host").unwrap_or_default();
-        self.routes.iter().find(|route| {
+        let host = head.authority.as_deref().unwrap_or_default();
+        self.routes.iter().enumerate().find(|(_, route)| {
             let matches = &route.config.matches;
             has_host(&matches.hosts, host)
                 && (matches.methods.is_empty() || matches.methods.contains(&head.method))
@@ -74,6 +86,14 @@ impl Table {
                     || has_path(&matches.path, normal.get_or_insert_with(|| normal_path(&head.target))))
                 && has_headers(matches, head)
         })
+    }
+}
+
+impl Table {
+    /// Whether a route is for this host by name.
+    pub(crate) fn names(&self, host: &str) -> bool {
+        let names = |hosts: &[String]| !hosts.is_empty() && has_host(hosts, host);
+        self.routes.iter().any(|route| names(&route.config.matches.hosts))
     }
 }
 
@@ -178,16 +198,25 @@ fn without_dots(path: &str) -> String {
 }
 
 impl UpstreamShared {
-    fn new(config: UpstreamConfig) -> UpstreamShared {
+    /// Names that `old` knows have the addresses that they have there.
+    fn new(config: UpstreamConfig, old: Option<&Table>) -> UpstreamShared {
+        let known = |name: &str| -> Option<Arc<Vec<IpAddr>>> {
+            let mut all = old?.upstreams.iter().flat_map(|upstream| &upstream.endpoints);
+            let same = all.find(|e| matches!(&e.address, EndpointAddress::Tcp { host, .. } if host == name));
+            same.map(|endpoint| endpoint.resolved.load_full())
+        };
         let endpoint = |address: &EndpointAddress| {
-            let literal = match address {
-                EndpointAddress::Tcp { host, .. } => host.parse().ok().into_iter().collect(),
-                EndpointAddress::Unix(_) => Vec::new(),
+            let resolved = match address {
+                EndpointAddress::Tcp { host, .. } => match host.parse() {
+                    Ok(literal) => Arc::new(vec![literal]),
+                    Err(_) => known(host).unwrap_or_default(),
+                },
+                EndpointAddress::Unix(_) => Arc::default(),
             };
-            EndpointShared { address: address.clone(), resolved: ArcSwap::from_pointee(literal) }
+            EndpointShared { address: address.clone(), resolved: ArcSwap::new(resolved) }
         };
         let endpoints = config.endpoints.iter().map(endpoint).collect();
-        UpstreamShared { config, endpoints }
+        UpstreamShared { config, endpoints, version: AtomicU64::new(1) }
     }
 
     /// The names of its endpoints that must be resolved.
@@ -198,6 +227,16 @@ impl UpstreamShared {
         })
     }
 
+    /// Those of them that have no address yet.
+    pub(crate) fn unresolved(&self) -> Vec<String> {
+        let none = |e: &&EndpointShared| e.resolved.load().is_empty();
+        let names = self.endpoints.iter().filter(none).filter_map(|e| match &e.address {
+            EndpointAddress::Tcp { host, .. } => Some(host.clone()),
+            EndpointAddress::Unix(_) => None,
+        });
+        names.collect()
+    }
+
     /// Where a name leads from now on.
     pub(crate) fn set_addresses(&self, name: &str, addresses: &[IpAddr]) {
         for endpoint in &self.endpoints {
@@ -205,14 +244,24 @@ impl UpstreamShared {
                 endpoint.resolved.store(Arc::new(addresses.to_vec()));
             }
         }
+        self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// All its addresses at this moment.
-    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+    /// Which version [`UpstreamShared::targets`] are of, or an earlier one.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Where its endpoints are at this moment.
+    pub(crate) fn targets(&self) -> Vec<TargetAddress> {
         let mut all = Vec::new();
         for endpoint in &self.endpoints {
-            if let EndpointAddress::Tcp { port, .. } = endpoint.address {
-                all.extend(endpoint.resolved.load().iter().map(|ip| SocketAddr::new(*ip, port)));
+            match &endpoint.address {
+                EndpointAddress::Tcp { port, .. } => {
+                    let resolved = endpoint.resolved.load();
+                    all.extend(resolved.iter().map(|ip| TargetAddress::Tcp(SocketAddr::new(*ip, *port))));
+                }
+                EndpointAddress::Unix(path) => all.push(TargetAddress::Unix(path.clone())),
             }
         }
         all

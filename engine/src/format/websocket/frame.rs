@@ -131,6 +131,12 @@ impl Header {
     }
 }
 
+/// Whether a close can have this code (section 7.4, and the registry that it makes): 1005, 1006 and 1015 only say what
+/// became of a connection.
+pub(super) fn is_close_code(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
 /// Masks or unmasks bytes of a payload, the first of which is the one with this index (section 5.3).
 pub(super) fn apply(key: Option<Key>, index: u64, bytes: &mut [u8]) {
     let Some(mut key) = key else { return };

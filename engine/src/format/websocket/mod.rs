@@ -363,6 +363,9 @@ impl WebSocketWalker {
                 self.joined.drain(target.out).map_err(over)?;
                 match payload.as_slice() {
                     [] => 0,
+                    [a, b, ..] if !frame::is_close_code(u16::from_be_bytes([*a, *b])) => {
+                        return Err(invalid("a code that no close has"));
+                    }
                     [_, _, reason @ ..] if std::str::from_utf8(reason).is_ok() => 2,
                     [_] => return Err(invalid("half a code in a close")),
                     _ => return Err(invalid("a reason that is not UTF-8")),

@@ -18,27 +18,26 @@ mod reply;
 mod upstream;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use axum::serve::ListenerExt;
+use sluice_control::{Config, ConfigError, Files};
 use sluice_data::{
     GatewayConfig, ListenAddress, ListenerConfig, RouteConfig, Routing, UpstreamConfig, UpstreamUrl,
 };
-use sluice_engine::CompileOptions;
 use sluice_policy::Access;
 use tokio::net::TcpListener;
 
 use crate::args::DemoArgs;
 use crate::failure::Failure;
-use crate::mask::compile;
 use crate::running::Running;
+use crate::serve::compile;
 use crate::terminal::{Terminal, print, tell};
 
 const GATEWAY_PORT: u16 = 8080;
 const LLM_PORT: u16 = 8081;
 const ADMIN_PORT: u16 = 9090;
-/// Time that running exchanges get at Ctrl-C.
-const DRAIN: Duration = Duration::from_secs(5);
+/// Seconds that running exchanges get at Ctrl-C.
+const DRAIN_SECONDS: u64 = 5;
 
 pub(crate) fn run(args: &DemoArgs, terminal: &Terminal) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -53,31 +52,38 @@ pub(crate) fn run(args: &DemoArgs, terminal: &Terminal) -> Result<u8, Failure> {
                 tell(format_args!("sluice: the fake upstream ended: {e}"));
             }
         });
-        let ruleset = compile(&args.packs, &CompileOptions::default())?;
         let url: UpstreamUrl = format!("http://{llm}").parse().map_err(Failure::work)?;
-        // The demo listens on this machine only, and its upstream keeps nothing.
-        let access = Access::without_identity(true).map_err(Failure::usage)?;
         let listen = free(args.listen, GATEWAY_PORT).await;
-        let configure = |ruleset| {
-            let routing = Routing::everything_to(
-                UpstreamConfig::new("demo", &url, None),
-                RouteConfig::new("demo", 0, ruleset),
-            );
-            let listener = ListenerConfig::new("demo", ListenAddress::Tcp(listen));
-            let mut config = GatewayConfig::new(listener, routing, access);
-            if let Some(shards) = args.shards {
-                config.shards = usize::from(shards);
-            }
-            config.io = args.io.into();
-            config
-        };
-        let running =
-            Running::start(configure(ruleset), url.to_string(), Some(free(args.admin, ADMIN_PORT).await))
-                .await?;
-        introduce(running.gateway().local_addr().unwrap_or(listen), llm, running.admin, terminal)?;
-        let reload = || compile(&args.packs, &CompileOptions::default()).map(configure);
-        running.until_signal(DRAIN, terminal, reload).await
+        let admin = free(args.admin, ADMIN_PORT).await;
+        let args = args.clone();
+        let read = move || configure(&args, &url, listen, admin);
+        let config = read().map_err(Failure::faults)?;
+        let running = Running::start(config, read, *terminal).await?;
+        if let Some(gateway) = running.gateway().addresses().first() {
+            introduce(gateway, llm, running.admin, terminal)?;
+        }
+        running.until_signal(terminal).await
     })
+}
+
+/// One listener, one route and one upstream.
+fn configure(
+    args: &DemoArgs,
+    url: &UpstreamUrl,
+    listen: SocketAddr,
+    admin: SocketAddr,
+) -> Result<Config, ConfigError> {
+    let ruleset = compile(&args.packs)?;
+    let routing =
+        Routing::everything_to(UpstreamConfig::new("demo", url, None), RouteConfig::new("demo", 0, ruleset));
+    let listener = ListenerConfig::new("demo", ListenAddress::Tcp(listen));
+    // The demo listens on this machine only, and its upstream keeps nothing.
+    let mut config = GatewayConfig::new(listener, routing, Access::Anonymous);
+    if let Some(shards) = args.shards {
+        config.shards = usize::from(shards);
+    }
+    config.io = args.io.into();
+    Ok(Config::from_flags(config, Some(admin), DRAIN_SECONDS, Files::default()))
 }
 
 fn loopback(port: u16) -> SocketAddr {
@@ -102,7 +108,7 @@ async fn bind(asked: Option<SocketAddr>, port: u16) -> Result<TcpListener, Failu
 
 /// Lines to try, whole as they are.
 fn introduce(
-    gateway: SocketAddr,
+    gateway: &ListenAddress,
     llm: SocketAddr,
     admin: Option<SocketAddr>,
     terminal: &Terminal,

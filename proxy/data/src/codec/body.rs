@@ -1,6 +1,6 @@
 //! Body framing (RFC 9112, sections 6 and 7): bytes in as they come, content out; and back.
 
-use super::fields::Fields;
+use super::fields::{Fields, is_text_byte, is_token_byte, trim};
 
 /// How a body is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Framing {
 
 /// Longest line of a chunk's size with its extensions, which are dropped.
 pub const SIZE_LINE_BYTES_MAX: usize = 4096;
+/// Most bytes of all extensions of a body (RFC 9112, section 7.1.1, asks for such a limit).
+pub const EXTENSION_BYTES_MAX: usize = 16 * 1024 - 1;
 /// Most bytes of a trailer section.
 pub const TRAILER_BYTES_MAX: usize = 16 * 1024;
 /// Most trailer fields.
@@ -37,6 +39,7 @@ pub struct BodyDecoder {
     state: State,
     /// A line of a chunk's size or of the trailers, as far as it is in.
     line: Vec<u8>,
+    extension_bytes: usize,
     trailer_bytes: usize,
     trailers: Fields,
 }
@@ -63,7 +66,13 @@ impl BodyDecoder {
             Framing::Chunked => State::Size,
             Framing::UntilClose => State::UntilClose,
         };
-        BodyDecoder { state, line: Vec::new(), trailer_bytes: 0, trailers: Fields::default() }
+        BodyDecoder {
+            state,
+            line: Vec::new(),
+            extension_bytes: 0,
+            trailer_bytes: 0,
+            trailers: Fields::default(),
+        }
     }
 
     /// True when the whole body has been taken.
@@ -139,80 +148,141 @@ impl BodyDecoder {
                 _ => Err(BodyFault("a chunk does not end with CRLF")),
             },
             State::Size => {
-                let more = self.take_line(rest, SIZE_LINE_BYTES_MAX)?;
-                if let Some(more) = more {
-                    let size = chunk_size(&std::mem::take(&mut self.line))?;
-                    self.state = if size == 0 { State::Trailers } else { State::Data(size) };
-                    return Ok(more);
+                let Some((line, more)) = take_line(&mut self.line, rest, SIZE_LINE_BYTES_MAX)? else {
+                    return Ok(&[]);
+                };
+                let (size, extension_bytes) = chunk_size(line)?;
+                self.line.clear();
+                self.extension_bytes += extension_bytes;
+                if self.extension_bytes > EXTENSION_BYTES_MAX {
+                    return Err(BodyFault("the extensions of the chunks are longer than the limit"));
                 }
-                Ok(&[])
+                self.state = if size == 0 { State::Trailers } else { State::Data(size) };
+                Ok(more)
             }
             State::Trailers => {
-                let left = TRAILER_BYTES_MAX - self.trailer_bytes;
-                let Some(more) = self.take_line(rest, left)? else { return Ok(&[]) };
-                let line = std::mem::take(&mut self.line);
+                // The line that reaches the limit counts with its CRLF, which passes it by one.
+                let left = TRAILER_BYTES_MAX.saturating_sub(self.trailer_bytes);
+                let Some((line, more)) = take_line(&mut self.line, rest, left)? else { return Ok(&[]) };
                 self.trailer_bytes += line.len() + 2;
                 if line.is_empty() {
                     self.state = State::Done;
                 } else {
-                    self.add_trailer(&line)?;
+                    add_trailer(&mut self.trailers, line)?;
                 }
+                self.line.clear();
                 Ok(more)
             }
         }
     }
-
-    /// Moves bytes of a line to `self.line`; gives what follows it once it is whole. It must end with CRLF.
-    fn take_line<'a>(&mut self, rest: &'a [u8], max: usize) -> Result<Option<&'a [u8]>, BodyFault> {
-        let (line, more) = match memchr::memchr(b'\n', rest) {
-            Some(at) => (rest.get(..at).unwrap_or_default(), rest.get(at + 1..)),
-            None => (rest, None),
-        };
-        if self.line.len() + line.len() > max {
-            return Err(BodyFault("a line of the chunked body is longer than the limit"));
-        }
-        self.line.extend_from_slice(line);
-        if more.is_some() && self.line.pop() != Some(b'\r') {
-            return Err(BodyFault("a line of the chunked body does not end with CRLF"));
-        }
-        if more.is_some() && self.line.contains(&b'\r') {
-            return Err(BodyFault("a line of the chunked body holds CR"));
-        }
-        Ok(more)
-    }
-
-    fn add_trailer(&mut self, line: &[u8]) -> Result<(), BodyFault> {
-        let fault = BodyFault("a trailer is not a field");
-        if self.trailers.len() >= TRAILER_FIELDS_MAX {
-            return Err(BodyFault("more trailers than the limit"));
-        }
-        let at = line.iter().position(|b| *b == b':').ok_or(fault)?;
-        let (name, value) = line.split_at(at);
-        let value = value.get(1..).unwrap_or_default().trim_ascii();
-        let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
-        let text = |b: &u8| *b == b'\t' || *b >= b' ' && *b != 0x7F;
-        if name.is_empty() || !name.iter().all(token) || !value.iter().all(text) {
-            return Err(fault);
-        }
-        self.trailers.push(String::from_utf8_lossy(name), value);
-        Ok(())
-    }
 }
 
-/// The size of a chunk (RFC 9112, section 7.1): hexadecimal digits, then nothing or extensions.
-fn chunk_size(line: &[u8]) -> Result<u64, BodyFault> {
-    let end = line.iter().position(|b| !b.is_ascii_hexdigit()).unwrap_or(line.len());
-    let (digits, rest) = line.split_at(end);
-    if digits.is_empty() || digits.len() > 16 {
-        return Err(BodyFault("the size of a chunk is not a hexadecimal number"));
+/// The line that ends in `rest`, without its CRLF, and what follows it; it may have begun in `begun`, which keeps it
+/// while it has not ended. It must end with CRLF.
+#[allow(clippy::type_complexity)]
+fn take_line<'a, 'b>(
+    begun: &'b mut Vec<u8>,
+    rest: &'a [u8],
+    max: usize,
+) -> Result<Option<(&'b [u8], &'a [u8])>, BodyFault>
+where
+    'a: 'b,
+{
+    let end = memchr::memchr(b'\n', rest);
+    let (line, more) = rest.split_at(end.unwrap_or(rest.len()));
+    if begun.len() + line.len() > max {
+        return Err(BodyFault("a line of the chunked body is longer than the limit"));
     }
-    let extension = rest.trim_ascii_start();
-    let plain = |b: &u8| *b == b'\t' || *b >= b' ' && *b != 0x7F;
-    if !rest.is_empty() && (extension.first() != Some(&b';') || !extension.iter().all(plain)) {
+    if end.is_none() {
+        begun.extend_from_slice(line);
+        return Ok(None);
+    }
+    let whole = if begun.is_empty() {
+        line
+    } else {
+        begun.extend_from_slice(line);
+        begun.as_slice()
+    };
+    let Some((b'\r', whole)) = whole.split_last() else {
+        return Err(BodyFault("a line of the chunked body does not end with CRLF"));
+    };
+    if memchr::memchr(b'\r', whole).is_some() {
+        return Err(BodyFault("a line of the chunked body holds CR"));
+    }
+    Ok(Some((whole, more.get(1..).unwrap_or_default())))
+}
+
+fn add_trailer(trailers: &mut Fields, line: &[u8]) -> Result<(), BodyFault> {
+    let fault = BodyFault("a trailer is not a field");
+    if trailers.len() >= TRAILER_FIELDS_MAX {
+        return Err(BodyFault("more trailers than the limit"));
+    }
+    let at = memchr::memchr(b':', line).ok_or(fault)?;
+    let (name, value) = line.split_at(at);
+    let value = trim(value.get(1..).unwrap_or_default());
+    if name.is_empty() || !name.iter().copied().all(is_token_byte) || !value.iter().copied().all(is_text_byte)
+    {
+        return Err(fault);
+    }
+    trailers.push(std::str::from_utf8(name).map_err(|_| fault)?, value);
+    Ok(())
+}
+
+/// The size of a chunk and the bytes of its extensions (RFC 9112, section 7.1): hexadecimal digits, then nothing or
+/// extensions.
+fn chunk_size(line: &[u8]) -> Result<(u64, usize), BodyFault> {
+    let fault = BodyFault("the size of a chunk is not a hexadecimal number");
+    let end = line.iter().position(|b| !b.is_ascii_hexdigit()).unwrap_or(line.len());
+    let (digits, extensions) = line.split_at(end);
+    if digits.is_empty() || digits.len() > 16 {
+        return Err(fault);
+    }
+    if !are_extensions(extensions) {
         return Err(BodyFault("what follows the size of a chunk is no extension"));
     }
-    let text = std::str::from_utf8(digits).unwrap_or_default();
-    u64::from_str_radix(text, 16).map_err(|_| BodyFault("the size of a chunk is not a hexadecimal number"))
+    let value = |b: &u8| char::from(*b).to_digit(16).map_or(0, u64::from);
+    Ok((digits.iter().fold(0, |size, digit| size << 4 | value(digit)), extensions.len()))
+}
+
+/// RFC 9112, section 7.1.1: `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`.
+fn are_extensions(mut rest: &[u8]) -> bool {
+    let is_space = |b: u8| matches!(b, b' ' | b'\t');
+    while !rest.is_empty() {
+        let Some((b';', after)) = skip(rest, is_space).split_first() else { return false };
+        let name = skip(after, is_space);
+        let after = skip(name, is_token_byte);
+        if after.len() == name.len() {
+            return false;
+        }
+        rest = after;
+        let Some((b'=', value)) = skip(after, is_space).split_first() else { continue };
+        let value = skip(value, is_space);
+        rest = match value.split_first() {
+            Some((b'"', text)) => match after_quoted(text) {
+                Some(after) => after,
+                None => return false,
+            },
+            Some((byte, _)) if is_token_byte(*byte) => skip(value, is_token_byte),
+            Some(_) | None => return false,
+        };
+    }
+    true
+}
+
+fn skip(bytes: &[u8], over: impl Fn(u8) -> bool) -> &[u8] {
+    let at = bytes.iter().position(|b| !over(*b)).unwrap_or(bytes.len());
+    bytes.get(at..).unwrap_or_default()
+}
+
+/// What follows a quoted string (RFC 9110, section 5.6.4) whose first quote has been taken.
+fn after_quoted(mut rest: &[u8]) -> Option<&[u8]> {
+    loop {
+        rest = match rest {
+            [b'"', after @ ..] => return Some(after),
+            [b'\\', byte, after @ ..] | [byte, after @ ..] if is_text_byte(*byte) => after,
+            _ => return None,
+        };
+    }
 }
 
 /// How a body is written.
@@ -233,7 +303,8 @@ impl Coding {
         match self {
             Coding::UntilClose => out.extend_from_slice(content),
             Coding::Chunked => {
-                out.extend_from_slice(format!("{:x}\r\n", content.len()).as_bytes());
+                write_hex(content.len(), out);
+                out.extend_from_slice(b"\r\n");
                 out.extend_from_slice(content);
                 out.extend_from_slice(b"\r\n");
             }
@@ -250,102 +321,14 @@ impl Coding {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn decode(framing: Framing, chunks: &[&[u8]]) -> Result<(String, usize, bool), BodyFault> {
-        let mut decoder = BodyDecoder::new(framing);
-        let (mut out, mut taken) = (Vec::new(), 0);
-        for chunk in chunks {
-            taken += decoder.decode(chunk, &mut out)?;
-        }
-        Ok((String::from_utf8(out).unwrap(), taken, decoder.is_done()))
-    }
-
-    #[test]
-    fn every_split_of_a_chunked_body() {
-        let body = b"5;ext=\"x\"\r\nhello\r\n00a \t;y\r\n, world...\r\n0\r\nX-Sum: 1\r\nETag: \"a\"\r\n\r\n";
-        let wanted = ("hello, world...".to_owned(), body.len(), true);
-        let bytes: Vec<&[u8]> = body.chunks(1).collect();
-        assert_eq!(decode(Framing::Chunked, &bytes), Ok(wanted.clone()));
-        for cut in 0..body.len() {
-            let (a, b) = body.split_at(cut);
-            assert_eq!(decode(Framing::Chunked, &[a, b]), Ok(wanted.clone()), "cut at {cut}");
-        }
-        let mut decoder = BodyDecoder::new(Framing::Chunked);
-        decoder.decode(body, &mut Vec::new()).unwrap();
-        assert_eq!(decoder.trailers().text("x-sum"), Some("1"));
-    }
-
-    #[test]
-    fn what_follows_is_left() {
-        assert_eq!(decode(Framing::Length(3), &[b"abcGET"]), Ok(("abc".into(), 3, true)));
-        assert_eq!(decode(Framing::Chunked, &[b"1\r\na\r\n0\r\n\r\nGET"]), Ok(("a".into(), 11, true)));
-        assert_eq!(decode(Framing::Empty, &[b"GET"]), Ok((String::new(), 0, true)));
-    }
-
-    #[test]
-    fn broken_framing() {
-        for body in [
-            "x\r\n",
-            "\r\n",
-            "-1\r\n",
-            "+1\r\n",
-            "0x1\r\n",
-            " 1\r\n",
-            "1 \r\na",
-            "1\nx",
-            "1\r\nab\r\n",
-            "1\r\na\n",
-            "1\r\na\r\r",
-            "11111111111111111\r\n",
-            "1 x\r\n",
-            "1;\u{1}\r\n",
-            "0\r\nbad\r\n",
-            "0\r\n: x\r\n",
-            "0\r\na b: x\r\n",
-            "0\r\na: \u{1}\r\n",
-            "1\r;\r\n",
-            "0\r\n x: y\r\n",
-        ] {
-            assert!(decode(Framing::Chunked, &[body.as_bytes()]).is_err(), "{body:?}");
-        }
-    }
-
-    #[test]
-    fn limits() {
-        let line = |n: usize| format!("1;{}\r\na\r\n", "e".repeat(n - 3));
-        assert!(decode(Framing::Chunked, &[line(SIZE_LINE_BYTES_MAX).as_bytes()]).is_ok());
-        assert!(decode(Framing::Chunked, &[line(SIZE_LINE_BYTES_MAX + 1).as_bytes()]).is_err());
-        let trailers = |n: usize| format!("0\r\n{}\r\n", "a: b\r\n".repeat(n));
-        assert!(decode(Framing::Chunked, &[trailers(TRAILER_FIELDS_MAX).as_bytes()]).is_ok());
-        assert!(decode(Framing::Chunked, &[trailers(TRAILER_FIELDS_MAX + 1).as_bytes()]).is_err());
-        let long = |n: usize| format!("0\r\na: {}\r\n", "b".repeat(n));
-        assert!(decode(Framing::Chunked, &[long(TRAILER_BYTES_MAX - 4).as_bytes()]).is_ok());
-        assert!(decode(Framing::Chunked, &[long(TRAILER_BYTES_MAX).as_bytes()]).is_err());
-    }
-
-    #[test]
-    fn a_cut_body_is_not_whole() {
-        for (framing, body) in
-            [(Framing::Length(3), "ab"), (Framing::Chunked, "1\r\na\r\n"), (Framing::Chunked, "0\r\n")]
-        {
-            let mut decoder = BodyDecoder::new(framing);
-            decoder.decode(body.as_bytes(), &mut Vec::new()).unwrap();
-            assert!(decoder.end().is_err(), "{body}");
-        }
-        assert!(BodyDecoder::new(Framing::UntilClose).end().is_ok());
-    }
-
-    #[test]
-    fn written_chunks() {
-        let mut out = Vec::new();
-        Coding::Chunked.write(b"", &mut out);
-        Coding::Chunked.write(b"hello world, sixteen", &mut out);
-        let mut trailers = Fields::default();
-        trailers.push("a", "b");
-        Coding::Chunked.end(&trailers, &mut out);
-        assert_eq!(out, b"14\r\nhello world, sixteen\r\n0\r\na: b\r\n\r\n");
-    }
+/// Appends a number as hexadecimal digits.
+fn write_hex(number: usize, out: &mut Vec<u8>) {
+    let digits = (usize::BITS - number.leading_zeros()).div_ceil(4).max(1);
+    out.extend((0..digits).rev().map(|at| {
+        let digit = (number >> (4 * at) & 0xF) as u32;
+        char::from_digit(digit, 16).map_or(b'0', |c| c as u8)
+    }));
 }
+
+#[cfg(test)]
+mod tests;

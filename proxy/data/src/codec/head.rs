@@ -1,14 +1,20 @@
-//! Request and response heads: `httparse` splits them, the rules of RFC 9112 that it leaves to its caller are here.
+//! Request and response heads: `httparse` splits them, the rules of RFC 9110 and 9112 that it leaves to its caller are
+//! here, in [`super::target`] and beside them.
+
+use std::fmt;
+use std::mem::MaybeUninit;
 
 use super::body::Framing;
+use super::deciding::Deciding;
 use super::fields::Fields;
+use super::target::{self, Absolute};
 
 /// The head of a request.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RequestHead {
     /// As it came; methods are case-sensitive.
     pub method: String,
-    /// Path and query, or `*`.
+    /// Path and query, or `*`; of `CONNECT` the host and port.
     pub target: String,
     /// HTTP/1.1, else HTTP/1.0.
     pub is_1_1: bool,
@@ -20,10 +26,17 @@ pub struct RequestHead {
     pub keep_alive: bool,
     /// The client waits for `100 Continue`.
     pub expects_continue: bool,
+    /// The host it is for, and the port where one is named: in lower case, without the dot at the end of a name; none
+    /// only in HTTP/1.0.
+    pub authority: Option<String>,
+    /// What else a target in absolute-form said (RFC 9112, section 3.2.2).
+    pub absolute: Option<Absolute>,
+    /// The protocol that the client would like to go on with. Others than those named there are as if not asked for.
+    pub upgrade: Option<Upgrade>,
 }
 
 /// The head of a response.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ResponseHead {
     /// Status code.
     pub status: u16,
@@ -33,6 +46,33 @@ pub struct ResponseHead {
     pub framing: Framing,
     /// The connection can take another request.
     pub keep_alive: bool,
+    /// With 101: the protocol that follows.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// Targets and fields may hold secrets.
+impl fmt::Debug for RequestHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead").field("fields", &self.fields).field("framing", &self.framing).finish()
+    }
+}
+
+impl fmt::Debug for ResponseHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("ResponseHead");
+        debug
+            .field("status", &self.status)
+            .field("fields", &self.fields)
+            .field("framing", &self.framing)
+            .finish()
+    }
+}
+
+/// A protocol that a connection can change to (RFC 9110, section 7.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upgrade {
+    /// RFC 6455.
+    WebSocket,
 }
 
 /// Why a head is refused: the status a client gets for it, and the rule.
@@ -44,7 +84,7 @@ pub struct Refusal {
     pub reason: &'static str,
 }
 
-fn refuse<T>(status: u16, reason: &'static str) -> Result<T, Refusal> {
+pub(super) fn refuse<T>(status: u16, reason: &'static str) -> Result<T, Refusal> {
     Err(Refusal { status, reason })
 }
 
@@ -59,57 +99,141 @@ pub struct HeadLimits {
     pub target_bytes_max: usize,
 }
 
-/// Where the head in `buffer` ends: bytes up to and with its empty line; `None` while it is not in.
-///
-/// # Errors
-/// It can't become a head: too large, or a line end that is not CRLF (RFC 9112, section 2.2).
-pub fn find_end(buffer: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Refusal> {
-    let within = buffer.get(..limits.bytes_max.min(buffer.len())).unwrap_or_default();
-    let end = memchr::memmem::find(within, b"\r\n\r\n").map(|at| at + 4);
-    let head = within.get(..end.unwrap_or(within.len())).unwrap_or_default();
-    for (at, &byte) in head.iter().enumerate() {
-        let next = head.get(at + 1);
-        let bad = match byte {
-            b'\n' => at.checked_sub(1).and_then(|p| head.get(p)) != Some(&b'\r'),
-            b'\r' => next.is_some_and(|n| *n != b'\n'),
-            0 => true,
-            _ => false,
-        };
-        if bad {
-            return refuse(400, "a line of the head does not end with CRLF, or holds NUL");
-        }
-    }
-    if end.is_none() && buffer.len() >= limits.bytes_max {
-        return refuse(431, "the head is larger than the limit");
-    }
-    Ok(end)
+/// What of requests a listener takes.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadRules {
+    /// Limits.
+    pub limits: HeadLimits,
+    /// Targets in absolute-form whose host is not that of `Host`, which they overrule; without it both must be the same.
+    pub absolute_form: bool,
+    /// `CONNECT` to a host and port; without it, it is refused with 405.
+    pub connect: bool,
 }
 
-/// Reads a whole request head, as [`find_end`] found it.
+/// A server's rules: neither is taken.
+impl From<&HeadLimits> for HeadRules {
+    fn from(limits: &HeadLimits) -> HeadRules {
+        HeadRules { limits: *limits, absolute_form: false, connect: false }
+    }
+}
+
+/// Looks for the end of a head in a buffer that grows; what it has looked at, it does not look at again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeadFinder {
+    /// The bytes before are looked at, but for the last one if that is CR.
+    seen: usize,
+    /// Where the line begins that is not ended yet.
+    line: usize,
+}
+
+impl HeadFinder {
+    /// At the start of a head.
+    #[must_use]
+    pub fn new() -> HeadFinder {
+        HeadFinder::default()
+    }
+
+    /// Where the head at the start of `buffer` ends: bytes up to and with its empty line; `None` while it is not in. A
+    /// later call gets the same buffer with more behind it.
+    ///
+    /// # Errors
+    /// It can't become a head: too large, or a line end that is not CRLF (RFC 9112, section 2.2). A CR alone may be
+    /// found only when the head is parsed.
+    pub fn find(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Refusal> {
+        let within = buffer.get(..limits.bytes_max.min(buffer.len())).unwrap_or_default();
+        let new = within.get(self.seen..).unwrap_or_default();
+        for at in memchr::memchr2_iter(b'\n', 0, new).map(|at| self.seen + at) {
+            let line = within.get(self.line..=at).unwrap_or_default();
+            if !line.ends_with(b"\r\n") {
+                return refuse(400, "a line of the head does not end with CRLF, or holds NUL");
+            }
+            if line.len() == 2 {
+                return Ok(Some(at + 1));
+            }
+            self.line = at + 1;
+        }
+        self.seen = within.len();
+        if buffer.len() >= limits.bytes_max {
+            return refuse(431, "the head is larger than the limit");
+        }
+        Ok(None)
+    }
+}
+
+/// As [`HeadFinder::find`], for a buffer that is seen once.
+///
+/// # Errors
+/// It can't become a head.
+pub fn find_end(buffer: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Refusal> {
+    HeadFinder::new().find(buffer, limits)
+}
+
+/// Fields for which there is room on the stack.
+const STACK_FIELDS: usize = 128;
+
+type Slots<'a, 'b> = &'a mut [MaybeUninit<httparse::Header<'b>>];
+
+/// Calls `parse` with room for `count` fields: on the stack where that is enough, and never initialised.
+fn with_slots<'b, T>(count: usize, parse: impl FnOnce(Slots<'_, 'b>) -> T) -> T {
+    let mut stack = [const { MaybeUninit::uninit() }; STACK_FIELDS];
+    match stack.get_mut(..count) {
+        Some(slots) => parse(slots),
+        None => {
+            let mut heap = Vec::with_capacity(count);
+            let slots = heap.spare_capacity_mut();
+            let room = slots.len().min(count);
+            parse(slots.get_mut(..room).unwrap_or_default())
+        }
+    }
+}
+
+/// Reads a whole request head, as [`find_end`] found it, by the limits or rules.
 ///
 /// # Errors
 /// The rule it breaks.
-pub fn parse_request(head: &[u8], limits: &HeadLimits) -> Result<RequestHead, Refusal> {
-    no_folding(head)?;
-    let mut slots = vec![httparse::EMPTY_HEADER; limits.fields_max];
-    let mut request = httparse::Request::new(&mut slots);
-    match request.parse(head) {
-        Ok(httparse::Status::Complete(len)) if len == head.len() => {}
-        Err(httparse::Error::TooManyHeaders) => {
-            return refuse(431, "the head has more fields than the limit");
+pub fn parse_request(head: &[u8], rules: impl Into<HeadRules>) -> Result<RequestHead, Refusal> {
+    let rules = rules.into();
+    with_slots(rules.limits.fields_max, |slots| {
+        let mut request = httparse::Request::new(&mut []);
+        match request.parse_with_uninit_headers(starts_at_once(head), slots) {
+            Ok(httparse::Status::Complete(len)) if len == head.len() => read_request(head, &request, &rules),
+            Err(httparse::Error::TooManyHeaders) => refuse(431, "the head has more fields than the limit"),
+            Err(httparse::Error::Version) => refuse(505, "the version is neither HTTP/1.1 nor HTTP/1.0"),
+            Ok(_) | Err(_) => refuse(400, "the head is not that of an HTTP/1.1 request"),
         }
-        Err(httparse::Error::Version) => return refuse(505, "the version is neither HTTP/1.1 nor HTTP/1.0"),
-        Ok(_) | Err(_) => return refuse(400, "the head is not that of an HTTP/1.1 request"),
-    }
+    })
+}
+
+fn read_request(
+    head: &[u8],
+    request: &httparse::Request<'_, '_>,
+    rules: &HeadRules,
+) -> Result<RequestHead, Refusal> {
+    let bad = |reason| Refusal { status: 400, reason };
     let is_1_1 = request.version == Some(1);
-    let method = request.method.unwrap_or_default().to_owned();
-    let fields = read_fields(request.headers);
-    let host = check_host(&fields, is_1_1)?;
-    let target = check_target(&method, request.path.unwrap_or_default(), host, limits)?;
-    let framing = request_framing(&fields, is_1_1)?;
-    let expects_continue = check_expect(&fields, is_1_1)?;
-    let keep_alive = keeps_alive(&fields, is_1_1);
-    Ok(RequestHead { method, target, is_1_1, fields, framing, keep_alive, expects_continue })
+    let method = request.method.unwrap_or_default();
+    target::check_method(method, rules)?;
+    let deciding = Deciding::of(head, request.headers).map_err(bad)?;
+    let options = deciding.options().map_err(bad)?;
+    let target = target::read(method, request.path.unwrap_or_default(), deciding.host, is_1_1, rules)?;
+    let framing = request_framing(&deciding, is_1_1)?;
+    if method == "CONNECT" && framing != Framing::Empty {
+        return refuse(400, "CONNECT with a body");
+    }
+    let upgrade =
+        deciding.upgrade(&options).filter(|_| is_1_1 && method == "GET" && framing == Framing::Empty);
+    Ok(RequestHead {
+        method: method.to_owned(),
+        target: target.target,
+        is_1_1,
+        framing,
+        keep_alive: options.keeps_alive(is_1_1),
+        expects_continue: check_expect(&deciding, is_1_1)?,
+        authority: target.authority,
+        absolute: target.absolute,
+        upgrade,
+        fields: read_fields(request.headers, head.len()),
+    })
 }
 
 /// Reads a whole response head to a request with `method`.
@@ -117,165 +241,109 @@ pub fn parse_request(head: &[u8], limits: &HeadLimits) -> Result<RequestHead, Re
 /// # Errors
 /// The rule it breaks.
 pub fn parse_response(head: &[u8], method: &str, limits: &HeadLimits) -> Result<ResponseHead, Refusal> {
-    no_folding(head)?;
-    let mut slots = vec![httparse::EMPTY_HEADER; limits.fields_max];
-    let mut response = httparse::Response::new(&mut slots);
-    match response.parse(head) {
-        Ok(httparse::Status::Complete(len)) if len == head.len() => {}
-        Ok(_) | Err(_) => return refuse(502, "the upstream's head is not that of an HTTP/1.1 response"),
-    }
+    with_slots(limits.fields_max, |slots| {
+        let mut response = httparse::Response::new(&mut []);
+        let config = httparse::ParserConfig::default();
+        match config.parse_response_with_uninit_headers(&mut response, starts_at_once(head), slots) {
+            Ok(httparse::Status::Complete(len)) if len == head.len() => {
+                read_response(head, &response, method)
+            }
+            Ok(_) | Err(_) => refuse(502, "the upstream's head is not that of an HTTP/1.1 response"),
+        }
+    })
+}
+
+fn read_response(
+    head: &[u8],
+    response: &httparse::Response<'_, '_>,
+    method: &str,
+) -> Result<ResponseHead, Refusal> {
+    let bad = |reason| Refusal { status: 502, reason };
     let is_1_1 = response.version == Some(1);
     let status = response.code.unwrap_or_default();
     if !(100..600).contains(&status) {
         return refuse(502, "the upstream's status code is out of range");
     }
-    let fields = read_fields(response.headers);
-    let framing = response_framing(&fields, is_1_1, status, method)?;
-    let keep_alive = keeps_alive(&fields, is_1_1) && framing != Framing::UntilClose;
-    Ok(ResponseHead { status, fields, framing, keep_alive })
+    let deciding = Deciding::of(head, response.headers).map_err(bad)?;
+    let options = deciding.options().map_err(bad)?;
+    let (framing, is_certain) = response_framing(&deciding, is_1_1, status, method)?;
+    let upgrade = deciding.upgrade(&options).filter(|_| status == 101);
+    Ok(ResponseHead {
+        status,
+        framing,
+        keep_alive: options.keeps_alive(is_1_1) && is_certain,
+        upgrade,
+        fields: read_fields(response.headers, head.len()),
+    })
 }
 
-/// RFC 9112, section 5.2: folded lines are refused.
-fn no_folding(head: &[u8]) -> Result<(), Refusal> {
-    let folded = head.windows(3).any(|w| matches!(w, [b'\r', b'\n', b' ' | b'\t']));
-    if folded { refuse(400, "a field is folded over lines") } else { Ok(()) }
+/// A head begins with its first line: empty lines before a request are the caller's to drop, as `httparse` would.
+fn starts_at_once(head: &[u8]) -> &[u8] {
+    if head.starts_with(b"\r") { &[] } else { head }
 }
 
-fn read_fields(headers: &[httparse::Header<'_>]) -> Fields {
-    let mut fields = Fields::default();
-    for header in headers {
-        fields.push(header.name, header.value.trim_ascii());
-    }
+fn read_fields(headers: &[httparse::Header<'_>], bytes: usize) -> Fields {
+    let mut fields = Fields::with_capacity(headers.len(), bytes);
+    headers.iter().for_each(|header| fields.push(header.name, super::fields::trim(header.value)));
     fields
 }
 
-/// RFC 9112, section 3.2: exactly one `Host`, and a valid one.
-fn check_host(fields: &Fields, is_1_1: bool) -> Result<Option<String>, Refusal> {
-    let mut hosts = fields.all("host");
-    let (first, second) = (hosts.next(), hosts.next());
-    if second.is_some() {
-        return refuse(400, "more than one Host");
-    }
-    let Some(host) = first else {
-        return if is_1_1 { refuse(400, "no Host") } else { Ok(None) };
-    };
-    let valid = |b: &u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(b);
-    if !host.iter().all(valid) {
-        return refuse(400, "the Host is not valid");
-    }
-    Ok(Some(String::from_utf8_lossy(host).into_owned()))
-}
-
-/// RFC 9112, section 3.2: origin-form; absolute-form of the same host; asterisk-form for `OPTIONS`.
-fn check_target(
-    method: &str,
-    target: &str,
-    host: Option<String>,
-    limits: &HeadLimits,
-) -> Result<String, Refusal> {
-    if target.len() > limits.target_bytes_max {
-        return refuse(414, "the request target is longer than the limit");
-    }
-    match method {
-        "CONNECT" => return refuse(405, "CONNECT is not configured"),
-        "TRACE" => return refuse(405, "TRACE is not forwarded"),
-        _ => {}
-    }
-    if target.bytes().any(|b| b <= b' ' || b == 0x7F || b >= 0x80 || b == b'#') {
-        return refuse(400, "the request target is not valid");
-    }
-    if target.starts_with('/') {
-        return Ok(target.to_owned());
-    }
-    if target == "*" && method == "OPTIONS" {
-        return Ok(target.to_owned());
-    }
-    let absolute = target
-        .split_once("://")
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"));
-    let Some((_, rest)) = absolute else { return refuse(400, "the request target is not a path") };
-    let at = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(at);
-    if !host.is_some_and(|h| h.eq_ignore_ascii_case(authority)) {
-        return refuse(400, "the request target names another host than Host does");
-    }
-    Ok(if path.starts_with('/') { path.to_owned() } else { format!("/{path}") })
-}
-
 /// RFC 9112, section 6.3, with what it lets a server refuse refused.
-fn request_framing(fields: &Fields, is_1_1: bool) -> Result<Framing, Refusal> {
-    let length = content_length(fields).map_err(|reason| Refusal { status: 400, reason })?;
-    if !fields.has("transfer-encoding") {
-        return Ok(match length {
-            Some(0) | None => Framing::Empty,
-            Some(len) => Framing::Length(len),
-        });
-    }
-    if !is_1_1 {
-        return refuse(400, "Transfer-Encoding in HTTP/1.0");
-    }
-    if length.is_some() {
-        return refuse(400, "both Transfer-Encoding and Content-Length");
-    }
-    if is_chunked(fields) {
-        Ok(Framing::Chunked)
-    } else {
-        refuse(501, "a transfer coding other than chunked")
+fn request_framing(deciding: &Deciding<'_>, is_1_1: bool) -> Result<Framing, Refusal> {
+    let length = deciding.content_length().map_err(|reason| Refusal { status: 400, reason })?;
+    match (deciding.has_coding(), length) {
+        (false, Some(0) | None) => Ok(Framing::Empty),
+        (false, Some(len)) => Ok(Framing::Length(len)),
+        (true, _) if !is_1_1 => refuse(400, "Transfer-Encoding in HTTP/1.0"),
+        (true, Some(_)) => refuse(400, "both Transfer-Encoding and Content-Length"),
+        (true, None) if deciding.is_chunked() => Ok(Framing::Chunked),
+        (true, None) => refuse(501, "a transfer coding other than chunked"),
     }
 }
 
-fn response_framing(fields: &Fields, is_1_1: bool, status: u16, method: &str) -> Result<Framing, Refusal> {
-    let length = content_length(fields).map_err(|reason| Refusal { status: 502, reason })?;
-    let has_coding = fields.has("transfer-encoding");
+/// The framing, and whether the connection certainly stands at the next response behind it.
+fn response_framing(
+    deciding: &Deciding<'_>,
+    is_1_1: bool,
+    status: u16,
+    method: &str,
+) -> Result<(Framing, bool), Refusal> {
+    // RFC 9112, section 6.3, rule 2: a tunnel; what it says of framing is ignored.
+    if method == "CONNECT" && (200..300).contains(&status) {
+        return Ok((Framing::Empty, false));
+    }
+    let length = deciding.content_length().map_err(|reason| Refusal { status: 502, reason })?;
+    let has_coding = deciding.has_coding();
     if has_coding && length.is_some() {
         return refuse(502, "both Transfer-Encoding and Content-Length in the response");
     }
-    if method == "HEAD" || matches!(status, 100..=199 | 204 | 304) {
-        return Ok(Framing::Empty);
+    if has_coding && !is_1_1 {
+        return refuse(502, "Transfer-Encoding in an HTTP/1.0 response");
     }
-    match (has_coding, length) {
-        (true, _) if !is_1_1 => refuse(502, "Transfer-Encoding in an HTTP/1.0 response"),
-        (true, _) if is_chunked(fields) => Ok(Framing::Chunked),
-        (true, _) => refuse(502, "a transfer coding other than chunked in the response"),
-        (false, Some(0)) => Ok(Framing::Empty),
-        (false, Some(len)) => Ok(Framing::Length(len)),
-        (false, None) => Ok(Framing::UntilClose),
+    if has_coding && !deciding.is_chunked() {
+        return refuse(502, "a transfer coding other than chunked in the response");
     }
-}
-
-fn is_chunked(fields: &Fields) -> bool {
-    let mut values = fields.all("transfer-encoding");
-    let only = values.next().is_some_and(|v| v.eq_ignore_ascii_case(b"chunked"));
-    only && values.next().is_none()
-}
-
-/// RFC 9110, section 8.6: one value, of digits only. A repeated one is refused even where all are the same.
-fn content_length(fields: &Fields) -> Result<Option<u64>, &'static str> {
-    let mut values = fields.all("content-length");
-    let (Some(value), second) = (values.next(), values.next()) else { return Ok(None) };
-    if second.is_some() {
-        return Err("more than one Content-Length");
+    // RFC 9110, section 8.6, and RFC 9112, section 6.1: these have neither, as they have no body.
+    let announces_body = has_coding || length.is_some_and(|len| len > 0);
+    match (status, length) {
+        (100..=199, _) if announces_body => refuse(502, "an interim response with a body"),
+        (100..=199, _) => Ok((Framing::Empty, status != 101)),
+        (204, _) => Ok((Framing::Empty, !announces_body)),
+        (304, _) => Ok((Framing::Empty, true)),
+        _ if method == "HEAD" => Ok((Framing::Empty, true)),
+        _ if has_coding => Ok((Framing::Chunked, true)),
+        (_, Some(0)) => Ok((Framing::Empty, true)),
+        (_, Some(len)) => Ok((Framing::Length(len), true)),
+        (_, None) => Ok((Framing::UntilClose, false)),
     }
-    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    let number = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|t| t.parse().ok());
-    number.map(Some).ok_or("the Content-Length is not a number")
 }
 
 /// RFC 9110, section 10.1.1.
-fn check_expect(fields: &Fields, is_1_1: bool) -> Result<bool, Refusal> {
-    let mut any = false;
-    for value in fields.all("expect") {
-        if !value.eq_ignore_ascii_case(b"100-continue") {
-            return refuse(417, "an expectation other than 100-continue");
-        }
-        any = is_1_1;
+fn check_expect(deciding: &Deciding<'_>, is_1_1: bool) -> Result<bool, Refusal> {
+    match deciding.expect() {
+        Ok(expects) => Ok(expects && is_1_1),
+        Err(reason) => refuse(417, reason),
     }
-    Ok(any)
-}
-
-/// RFC 9112, section 9.3.
-fn keeps_alive(fields: &Fields, is_1_1: bool) -> bool {
-    !fields.lists("connection", "close") && (is_1_1 || fields.lists("connection", "keep-alive"))
 }
 
 #[cfg(test)]

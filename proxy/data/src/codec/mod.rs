@@ -4,5 +4,7 @@
 #![deny(clippy::indexing_slicing)]
 
 pub mod body;
+mod deciding;
 pub mod fields;
 pub mod head;
+pub mod target;

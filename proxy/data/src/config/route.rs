@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use sluice_engine::{CodingLimits, OnError, Ruleset};
 
+use crate::forwarded::ForwardedFields;
+
 /// One route. The first one that a request matches takes it; a request that matches none is refused with 404.
 #[derive(Clone, Debug)]
 pub struct RouteConfig {
@@ -19,6 +21,8 @@ pub struct RouteConfig {
     pub masking: Masking,
     /// Limits and timeouts of its exchanges.
     pub limits: RouteLimits,
+    /// What the upstream is told of clients.
+    pub forwarded: ForwardedFields,
 }
 
 impl RouteConfig {
@@ -32,6 +36,7 @@ impl RouteConfig {
             ruleset,
             masking: Masking::default(),
             limits: RouteLimits::default(),
+            forwarded: ForwardedFields::default(),
         }
     }
 }

@@ -39,6 +39,15 @@ impl<'a> Source<'a> {
         Source::Http1 { reader, decoder: BodyDecoder::new(framing) }
     }
 
+    /// What comes from here on is content without framing, up to the end of the stream.
+    pub(crate) fn set_raw(&mut self) {
+        match self {
+            Source::Http1 { decoder, .. } => *decoder = BodyDecoder::new(Framing::UntilClose),
+            // It never has any other.
+            Source::Http2(_) => {}
+        }
+    }
+
     /// True when content is at hand without waiting.
     pub(crate) fn is_ready(&self) -> bool {
         match self {
@@ -86,6 +95,14 @@ impl Sink<'_> {
         match self {
             Sink::Http1(sink) => sink.head(head, fields, length),
             Sink::Http2(sink) => sink.head(head, fields, length),
+        }
+    }
+
+    /// What is laid down from here on is content without framing.
+    pub(crate) fn set_raw(&mut self) {
+        match self {
+            Sink::Http1(sink) => sink.coding = Some(Coding::UntilClose),
+            Sink::Http2(_) => {}
         }
     }
 
@@ -193,6 +210,11 @@ impl<'a> Http1Sink<'a> {
         }
         if let BodyLength::Known(len) = length {
             fields.push("Content-Length", len.to_string());
+            self.coding = Some(Coding::UntilClose);
+        }
+        if length == BodyLength::Upgraded {
+            fields.push("Connection", "Upgrade");
+            fields.push("Upgrade", "websocket");
             self.coding = Some(Coding::UntilClose);
         }
         fields.write(&mut out);

@@ -1,6 +1,7 @@
 //! One side of a connection: reads into and writes from owned buffers, each with a time limit.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use monoio_rustls::{ClientTlsStream, ServerTlsStream, TlsAcceptor, TlsConnector};
 use rustls::pki_types::ServerName;
 
-use super::http2;
+use crate::balance::TargetAddress;
 use crate::config::Limits;
 use crate::shard::ListenSocket;
 use crate::tls::{ClientTls, ServerTls};
@@ -47,10 +48,15 @@ impl Listener {
         })
     }
 
-    pub(crate) async fn accept(&self) -> io::Result<Stream> {
+    /// The next connection, and who made it.
+    pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
-            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| Stream::tcp(stream)),
-            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+            Listener::Tcp(listener) => {
+                listener.accept().await.map(|(stream, peer)| (Stream::tcp(stream), Some(peer)))
+            }
+            Listener::Unix(listener) => {
+                listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), None))
+            }
         }
     }
 }
@@ -65,6 +71,13 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
+    pub(crate) async fn connect(target: &TargetAddress) -> io::Result<Stream> {
+        match target {
+            TargetAddress::Tcp(address) => TcpStream::connect_addr(*address).await.map(Stream::tcp),
+            TargetAddress::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+        }
+    }
+
     pub(crate) fn tcp(stream: TcpStream) -> Stream {
         // Small writes of a stream must not wait for each other; without it they still arrive.
         let _ = stream.set_nodelay(true);
@@ -75,8 +88,8 @@ impl Stream {
     pub(crate) async fn split_server(self, tls: Option<&ServerTls>) -> io::Result<(ReadIo, WriteIo, Alpn)> {
         match (self, tls) {
             (Stream::Tcp(stream), Some(tls)) => {
-                let config = http2::server_config(&tls.config());
-                let stream = TlsAcceptor::from(config).accept(stream).await.map_err(io::Error::other)?;
+                let stream =
+                    TlsAcceptor::from(tls.config_with_h2()).accept(stream).await.map_err(io::Error::other)?;
                 let alpn = stream.alpn_protocol();
                 let (read, write) = stream.into_split();
                 Ok((ReadIo::Server(read), WriteIo::Server(write), alpn))
@@ -89,18 +102,19 @@ impl Stream {
         }
     }
 
-    /// Both halves, after the handshake as a client where there is TLS; the server must prove `name`, and chooses one of
-    /// `protocols` or none.
+    /// Both halves, after the handshake as a client where there is TLS; the server must prove `name`. `offers_h2`: it may
+    /// choose HTTP/2.
     pub(crate) async fn split_client(
         self,
         tls: Option<&ClientTls>,
         name: &str,
-        protocols: &[&[u8]],
+        offers_h2: bool,
     ) -> io::Result<(ReadIo, WriteIo, Alpn)> {
         match (self, tls) {
             (Stream::Tcp(stream), Some(tls)) => {
                 let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-                let connector = TlsConnector::from(http2::client_config(&tls.config(), protocols));
+                let connector =
+                    TlsConnector::from(if offers_h2 { tls.config_with_h2() } else { tls.config() });
                 let stream = connector.connect(name, stream).await.map_err(io::Error::other)?;
                 let alpn = stream.alpn_protocol();
                 let (read, write) = stream.into_split();
@@ -156,11 +170,13 @@ pub(crate) struct Reader {
     data: Vec<u8>,
     from: usize,
     spare: Vec<u8>,
+    /// A read of TLS was broken off: there is no other behind it.
+    is_torn: bool,
 }
 
 impl Reader {
     pub(crate) fn new(io: ReadIo) -> Reader {
-        Reader { io, data: Vec::new(), from: 0, spare: Vec::new() }
+        Reader { io, data: Vec::new(), from: 0, spare: Vec::new(), is_torn: false }
     }
 
     /// What has been read and not consumed.
@@ -192,10 +208,15 @@ impl Reader {
 
     /// The same without a limit: whoever calls it has one.
     pub(crate) async fn fill_in_any_time(&mut self) -> Result<usize, IoFault> {
+        if self.is_torn {
+            return Err(IoFault::Failed);
+        }
         let mut chunk = std::mem::take(&mut self.spare);
         chunk.clear();
         chunk.reserve_exact(Limits::READ_BYTES);
+        self.is_torn = matches!(self.io, ReadIo::Server(_) | ReadIo::Client(_));
         let (result, chunk) = self.read(chunk).await;
+        self.is_torn = false;
         let len = result?;
         if self.buffered().is_empty() {
             self.spare = std::mem::replace(&mut self.data, chunk);

@@ -8,10 +8,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use sluice_audit::{RequestId, RequestIds};
@@ -19,14 +20,20 @@ use sluice_engine::Scratch;
 
 use super::body::{Head, Sink, Source, SourceFault};
 use super::signal::Signal;
-use super::upstream::{Answer, AnswerFault, ConnectFault, Upstreams};
+use super::upstream::{Answer, AnswerFault, ConnectFault, Pool, Running, Spoken};
+use super::upstreams::Upstreams;
+use super::websocket::{self, Handshake, Session};
+use crate::balance::{Outcome, TargetId};
+use crate::client::Client;
 use crate::codec::body::Framing;
 use crate::codec::fields::Fields;
-use crate::codec::head::{HeadLimits, RequestHead};
+use crate::codec::head::{HeadLimits, RequestHead, ResponseHead};
 use crate::config::Limits;
 use crate::forward::{self, BodyLength};
+use crate::forwarded;
 use crate::mask::{CodedPlaces, Mask, MaskContext};
-use crate::problem::{self, Problem, Shape, is_grpc};
+use crate::problem::{self, Problem, Shape};
+use crate::rate::Subject;
 use crate::stats::ShardStats;
 use crate::table::{Route, Table, has_dot_segments};
 
@@ -40,6 +47,7 @@ pub(crate) struct SessionContext {
     pub(crate) scratch: RefCell<Scratch>,
     pub(crate) ids: RefCell<RequestIds>,
     pub(crate) drain: Signal,
+    pub(crate) since: Instant,
 }
 
 impl SessionContext {
@@ -51,7 +59,7 @@ impl SessionContext {
         }
     }
 
-    fn masks<'a>(&'a self, route: &'a Route) -> MaskContext<'a> {
+    pub(super) fn masks<'a>(&'a self, route: &'a Route) -> MaskContext<'a> {
         MaskContext {
             ruleset: &route.config.ruleset,
             masking: &route.config.masking,
@@ -115,10 +123,12 @@ enum RequestFault {
 enum ResponseFault {
     /// Nothing has been sent to the client.
     Problem(Problem),
-    /// The connection was a pooled one and had been closed: nothing was received.
-    Stale,
+    /// Nothing was received.
+    Nothing,
     /// The upstream has said that it did nothing with the request.
     Refused,
+    /// The upstream goes on with WebSocket, which was asked for; nothing has been sent to the client.
+    Upgraded(Box<ResponseHead>),
     /// The response had begun, or the client is gone.
     Abort,
 }
@@ -134,6 +144,7 @@ struct Sent {
 /// Serves one request whose head is in.
 pub(crate) async fn exchange(
     context: &SessionContext,
+    client: &Client,
     head: &RequestHead,
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
@@ -144,11 +155,11 @@ pub(crate) async fn exchange(
     let bodiless = head.method == "HEAD";
     // A request without a body leaves the connection at the start of the next one.
     let reusable = head.keep_alive && head.framing == Framing::Empty && !context.drain.is_set();
-    let problem = match routed(context, head, id, source, sink).await {
+    let problem = match routed(context, client, head, id, source, sink).await {
         Ok(after) => return after,
         Err(Attempt::Problem(problem)) => problem,
         Err(Attempt::Abort) => return After::Abort,
-        Err(Attempt::Again) => Problem::UNREACHABLE,
+        Err(Attempt::Again { .. }) => Problem::UNREACHABLE,
     };
     let sent = refuse(context, sink, &problem, shape, id, bodiless, reusable).await;
     match (sent, reusable) {
@@ -160,6 +171,7 @@ pub(crate) async fn exchange(
 
 async fn routed(
     context: &SessionContext,
+    client: &Client,
     head: &RequestHead,
     id: RequestId,
     source: &mut Source<'_>,
@@ -169,55 +181,112 @@ async fn routed(
         return Err(Attempt::Problem(Problem::DOT_SEGMENTS));
     }
     let table = context.table.load_full();
-    let route = table.route(head).ok_or(Attempt::Problem(Problem::NO_ROUTE))?;
-    if let (Framing::Length(len), Some(max)) = (head.framing, route.config.limits.body_bytes_max)
+    let (number, route) = table.route(head).ok_or(Attempt::Problem(Problem::NO_ROUTE))?;
+    let limits = &route.config.limits;
+    if let (Framing::Length(len), Some(max)) = (head.framing, limits.body_bytes_max)
         && len > max
     {
         return Err(Attempt::Problem(Problem::BODY_TOO_LARGE));
     }
-    let mut attempts = 0;
+    let is_tls = table.upstreams().get(route.config.upstream).is_some_and(|u| u.config.tls.is_some());
+    if head.absolute.as_ref().is_some_and(|absolute| absolute.is_https) && !is_tls {
+        return Err(Attempt::Problem(Problem::NOT_TLS));
+    }
+    let handshake = Handshake::of(head, id).map_err(Attempt::Problem)?;
+    if let Some(rate) = &route.rate {
+        let now_ms = context.since.elapsed().as_millis() as u64;
+        let address = forwarded::client_address(&head.fields, client);
+        let subject = Subject::At(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        rate.take(subject, now_ms).map_err(|limited| {
+            let seconds = limited.retry_after_ms.div_ceil(1000).min(u64::from(u32::MAX)) as u32;
+            Attempt::Problem(Problem { retry_after_s: seconds, ..Problem::RATE_LIMITED })
+        })?;
+    }
+    let _slot = match (context.upstreams.slots(&table, number), &limits.concurrency) {
+        (Some(slots), Some(limit)) => {
+            let full = Attempt::Problem(Problem::ROUTE_FULL);
+            let Ok(waiting) = slots.acquire() else { return Err(full) };
+            let limit = Duration::from_millis(limit.queue_ms_max);
+            Some(monoio::time::timeout(limit, waiting).await.map_err(|_| full)?)
+        }
+        (Some(_) | None, _) => None,
+    };
+    let pool = context.upstreams.pool(&table, route.config.upstream);
+    let pool = pool.ok_or(Attempt::Problem(Problem::NO_ROUTE))?;
+    let _place = pool.admit().ok_or(Attempt::Problem(Problem::UPSTREAM_FULL))?;
+    let mut tries = Tries { may_reuse: true, tried: Vec::new() };
+    let asked = Asked { context, client, pool: &pool, route, head, id, handshake };
     loop {
-        attempts += 1;
-        match attempt(context, &table, route, head, id, source, sink, attempts == 1).await {
-            Err(Attempt::Again) if attempts == 1 => {}
+        match attempt(&asked, source, sink, &mut tries).await {
+            // A connection that had been idle was closed: that is no fault of the request's.
+            Err(Attempt::Again { is_free: true }) if tries.may_reuse => tries.may_reuse = false,
+            Err(Attempt::Again { .. })
+                if tries.tried.len() <= pool.config().retry.retries_max as usize && pool.may_retry() =>
+            {
+                tries.may_reuse = false;
+            }
             other => return other,
         }
     }
+}
+
+/// What was tried for a request.
+struct Tries {
+    /// A connection that was idle may be used.
+    may_reuse: bool,
+    tried: Vec<TargetId>,
 }
 
 /// Why an attempt came to nothing.
 enum Attempt {
     Problem(Problem),
     Abort,
-    /// Nothing of the request's body was taken and nothing was received: it can be made over a new connection.
-    Again,
+    /// Nothing of the request's body was taken and nothing was received: it can be made again.
+    Again {
+        /// It was over a connection that had been idle.
+        is_free: bool,
+    },
 }
 
-#[allow(clippy::too_many_arguments)]
-async fn attempt(
-    context: &SessionContext,
-    table: &Arc<Table>,
-    route: &Route,
-    head: &RequestHead,
+/// A request, and what was decided of it.
+struct Asked<'a> {
+    context: &'a SessionContext,
+    client: &'a Client,
+    pool: &'a Pool,
+    route: &'a Route,
+    head: &'a RequestHead,
     id: RequestId,
+    /// It asks for a WebSocket.
+    handshake: Option<Handshake>,
+}
+
+async fn attempt(
+    asked: &Asked<'_>,
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
-    may_reuse: bool,
+    tries: &mut Tries,
 ) -> Result<After, Attempt> {
-    let pool =
-        context.upstreams.pool(table, route.config.upstream).ok_or(Attempt::Problem(Problem::NO_ROUTE))?;
-    let plan = forward::request(head, pool.config(), &context.masks(route)).map_err(Attempt::Problem)?;
-    let is_grpc = head.fields.text("content-type").is_some_and(is_grpc);
-    let idle = if may_reuse { pool.take_idle(is_grpc) } else { None };
+    let Asked { context, client, pool, route, head, id, ref handshake } = *asked;
+    let mut plan = forward::request(head, pool.config(), &context.masks(route)).map_err(Attempt::Problem)?;
+    forwarded::write(&mut plan.fields, head, client, route.config.forwarded);
+    if let Some(handshake) = handshake {
+        plan = websocket::request(handshake, plan, route.config.masking.is_off);
+    }
+    // Where every target was tried, one of them is tried again.
+    let running = pool.begin(&tries.tried).or_else(|| pool.begin(&[]));
+    let mut running = running.ok_or(Attempt::Problem(Problem::UNREACHABLE))?;
+    let spoken = Spoken::by(head, handshake.is_some());
+    let idle = running.target().filter(|_| tries.may_reuse).and_then(|target| pool.take_idle(target, spoken));
     let mut upstream = match idle {
         Some(upstream) => upstream,
-        None => pool.connect(is_grpc).await.map_err(|fault| {
+        None => pool.connect(&mut running, spoken).await.map_err(|fault| {
             Attempt::Problem(match fault {
                 ConnectFault::TimedOut => Problem::TIMEOUT,
                 ConnectFault::Unreachable => Problem::UNREACHABLE,
             })
         })?,
     };
+    let is_reused = upstream.is_reused();
     let (mut up_sink, answer) = upstream.split();
     let request_head = Head::Request { method: &head.method, target: &plan.target };
     up_sink.head(request_head, plan.fields, plan.length);
@@ -228,7 +297,16 @@ async fn attempt(
     let request_done = Cell::new(false);
     let begun = Cell::new(false);
     let request = RequestSide { context, route, mask: plan.mask, taken: &body_taken };
-    let response = ResponseSide { context, route, head, id, request_done: &request_done, begun: &begun };
+    let response = ResponseSide {
+        context,
+        route,
+        running: &running,
+        head,
+        id,
+        asks_for_websocket: handshake.is_some(),
+        request_done: &request_done,
+        begun: &begun,
+    };
     let sides = both(request.run(source, &mut up_sink), response.run(answer, sink), &request_done);
     let (request, response) = sides.await;
     let request_whole = request_done.get() && !matches!(request, Some(Err(_)));
@@ -236,26 +314,37 @@ async fn attempt(
     if let Some(Err(RequestFault::Problem(problem))) = request
         && response.is_none()
     {
+        running.judge(Outcome::Neutral);
         return Err(if begun.get() { count_refusal(context, &problem) } else { Attempt::Problem(problem) });
     }
     match response {
         Some(Ok(sent)) => {
-            if sent.upstream && request_whole {
-                pool.put(upstream);
+            if let (true, true, Some(target)) = (sent.upstream, request_whole, running.target()) {
+                pool.put(target, upstream);
             }
             let keep = sent.downstream && request_whole && head.keep_alive && !context.drain.is_set();
             Ok(if keep { After::KeepAlive } else { After::Close })
         }
         Some(Err(ResponseFault::Problem(problem))) => Err(Attempt::Problem(problem)),
-        // The upstream has closed a connection that was idle: it has at most the head.
-        Some(Err(ResponseFault::Stale))
-            if !body_taken.get() && (is_idempotent(&head.method) || head.framing != Framing::Empty) =>
-        {
-            Err(Attempt::Again)
+        Some(Err(ResponseFault::Upgraded(answer))) => {
+            let Some(handshake) = handshake else { return Err(Attempt::Problem(Problem::BAD_RESPONSE)) };
+            let session = Session { context, route, head, handshake, id };
+            let (mut up_sink, messages) = upstream.split();
+            let messages = messages.body(Framing::Empty);
+            let mut messages = messages.ok_or(Attempt::Problem(Problem::BAD_RESPONSE))?;
+            let done = session.run(&answer, (&mut messages, &mut up_sink), (source, sink)).await;
+            done.map_err(Attempt::Problem)
         }
-        Some(Err(ResponseFault::Refused)) if !body_taken.get() => Err(Attempt::Again),
-        Some(Err(ResponseFault::Stale | ResponseFault::Refused)) => {
-            ShardStats::count(&context.stats.upstream_errors, 1);
+        Some(Err(ResponseFault::Refused)) if !body_taken.get() => Err(Attempt::Again { is_free: false }),
+        Some(Err(fault @ (ResponseFault::Nothing | ResponseFault::Refused))) => {
+            running.judge(if is_reused { Outcome::Neutral } else { Outcome::Fault });
+            tries.tried.extend(running.target().filter(|_| !is_reused));
+            let is_whole_upstream = head.framing == Framing::Empty;
+            // Without its body a request is not complete: the upstream can't have acted on it.
+            let is_safe = !is_whole_upstream || is_idempotent(&head.method);
+            if !body_taken.get() && is_safe && matches!(fault, ResponseFault::Nothing) {
+                return Err(Attempt::Again { is_free: is_reused });
+            }
             Err(Attempt::Problem(Problem::UNREACHABLE))
         }
         Some(Err(ResponseFault::Abort)) | None => Err(Attempt::Abort),
@@ -372,8 +461,10 @@ fn request_fault(fault: SourceFault) -> RequestFault {
 struct ResponseSide<'a> {
     context: &'a SessionContext,
     route: &'a Route,
+    running: &'a Running<'a>,
     head: &'a RequestHead,
     id: RequestId,
+    asks_for_websocket: bool,
     request_done: &'a Cell<bool>,
     /// A byte of the response has been sent.
     begun: &'a Cell<bool>,
@@ -392,16 +483,27 @@ impl ResponseSide<'_> {
         let SessionContext { stats, scratch, .. } = self.context;
         let ms_max = self.route.config.limits.upstream_ms_max;
         let head = upstream.head(&self.head.method, self.context, ms_max, self.request_done).await;
-        let head = head.map_err(|fault| match fault {
-            AnswerFault::Stale => ResponseFault::Stale,
-            AnswerFault::Refused => ResponseFault::Refused,
-            AnswerFault::Gone => {
-                ShardStats::count(&stats.upstream_errors, 1);
-                ResponseFault::Problem(Problem::UNREACHABLE)
+        let head = head.map_err(|fault| {
+            if !matches!(fault, AnswerFault::Nothing | AnswerFault::Refused) {
+                self.running.judge(Outcome::Fault);
             }
-            AnswerFault::TimedOut => ResponseFault::Problem(Problem::TIMEOUT),
-            AnswerFault::Invalid => ResponseFault::Problem(Problem::BAD_RESPONSE),
+            ShardStats::count(&stats.upstream_errors, 1);
+            match fault {
+                AnswerFault::Nothing => ResponseFault::Nothing,
+                AnswerFault::Refused => ResponseFault::Refused,
+                AnswerFault::Gone => ResponseFault::Problem(Problem::UNREACHABLE),
+                AnswerFault::TimedOut => ResponseFault::Problem(Problem::TIMEOUT),
+                AnswerFault::Invalid => ResponseFault::Problem(Problem::BAD_RESPONSE),
+            }
         })?;
+        self.running.judge(if matches!(head.status, 502..=504) { Outcome::Fault } else { Outcome::Good });
+        if head.status == 101 {
+            return Err(if self.asks_for_websocket {
+                ResponseFault::Upgraded(Box::new(head))
+            } else {
+                ResponseFault::Problem(Problem::BAD_RESPONSE)
+            });
+        }
         let masks = self.context.masks(self.route);
         let plan = forward::response(&head, self.head, &masks, &mut scratch.borrow_mut());
         let mut plan = plan.map_err(ResponseFault::Problem)?;
@@ -457,6 +559,7 @@ impl ResponseSide<'_> {
         loop {
             content.clear();
             let done = upstream.next(ms_max, &mut content).await.map_err(|fault| {
+                self.running.judge(Outcome::Fault);
                 self.fault(match fault {
                     SourceFault::Gone => Problem::UNREACHABLE,
                     SourceFault::TimedOut => Problem::TIMEOUT,

@@ -6,6 +6,8 @@
 //!                   ▼                  ▼
 //!                  problem ─────────► close      (failed later: close at once, the body is not ended)
 //! ```
+//!
+//! Behind a `CONNECT` that is let in it goes on just so, for that host alone ([`super::tunnel`]).
 
 use std::future::{Future, poll_fn};
 use std::os::fd::RawFd;
@@ -17,7 +19,9 @@ use std::time::{Duration, Instant};
 use super::body::{Http1Sink, Sink, Source};
 use super::connection::{IoFault, Reader, Writer, close};
 use super::exchange::{After, SessionContext, exchange, refuse};
-use crate::codec::head::{Refusal, RequestHead, find_end, parse_request};
+use super::tunnel::{self, Tunnel};
+use crate::client::Client;
+use crate::codec::head::{HeadRules, Refusal, RequestHead, find_end, parse_request};
 use crate::problem::{Problem, Shape};
 use crate::stats::ShardStats;
 
@@ -29,13 +33,41 @@ const LINGER_MS_MAX: u64 = 1_000;
 /// Serves one connection until it ends.
 pub(crate) async fn serve(
     context: Rc<SessionContext>,
+    client: Client,
     mut reader: Reader,
     mut writer: Writer,
     socket: RawFd,
 ) {
+    let mut tunnel: Option<Tunnel> = None;
+    let mut rules = client.head_rules(context.head_limits());
     while next_request(&context, &mut reader).await {
-        let head = match read_head(&context, &mut reader).await {
-            Ok(Some(head)) => head,
+        if tunnel.is_some() && tunnel::is_tls(reader.buffered()) {
+            tunnel::refuse_tls(&context, &mut writer).await;
+            linger(&mut reader, &mut writer).await;
+            return;
+        }
+        let read = read_head(&context, &rules, &mut reader).await;
+        let read = match (&tunnel, read) {
+            (Some(tunnel), Ok(Some(head))) => tunnel.check(&head).map(|()| Some(head)),
+            (_, read) => read,
+        };
+        let head = match read {
+            Ok(Some(head)) if head.method == "CONNECT" => {
+                ShardStats::count(&context.stats.requests, 1);
+                match Tunnel::open(&context, &head, &mut writer).await {
+                    Ok(opened) => tunnel = Some(opened),
+                    Err(Some(problem)) => {
+                        turn_away(&context, &mut reader, &mut writer, &problem).await;
+                        return;
+                    }
+                    Err(None) => return,
+                }
+                // A tunnel in a tunnel would lead elsewhere.
+                rules.connect = false;
+                continue;
+            }
+            // Until it is known what the connection goes on with, nothing behind it is a request.
+            Ok(Some(head)) => RequestHead { keep_alive: head.keep_alive && head.upgrade.is_none(), ..head },
             Ok(None) => return,
             Err(problem) => {
                 ShardStats::count(&context.stats.requests, 1);
@@ -45,7 +77,7 @@ pub(crate) async fn serve(
         };
         let mut source = Source::http1(&mut reader, head.framing);
         let mut sink = Sink::Http1(Http1Sink::new(&mut writer, head.is_1_1));
-        match exchange(&context, &head, &mut source, &mut sink).await {
+        match exchange(&context, &client, &head, &mut source, &mut sink).await {
             After::KeepAlive => {}
             After::Close => {
                 linger(&mut reader, &mut writer).await;
@@ -103,18 +135,21 @@ pub(crate) async fn next_request(context: &SessionContext, reader: &mut Reader) 
 }
 
 /// Reads a request's head; `None`: the client has left.
-async fn read_head(context: &SessionContext, reader: &mut Reader) -> Result<Option<RequestHead>, Problem> {
+async fn read_head(
+    context: &SessionContext,
+    rules: &HeadRules,
+    reader: &mut Reader,
+) -> Result<Option<RequestHead>, Problem> {
     let deadline = Instant::now() + Duration::from_millis(context.limits.head_ms_max);
-    let limits = context.head_limits();
     loop {
         // RFC 9112, section 2.2: an empty line before the request is no part of it.
         while reader.buffered().starts_with(b"\r\n") {
             reader.consume(2);
         }
         let refusal = |r: Refusal| Problem::bad_request(r.status, r.reason);
-        if let Some(end) = find_end(reader.buffered(), &limits).map_err(refusal)? {
+        if let Some(end) = find_end(reader.buffered(), &rules.limits).map_err(refusal)? {
             let head =
-                parse_request(reader.buffered().get(..end).unwrap_or_default(), &limits).map_err(refusal)?;
+                parse_request(reader.buffered().get(..end).unwrap_or_default(), *rules).map_err(refusal)?;
             reader.consume(end);
             return Ok(Some(head));
         }

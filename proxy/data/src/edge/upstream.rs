@@ -1,25 +1,33 @@
 //! Connections to upstreams: made, pooled by the shard, checked before they are used again.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::os::fd::{AsRawFd, RawFd};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use monoio::net::TcpStream;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 
 use super::body::{Http1Sink, Sink, Source};
-use super::connection::{IoFault, Reader, Stream, Writer};
+use super::connection::{IoFault, ReadIo, Reader, Stream, WriteIo, Writer};
 use super::exchange::SessionContext;
 use super::http2;
 use super::http2::client::{Http2Answer, Http2Pool, Http2Upstream, Turn};
+use crate::balance::{ATTEMPT_DELAY, Endpoints, Exchange, Outcome, RetryBudget, TargetAddress, TargetId};
 use crate::codec::body::Framing;
-use crate::codec::head::{ResponseHead, find_end, parse_response};
+use crate::codec::head::{RequestHead, ResponseHead, find_end, parse_response};
 use crate::config::{Limits, UpstreamConfig, UpstreamProtocol};
+use crate::problem::is_grpc;
 use crate::stats::ShardStats;
-use crate::table::{Table, UpstreamShared};
+use crate::table::UpstreamShared;
+
+/// Targets that are tried for one connection.
+const CONNECT_TARGETS_MAX: usize = 4;
 
 /// A connection to an upstream.
 pub(crate) enum Upstream {
@@ -37,12 +45,21 @@ pub(crate) struct Http1Upstream {
 }
 
 impl Upstream {
+    /// It has served a request before.
+    pub(crate) fn is_reused(&self) -> bool {
+        match self {
+            Upstream::Http1(one) => one.is_reused,
+            // What such a connection says of a stream is never that it had been closed.
+            Upstream::Http2(_) => false,
+        }
+    }
+
     /// Where a request goes, and where its answer comes from.
     pub(crate) fn split(&mut self) -> (Sink<'_>, Answer<'_>) {
         match self {
             Upstream::Http1(one) => {
                 let sink = Sink::Http1(Http1Sink::new(&mut one.writer, true));
-                (sink, Answer::Http1 { reader: &mut one.reader, is_reused: one.is_reused })
+                (sink, Answer::Http1 { reader: &mut one.reader })
             }
             Upstream::Http2(one) => {
                 let (sink, answer) = one.split();
@@ -54,18 +71,18 @@ impl Upstream {
 
 /// An answer that is to come.
 pub(crate) enum Answer<'a> {
-    Http1 { reader: &'a mut Reader, is_reused: bool },
+    Http1 { reader: &'a mut Reader },
     Http2(Http2Answer),
 }
 
 /// Why an answer's head did not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AnswerFault {
-    /// The connection was a pooled one and had been closed: nothing was received.
-    Stale,
+    /// The upstream broke off before a byte of it came.
+    Nothing,
     /// The upstream has said that it did nothing with the request.
     Refused,
-    /// The upstream broke off.
+    /// It broke off later.
     Gone,
     TimedOut,
     /// It is no valid head.
@@ -83,9 +100,7 @@ impl<'a> Answer<'a> {
         request_done: &Cell<bool>,
     ) -> Result<ResponseHead, AnswerFault> {
         match self {
-            Answer::Http1 { reader, is_reused } => {
-                http1_head(reader, *is_reused, method, context, ms_max, request_done).await
-            }
+            Answer::Http1 { reader } => http1_head(reader, method, context, ms_max, request_done).await,
             Answer::Http2(answer) => answer.head(method, context, ms_max, request_done).await,
         }
     }
@@ -93,15 +108,14 @@ impl<'a> Answer<'a> {
     /// The body behind that head.
     pub(crate) fn body(self, framing: Framing) -> Option<Source<'a>> {
         match self {
-            Answer::Http1 { reader, .. } => Some(Source::http1(reader, framing)),
+            Answer::Http1 { reader } => Some(Source::http1(reader, framing)),
             Answer::Http2(answer) => answer.body(),
         }
     }
 }
 
-async fn http1_head(
+pub(crate) async fn http1_head(
     reader: &mut Reader,
-    is_reused: bool,
     method: &str,
     context: &SessionContext,
     ms_max: u64,
@@ -117,8 +131,8 @@ async fn http1_head(
             let head = parse_response(bytes, method, &limits).map_err(|_| AnswerFault::Invalid)?;
             reader.consume(end);
             match head.status {
-                // No upgrade was asked for: the field is not forwarded.
-                101 => return Err(AnswerFault::Invalid),
+                // Whoever did not ask for it refuses it.
+                101 => return Ok(head),
                 100..=199 if interim < context.limits.interim_max => interim += 1,
                 100..=199 => return Err(AnswerFault::Invalid),
                 _ => return Ok(head),
@@ -126,7 +140,7 @@ async fn http1_head(
             continue;
         }
         match reader.fill(ms_max).await {
-            Ok(0) | Err(IoFault::Failed) if is_reused && !received => return Err(AnswerFault::Stale),
+            Ok(0) | Err(IoFault::Failed) if !received => return Err(AnswerFault::Nothing),
             Ok(0) | Err(IoFault::Failed) => return Err(AnswerFault::Gone),
             Ok(_) => received = true,
             Err(IoFault::TimedOut) if !request_done.get() => {}
@@ -142,62 +156,50 @@ pub(crate) enum ConnectFault {
     Unreachable,
 }
 
-/// The pools of one shard, one an upstream of the table in force.
-pub(crate) struct Upstreams {
-    stats: Arc<ShardStats>,
-    limits: Limits,
-    pools: RefCell<(u64, Vec<Rc<Pool>>)>,
-}
-
-impl Upstreams {
-    pub(crate) fn new(stats: Arc<ShardStats>, limits: Limits) -> Upstreams {
-        Upstreams { stats, limits, pools: RefCell::default() }
-    }
-
-    /// The pool of an upstream of `table`. Another table than the last one brings pools for what is new in it; those
-    /// that stay keep their connections.
-    pub(crate) fn pool(&self, table: &Table, upstream: usize) -> Option<Rc<Pool>> {
-        let mut pools = self.pools.borrow_mut();
-        if pools.0 < table.version() {
-            let old = std::mem::take(&mut pools.1);
-            let kept = |shared: &Arc<UpstreamShared>| {
-                old.iter().find(|pool| Arc::ptr_eq(&pool.shared, shared)).map(Rc::clone)
-            };
-            let new = |shared: &Arc<UpstreamShared>| {
-                Rc::new(Pool::new(Arc::clone(shared), self.limits, Arc::clone(&self.stats)))
-            };
-            pools.1 = table.upstreams().iter().map(|s| kept(s).unwrap_or_else(|| new(s))).collect();
-            pools.0 = table.version();
-        }
-        let shared = table.upstreams().get(upstream)?;
-        // An exchange that began before the table was changed has no pool of its upstream any more: it gets one of its
-        // own, which ends with it.
-        let kept = pools.1.iter().find(|pool| Arc::ptr_eq(&pool.shared, shared)).map(Rc::clone);
-        let own = || Rc::new(Pool::new(Arc::clone(shared), self.limits, Arc::clone(&self.stats)));
-        Some(kept.unwrap_or_else(own))
-    }
-
-    /// Closes connections that have been idle for too long.
-    pub(crate) fn sweep(&self) {
-        self.pools.borrow().1.iter().for_each(|pool| pool.sweep());
-    }
-
-    /// Closes all idle connections.
-    pub(crate) fn clear(&self) {
-        self.pools.borrow().1.iter().for_each(|pool| pool.clear());
-    }
-}
-
 /// The connections of one shard to one upstream.
 pub(crate) struct Pool {
     shared: Arc<UpstreamShared>,
-    write_ms_max: u64,
+    limits: Limits,
     stats: Arc<ShardStats>,
-    idle: RefCell<Vec<(Http1Upstream, Instant)>>,
-    http2: Http2Pool,
+    endpoints: RefCell<Endpoints>,
+    /// Which version of the addresses `endpoints` has.
+    resolved: Cell<u64>,
+    budget: RefCell<RetryBudget>,
+    /// Exchanges that run.
+    running: Cell<usize>,
+    idle: RefCell<Vec<Idle>>,
+    http2: RefCell<HashMap<TargetId, Rc<Http2Pool>>>,
     /// The last connection's TLS gave HTTP/2, or none was made: more requests wait for the first one to tell.
     gave_http2: Cell<bool>,
-    turn: Cell<usize>,
+    /// When each target is to be checked.
+    checks: RefCell<HashMap<TargetId, Instant>>,
+    random: Cell<u64>,
+}
+
+struct Idle {
+    upstream: Http1Upstream,
+    target: TargetId,
+    since: Instant,
+}
+
+/// Which version of HTTP a request needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spoken {
+    /// A WebSocket.
+    Http1,
+    /// gRPC.
+    Http2,
+    Any,
+}
+
+impl Spoken {
+    pub(crate) fn by(head: &RequestHead, is_websocket: bool) -> Spoken {
+        match head.fields.text("content-type").is_some_and(is_grpc) {
+            _ if is_websocket => Spoken::Http1,
+            true => Spoken::Http2,
+            false => Spoken::Any,
+        }
+    }
 }
 
 /// Which version of HTTP a request goes upstream in.
@@ -209,27 +211,70 @@ enum Version {
     ByAlpn,
 }
 
-impl Pool {
-    fn new(shared: Arc<UpstreamShared>, limits: Limits, stats: Arc<ShardStats>) -> Pool {
-        Pool {
-            shared,
-            write_ms_max: limits.write_ms_max,
-            stats,
-            idle: RefCell::default(),
-            http2: Http2Pool::new(limits.head_bytes_max, limits.write_ms_max),
-            gave_http2: Cell::new(true),
-            turn: Cell::new(0),
-        }
+/// An exchange counted at its target, until it is dropped.
+pub(crate) struct Running<'a> {
+    pool: &'a Pool,
+    exchange: Option<Exchange>,
+    outcome: Cell<Outcome>,
+}
+
+impl Running<'_> {
+    pub(crate) fn target(&self) -> Option<TargetId> {
+        self.exchange.as_ref().map(Exchange::target)
     }
 
-    /// In which version a request goes; gRPC needs HTTP/2.
-    fn version(&self, is_grpc: bool) -> Version {
-        match (self.config().protocol, &self.config().tls) {
-            (UpstreamProtocol::Http1, _) => Version::Http1,
-            (UpstreamProtocol::Http2, _) => Version::Http2,
-            (UpstreamProtocol::Auto, Some(_)) => Version::ByAlpn,
-            (UpstreamProtocol::Auto, None) if is_grpc => Version::Http2,
-            (UpstreamProtocol::Auto, None) => Version::Http1,
+    fn move_to(&mut self, target: TargetId) {
+        let mut endpoints = self.pool.endpoints.borrow_mut();
+        if let Some(exchange) = self.exchange.take() {
+            endpoints.end(exchange, Outcome::Neutral, Instant::now());
+        }
+        self.exchange = Some(endpoints.begin(target));
+    }
+
+    /// What it tells of its target. The last word counts; without one it tells nothing.
+    pub(crate) fn judge(&self, outcome: Outcome) {
+        self.outcome.set(outcome);
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Some(exchange) = self.exchange.take() {
+            self.pool.endpoints.borrow_mut().end(exchange, self.outcome.get(), Instant::now());
+        }
+    }
+}
+
+/// A place among the exchanges of an upstream, until it is dropped.
+pub(crate) struct Admitted<'a>(&'a Pool);
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        self.0.running.set(self.0.running.get().saturating_sub(1));
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(
+        shared: Arc<UpstreamShared>,
+        limits: Limits,
+        stats: Arc<ShardStats>,
+        seed: u64,
+    ) -> Pool {
+        let budget = RetryBudget::new(shared.config.retry.budget_percent, Instant::now());
+        Pool {
+            endpoints: RefCell::new(Endpoints::new(shared.config.health.clone())),
+            resolved: Cell::new(0),
+            budget: RefCell::new(budget),
+            running: Cell::new(0),
+            shared,
+            limits,
+            stats,
+            idle: RefCell::default(),
+            http2: RefCell::default(),
+            gave_http2: Cell::new(true),
+            checks: RefCell::default(),
+            random: Cell::new(seed | 1),
         }
     }
 
@@ -237,12 +282,81 @@ impl Pool {
         &self.shared.config
     }
 
-    /// A connection that can take a request: one of HTTP/2 with a place, or an idle one that is still open, the one used
-    /// last first.
-    pub(crate) fn take_idle(&self, is_grpc: bool) -> Option<Upstream> {
-        let version = self.version(is_grpc);
+    pub(crate) fn is_of(&self, shared: &Arc<UpstreamShared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+    }
+
+    /// A place for an exchange; `None`: as many run as may.
+    pub(crate) fn admit(&self) -> Option<Admitted<'_>> {
+        let running = self.running.get();
+        if running >= self.config().retry.exchanges_max {
+            return None;
+        }
+        self.running.set(running + 1);
+        self.budget.borrow_mut().count_request(Instant::now());
+        Some(Admitted(self))
+    }
+
+    /// Whether the budget has another try.
+    pub(crate) fn may_retry(&self) -> bool {
+        let may = self.budget.borrow_mut().take(Instant::now());
+        ShardStats::count(
+            if may { &self.stats.upstream_retries } else { &self.stats.upstream_retries_refused },
+            1,
+        );
+        may
+    }
+
+    /// The target for an exchange that was at `tried` before; `None`: there is no other.
+    pub(crate) fn begin(&self, tried: &[TargetId]) -> Option<Running<'_>> {
+        self.follow_addresses();
+        let mut endpoints = self.endpoints.borrow_mut();
+        let target = endpoints.pick(Instant::now(), self.next_random(), tried)?;
+        let exchange = Some(endpoints.begin(target));
+        Some(Running { pool: self, exchange, outcome: Cell::new(Outcome::Neutral) })
+    }
+
+    fn follow_addresses(&self) {
+        let version = self.shared.version();
+        if self.resolved.replace(version) != version {
+            self.endpoints.borrow_mut().set_targets(self.shared.targets());
+        }
+    }
+
+    /// xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled", 2016).
+    fn next_random(&self) -> u64 {
+        let mut x = self.random.get();
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.random.set(x);
+        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// In which version a request goes.
+    fn version(&self, spoken: Spoken) -> Version {
+        match (self.config().protocol, &self.config().tls, spoken) {
+            (UpstreamProtocol::Http1, _, _) | (_, _, Spoken::Http1) => Version::Http1,
+            (UpstreamProtocol::Http2, _, _) => Version::Http2,
+            (UpstreamProtocol::Auto, Some(_), _) => Version::ByAlpn,
+            (UpstreamProtocol::Auto, None, Spoken::Http2) => Version::Http2,
+            (UpstreamProtocol::Auto, None, Spoken::Any) => Version::Http1,
+        }
+    }
+
+    /// The connections of HTTP/2 to a target.
+    fn http2_to(&self, target: TargetId) -> Rc<Http2Pool> {
+        let Limits { head_bytes_max, write_ms_max, .. } = self.limits;
+        let mut all = self.http2.borrow_mut();
+        Rc::clone(all.entry(target).or_insert_with(|| Rc::new(Http2Pool::new(head_bytes_max, write_ms_max))))
+    }
+
+    /// A connection to a target that can take a request: one of HTTP/2 with a place, or an idle one that is still open,
+    /// the one used last first.
+    pub(crate) fn take_idle(&self, target: TargetId, spoken: Spoken) -> Option<Upstream> {
+        let version = self.version(spoken);
         if version != Version::Http1
-            && let Some(place) = self.http2.take()
+            && let Some(place) = self.http2_to(target).take()
         {
             ShardStats::count(&self.stats.upstream_reuses, 1);
             return Some(Upstream::Http2(place));
@@ -252,7 +366,9 @@ impl Pool {
         }
         let oldest = Duration::from_millis(self.config().pool.idle_ms_max);
         loop {
-            let (mut upstream, since) = self.idle.borrow_mut().pop()?;
+            let mut all = self.idle.borrow_mut();
+            let at = all.iter().rposition(|idle| idle.target == target)?;
+            let Idle { mut upstream, since, .. } = all.remove(at);
             if since.elapsed() < oldest && is_open(upstream.fd) {
                 upstream.is_reused = true;
                 ShardStats::count(&self.stats.upstream_reuses, 1);
@@ -262,34 +378,85 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request.
-    pub(crate) fn put(&self, upstream: Upstream) {
+    pub(crate) fn put(&self, target: TargetId, upstream: Upstream) {
         // One of HTTP/2 is kept from its first request on.
         let Upstream::Http1(mut upstream) = upstream else { return };
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.config().pool.idle_max && upstream.reader.buffered().is_empty() {
             upstream.reader.shrink();
-            idle.push((upstream, Instant::now()));
+            idle.push(Idle { upstream, target, since: Instant::now() });
         }
     }
 
-    fn sweep(&self) {
+    /// Closes connections that have been idle for too long.
+    pub(crate) fn sweep(&self) {
         let oldest = Duration::from_millis(self.config().pool.idle_ms_max);
-        self.idle.borrow_mut().retain(|(_, since)| since.elapsed() < oldest);
-        self.http2.sweep(oldest);
+        self.idle.borrow_mut().retain(|idle| idle.since.elapsed() < oldest);
+        let targets: Vec<TargetId> =
+            self.endpoints.borrow().targets(Instant::now()).map(|target| target.id).collect();
+        self.http2.borrow_mut().retain(|target, pool| {
+            pool.sweep(oldest);
+            targets.contains(target)
+        });
     }
 
-    fn clear(&self) {
+    /// Closes all idle connections.
+    pub(crate) fn clear(&self) {
         self.idle.borrow_mut().clear();
-        self.http2.clear();
+        self.http2.borrow().values().for_each(|pool| pool.clear());
     }
 
-    /// A new connection, to the first address in turn that takes one.
-    pub(crate) async fn connect(&self, is_grpc: bool) -> Result<Upstream, ConnectFault> {
-        let version = self.version(is_grpc);
+    /// Targets whose check is due; the next one of each is due after `every`.
+    pub(crate) fn due_checks(&self, every: Duration, now: Instant) -> Vec<TargetId> {
+        self.follow_addresses();
+        let mut checks = self.checks.borrow_mut();
+        let targets: Vec<TargetId> = self.endpoints.borrow().targets(now).map(|target| target.id).collect();
+        checks.retain(|id, _| targets.contains(id));
+        let due = |id: &TargetId| {
+            let next = checks.entry(*id).or_insert(now);
+            let is_due = *next <= now;
+            if is_due {
+                *next = now + every;
+            }
+            is_due
+        };
+        targets.into_iter().filter(due).collect()
+    }
+
+    /// Takes the result of a check.
+    pub(crate) fn checked(&self, target: TargetId, is_well: bool) {
+        self.endpoints.borrow_mut().checked(target, is_well);
+    }
+
+    /// A connection to a target that no request uses.
+    pub(crate) async fn open(&self, target: TargetId) -> Option<(ReadIo, WriteIo)> {
+        let address = self.endpoints.borrow().address(target).cloned()?;
+        let version =
+            if self.config().protocol == UpstreamProtocol::Http2 { Version::Http2 } else { Version::Http1 };
+        let (read, write, _) = self.secured(Stream::connect(&address).await.ok()?, version).await?;
+        Some((read, write))
+    }
+
+    async fn secured(&self, stream: Stream, version: Version) -> Option<(ReadIo, WriteIo, Option<Vec<u8>>)> {
+        let tls = self.config().tls.as_ref();
+        let name = tls.and_then(|tls| tls.server_name()).unwrap_or(self.config().host());
+        stream.split_client(tls, name, version != Version::Http1).await.ok()
+    }
+
+    /// A new connection: to the target of `running`, or where that fails or takes long, to another one, which then is
+    /// its target (RFC 8305, section 5).
+    pub(crate) async fn connect(
+        &self,
+        running: &mut Running<'_>,
+        spoken: Spoken,
+    ) -> Result<Upstream, ConnectFault> {
+        let version = self.version(spoken);
+        let first = running.target().ok_or(ConnectFault::Unreachable)?;
+        let http2 = self.http2_to(first);
         let _connecting = match version {
             Version::ByAlpn if !self.gave_http2.get() => None,
             Version::Http1 => None,
-            Version::Http2 | Version::ByAlpn => match self.http2.turn().await {
+            Version::Http2 | Version::ByAlpn => match http2.turn().await {
                 Turn::Connect(connecting) => Some(connecting),
                 Turn::Place(place) => {
                     ShardStats::count(&self.stats.upstream_reuses, 1);
@@ -297,53 +464,122 @@ impl Pool {
                 }
             },
         };
-        let addresses = self.shared.addresses();
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
-        let ms_max = self.config().pool.connect_ms_max;
+        let mut left = self.endpoints.borrow().attempt_order(first, Instant::now());
+        left.truncate(CONNECT_TARGETS_MAX);
+        left.reverse();
+        let mut attempts: Attempts<'_> = Vec::new();
         let mut fault = ConnectFault::Unreachable;
-        for n in 0..addresses.len() {
-            let Some(address) = addresses.get((turn + n) % addresses.len()) else { continue };
-            match monoio::time::timeout(Duration::from_millis(ms_max), self.connect_to(*address, version))
-                .await
-            {
-                Ok(Some(upstream)) => {
+        loop {
+            if let Some(target) = left.pop() {
+                attempts.push((target, Box::pin(self.attempt(target, version))));
+            }
+            let delay = if left.is_empty() { Duration::MAX } else { ATTEMPT_DELAY };
+            let (target, connected) = match first_of(&mut attempts, delay).await {
+                Raced::Delayed => continue,
+                Raced::Over => break,
+                Raced::Done(target, connected) => (target, connected),
+            };
+            match connected {
+                Ok(upstream) => {
+                    if target != first {
+                        running.move_to(target);
+                    }
                     ShardStats::count(&self.stats.upstream_connects, 1);
-                    self.gave_http2.set(matches!(upstream, Upstream::Http2(_)));
+                    if version == Version::ByAlpn {
+                        self.gave_http2.set(matches!(upstream, Upstream::Http2(_)));
+                    }
                     return Ok(upstream);
                 }
-                Ok(None) => {}
-                Err(_) => fault = ConnectFault::TimedOut,
+                Err(why) => {
+                    fault = why;
+                    ShardStats::count(&self.stats.upstream_errors, 1);
+                    let mut endpoints = self.endpoints.borrow_mut();
+                    let exchange = endpoints.begin(target);
+                    endpoints.end(exchange, Outcome::Fault, Instant::now());
+                }
             }
         }
-        ShardStats::count(&self.stats.upstream_errors, 1);
         Err(fault)
     }
 
-    async fn connect_to(&self, address: std::net::SocketAddr, version: Version) -> Option<Upstream> {
-        let stream = Stream::tcp(TcpStream::connect_addr(address).await.ok()?);
-        let fd = stream.as_raw_fd();
-        let tls = self.config().tls.as_ref();
-        let name = tls.and_then(|tls| tls.server_name()).unwrap_or(self.config().host());
-        let protocols: &[&[u8]] = match version {
-            Version::Http1 => &[b"http/1.1"],
-            Version::Http2 => &[http2::ALPN],
-            Version::ByAlpn => &[http2::ALPN, b"http/1.1"],
+    async fn attempt(&self, target: TargetId, version: Version) -> Connected {
+        let address = self.endpoints.borrow().address(target).cloned();
+        let connect = async {
+            match address {
+                Some(address) => self.connect_to(target, &address, version).await,
+                None => None,
+            }
         };
-        let (read, write, alpn) = stream.split_client(tls, name, protocols).await.ok()?;
-        let (reader, writer) = (Reader::new(read), Writer::new(write, self.write_ms_max));
+        let limit = Duration::from_millis(self.config().pool.connect_ms_max);
+        match monoio::time::timeout(limit, connect).await {
+            Ok(upstream) => upstream.ok_or(ConnectFault::Unreachable),
+            Err(_) => Err(ConnectFault::TimedOut),
+        }
+    }
+
+    async fn connect_to(
+        &self,
+        target: TargetId,
+        address: &TargetAddress,
+        version: Version,
+    ) -> Option<Upstream> {
+        let stream = Stream::connect(address).await.ok()?;
+        let fd = stream.as_raw_fd();
+        let (read, write, alpn) = self.secured(stream, version).await?;
+        let (reader, writer) = (Reader::new(read), Writer::new(write, self.limits.write_ms_max));
+        let (is_tls, is_agreed) = (self.config().tls.is_some(), alpn.as_deref() == Some(http2::ALPN));
         let is_http2 = match version {
             Version::Http1 => false,
             // With prior knowledge; over TLS only where both sides say so.
-            Version::Http2 if tls.is_none() => true,
-            Version::Http2 if alpn.as_deref() != Some(http2::ALPN) => return None,
-            Version::Http2 | Version::ByAlpn => alpn.as_deref() == Some(http2::ALPN),
+            Version::Http2 if !is_tls => true,
+            Version::Http2 if !is_agreed => return None,
+            Version::Http2 | Version::ByAlpn => is_agreed,
         };
         if is_http2 {
-            let opened = self.http2.open(reader, writer, tls.is_some(), &self.stats).await;
-            return opened.map(Upstream::Http2);
+            return self
+                .http2_to(target)
+                .open(reader, writer, is_tls, &self.stats)
+                .await
+                .map(Upstream::Http2);
         }
         Some(Upstream::Http1(Http1Upstream { reader, writer, fd, is_reused: false }))
+    }
+}
+
+type Connected = Result<Upstream, ConnectFault>;
+type Attempts<'a> = Vec<(TargetId, Pin<Box<dyn Future<Output = Connected> + 'a>>)>;
+
+/// How a race of connections went on.
+enum Raced {
+    Done(TargetId, Connected),
+    /// None is done in time.
+    Delayed,
+    /// None is left.
+    Over,
+}
+
+/// The first attempt that is done, taken out of the others.
+async fn first_of(attempts: &mut Attempts<'_>, delay: Duration) -> Raced {
+    if attempts.is_empty() {
+        return Raced::Over;
+    }
+    let done = poll_fn(|cx| {
+        let polled = attempts.iter_mut().enumerate().find_map(|(at, (target, attempt))| {
+            match attempt.as_mut().poll(cx) {
+                Poll::Ready(connected) => Some((at, *target, connected)),
+                Poll::Pending => None,
+            }
+        });
+        polled.map_or(Poll::Pending, Poll::Ready)
+    });
+    let done =
+        if delay == Duration::MAX { Some(done.await) } else { monoio::time::timeout(delay, done).await.ok() };
+    match done {
+        Some((at, target, connected)) => {
+            drop(attempts.swap_remove(at));
+            Raced::Done(target, connected)
+        }
+        None => Raced::Delayed,
     }
 }
 

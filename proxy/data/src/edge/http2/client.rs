@@ -320,7 +320,7 @@ impl Http2Answer {
             Some(_) | None => Framing::Chunked,
         };
         self.body = Some(body);
-        Ok(ResponseHead { status, fields, framing, keep_alive: true })
+        Ok(ResponseHead { status, fields, framing, keep_alive: true, upgrade: None })
     }
 
     /// The body behind that head.

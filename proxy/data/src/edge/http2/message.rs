@@ -285,7 +285,8 @@ impl Http2Sink {
                 head.fields.push("content-length", self.content.len().to_string());
                 is_end = self.content.is_empty();
             }
-            BodyLength::Unknown => {}
+            // What follows is content all the same.
+            BodyLength::Unknown | BodyLength::Upgraded => {}
         }
         self.stream.begin(&head, is_end)?;
         Ok(is_end)

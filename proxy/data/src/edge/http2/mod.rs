@@ -15,11 +15,9 @@ pub(crate) mod io;
 pub(crate) mod message;
 pub(crate) mod server;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use rustls::{ClientConfig, ServerConfig};
 
 use crate::codec::fields::Fields;
 
@@ -48,20 +46,6 @@ const FAULTS_MAX: usize = 100;
 /// Fields that must not enter tables which later fields are compared with (RFC 7541, section 7.1.3).
 const NEVER_INDEXED: &[&str] =
     &["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key"];
-
-/// The settings of a listener with HTTP/2 in its offer.
-pub(crate) fn server_config(config: &Arc<ServerConfig>) -> Arc<ServerConfig> {
-    let mut config = ServerConfig::clone(config);
-    config.alpn_protocols = vec![ALPN.to_vec(), b"http/1.1".to_vec()];
-    Arc::new(config)
-}
-
-/// The settings towards an upstream with these protocols in their offer.
-pub(crate) fn client_config(config: &Arc<ClientConfig>, protocols: &[&[u8]]) -> Arc<ClientConfig> {
-    let mut config = ClientConfig::clone(config);
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    Arc::new(config)
-}
 
 /// The fields of a message, in our form.
 pub(crate) fn fields_of(map: &HeaderMap) -> Fields {

@@ -28,6 +28,7 @@ use super::{
     FAULTS_MAX, FRAME_BYTES_MAX, PENDING_RESETS_MAX, PREFACE, RESET_STREAMS_MAX, RESET_STREAMS_TIME,
     SEND_BYTES_MAX, SMALL_FRAMES_BYTES_MAX, STREAM_WINDOW_BYTES, fields_of,
 };
+use crate::client::Client;
 use crate::config::Limits;
 use crate::edge::body::{Sink, Source};
 use crate::edge::connection::{IoFault, Reader, Writer};
@@ -123,7 +124,13 @@ pub(crate) async fn opening(context: &SessionContext, reader: &mut Reader) -> Op
 }
 
 /// Serves one connection until it ends; `is_over`: it is one too many, and only told so.
-pub(crate) async fn serve(context: Rc<SessionContext>, reader: Reader, writer: Writer, is_over: bool) {
+pub(crate) async fn serve(
+    context: Rc<SessionContext>,
+    client: Client,
+    reader: Reader,
+    writer: Writer,
+    is_over: bool,
+) {
     let io = PolledIo::new(reader, writer, Guard::new(true));
     let limit = Duration::from_millis(context.limits.head_ms_max);
     let handshake = builder(&context.limits).handshake::<_, Bytes>(io.clone());
@@ -134,6 +141,7 @@ pub(crate) async fn serve(context: Rc<SessionContext>, reader: Reader, writer: W
         io: io.clone(),
         closing_since: None,
         is_over,
+        client: Rc::new(client),
         context,
     };
     session.run().await;
@@ -143,6 +151,7 @@ pub(crate) async fn serve(context: Rc<SessionContext>, reader: Reader, writer: W
 
 struct Session {
     context: Rc<SessionContext>,
+    client: Rc<Client>,
     connection: Connection<PolledIo, Bytes>,
     io: PolledIo,
     streams: Rc<OpenStreams>,
@@ -252,7 +261,7 @@ impl Session {
     }
 
     fn open(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-        let context = Rc::clone(&self.context);
+        let (context, client) = (Rc::clone(&self.context), Rc::clone(&self.client));
         let stream = Stream::server(respond, self.io.clone());
         let (place, is_over) = (self.streams.open(), self.is_over);
         if is_over {
@@ -260,7 +269,7 @@ impl Session {
         }
         monoio::spawn(async move {
             let stats = Arc::clone(&context.stats);
-            guarded(serve_stream(context, request, stream, is_over), &stats).await;
+            guarded(serve_stream(context, client, request, stream, is_over), &stats).await;
             drop(place);
         });
     }
@@ -269,6 +278,7 @@ impl Session {
 /// Serves one request; a client that gives it up ends all that is done for it.
 async fn serve_stream(
     context: Rc<SessionContext>,
+    client: Rc<Client>,
     request: Request<RecvStream>,
     stream: Rc<Stream>,
     is_over: bool,
@@ -284,7 +294,7 @@ async fn serve_stream(
     let mut source = Source::Http2(Http2Source::new(body));
     let served = async {
         match (head, problem) {
-            (Ok(head), None) => exchange(&context, &head, &mut source, &mut sink).await,
+            (Ok(head), None) => exchange(&context, &client, &head, &mut source, &mut sink).await,
             (_, problem) => {
                 ShardStats::count(&context.stats.requests, 1);
                 let shape = Shape::of(parts.uri.path(), &fields_of(&parts.headers));

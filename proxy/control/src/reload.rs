@@ -1,0 +1,173 @@
+//! Reading the configuration again while the gateway serves.
+//!
+//! A reload is taken whole or not at all: everything is read, checked, compiled and loaded before the gateway is told
+//! anything, and one fault leaves all as it was. Reloads come one after the other, whoever asks.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sluice_data::{Gateway, IoDriver, Limits, UpstreamConfig};
+use sluice_patterns::Fault;
+use tokio::sync::Notify;
+
+use crate::config::{Config, ConfigError};
+
+/// What gives the configuration anew.
+type Read = dyn Fn() -> Result<Config, ConfigError> + Send + Sync;
+/// Who is told how a reload went.
+type Report = dyn Fn(&Result<InForce, ConfigError>) + Send + Sync;
+
+/// The configuration that the gateway runs by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InForce {
+    /// 1 at the start, one more with each reload that was taken.
+    pub version: u64,
+    /// SHA-256, in hexadecimal, over the files it was read from.
+    pub sha256: String,
+    /// Its upstreams, as their URLs.
+    pub upstreams: String,
+    /// Seconds that running exchanges get to finish in a drain.
+    pub drain_seconds: u64,
+}
+
+impl InForce {
+    fn new(version: u64, config: &Config) -> InForce {
+        let urls: Vec<String> = config.gateway.routing.upstreams.iter().map(url).collect();
+        let (sha256, drain_seconds) = (config.files.sha256(), config.drain_seconds);
+        InForce { version, sha256, upstreams: urls.join(", "), drain_seconds }
+    }
+}
+
+fn url(upstream: &UpstreamConfig) -> String {
+    let scheme = if upstream.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{}{}", upstream.authority, upstream.base)
+}
+
+/// Reads the configuration again, when asked.
+pub struct Reloads {
+    gateway: Arc<Gateway>,
+    fixed: Fixed,
+    read: Box<Read>,
+    report: Box<Report>,
+    /// Held while a reload runs.
+    turn: Mutex<()>,
+    in_force: Mutex<InForce>,
+    refused: AtomicU64,
+    taken: Arc<Notify>,
+}
+
+/// What only a start can set, besides what the gateway itself holds fixed.
+#[derive(Clone, Copy, Debug)]
+struct Fixed {
+    admin: Option<SocketAddr>,
+    io: IoDriver,
+    limits: Limits,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Fixed {
+        Fixed { admin: config.admin, io: config.gateway.io, limits: config.gateway.limits }
+    }
+
+    /// What another configuration has otherwise.
+    fn differs(&self, other: &Fixed) -> Option<&'static str> {
+        let same = [
+            ("the address of the admin server", self.admin == other.admin),
+            ("`io`", self.io == other.io),
+            ("the limits of [gateway]", self.limits == other.limits),
+        ];
+        same.into_iter().find(|(_, is_same)| !is_same).map(|(what, _)| what)
+    }
+}
+
+impl fmt::Debug for Reloads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reloads").field("in_force", &self.in_force).finish_non_exhaustive()
+    }
+}
+
+impl Reloads {
+    /// Starts a gateway by `config`. `read` gives the configuration at each reload; `report` is told how each went.
+    ///
+    /// # Errors
+    /// The gateway does not start.
+    pub fn start(
+        config: Config,
+        read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
+        report: impl Fn(&Result<InForce, ConfigError>) + Send + Sync + 'static,
+    ) -> Result<Reloads, sluice_data::StartError> {
+        let in_force = Mutex::new(InForce::new(1, &config));
+        let fixed = Fixed::of(&config);
+        let gateway = Arc::new(Gateway::start(config.gateway)?);
+        Ok(Reloads {
+            gateway,
+            fixed,
+            read: Box::new(read),
+            report: Box::new(report),
+            turn: Mutex::new(()),
+            in_force,
+            refused: AtomicU64::new(0),
+            taken: Arc::default(),
+        })
+    }
+
+    /// The gateway.
+    #[must_use]
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// What the gateway runs by.
+    #[must_use]
+    pub fn in_force(&self) -> InForce {
+        lock(&self.in_force).clone()
+    }
+
+    /// How many reloads changed nothing because of their faults.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Notified after each reload that was taken.
+    pub(crate) fn taken(&self) -> Arc<Notify> {
+        Arc::clone(&self.taken)
+    }
+
+    /// Reads and takes the configuration. It reads files and compiles packs: not for a thread that must not wait.
+    ///
+    /// # Errors
+    /// Every fault; nothing has changed then.
+    pub fn reload(&self) -> Result<InForce, ConfigError> {
+        let _turn = lock(&self.turn);
+        let done = self.take();
+        match &done {
+            Ok(_) => self.taken.notify_one(),
+            Err(_) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        (self.report)(&done);
+        done
+    }
+
+    fn take(&self) -> Result<InForce, ConfigError> {
+        let config = (self.read)()?;
+        let refused =
+            |reason: String| ConfigError::new(vec![Fault { file: config.name.clone(), line: 0, reason }]);
+        if let Some(what) = self.fixed.differs(&Fixed::of(&config)) {
+            return Err(refused(format!("{what} can't change while the gateway runs: it needs a restart")));
+        }
+        let next = InForce::new(lock(&self.in_force).version + 1, &config);
+        self.gateway.reload(config.gateway.clone()).map_err(|e| refused(e.to_string()))?;
+        *lock(&self.in_force) = next.clone();
+        Ok(next)
+    }
+}
+
+/// A holder that panicked left nothing half done: each value is set at once.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

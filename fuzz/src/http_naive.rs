@@ -105,7 +105,8 @@ fn request(bytes: &[u8]) -> Option<Read> {
 fn head_length(bytes: &[u8]) -> Option<Option<usize>> {
     for at in 0..bytes.len().min(LIMITS.bytes_max) {
         let before = bytes.get(..=at)?;
-        if bytes[at] == 0 || bytes[at] == b'\n' && !before.ends_with(b"\r\n") {
+        let is_cr_alone = at > 0 && bytes[at - 1] == b'\r' && bytes[at] != b'\n';
+        if bytes[at] == 0 || is_cr_alone || bytes[at] == b'\n' && !before.ends_with(b"\r\n") {
             return None;
         }
         if before.ends_with(b"\r\n\r\n") || before == b"\r\n" {
@@ -206,7 +207,7 @@ fn read_target(method: &str, target: &str, hosts: &[Vec<u8>], is_1_1: bool) -> O
     } else {
         let (scheme, rest) = target.split_once("://")?;
         let named = rest.split(['/', '?']).next()?;
-        let is_same = host.is_some_and(|host| host.to_ascii_lowercase() == named.to_ascii_lowercase());
+        let is_same = host.is_some_and(|host| host.eq_ignore_ascii_case(named));
         if !["http", "https"].contains(&&*scheme.to_ascii_lowercase()) || !is_same {
             return None;
         }

@@ -302,7 +302,6 @@ packs = ["rules.toml"]
 }
 
 #[test]
-#[ignore = "needs routes wired"]
 fn two_listeners_and_two_routes_lead_to_two_upstreams() {
     let (models, store) = (upstream(), upstream());
     let mut gateway = Configured::start("two", &two_routes(&models.url(), &store.url()));
@@ -336,7 +335,6 @@ fn two_listeners_and_two_routes_lead_to_two_upstreams() {
 }
 
 #[test]
-#[ignore = "needs routes wired"]
 fn a_reload_moves_routes_to_other_upstreams() {
     let (before, after) = (upstream(), upstream());
     let gateway = Configured::start("moved", &one_route(&before.url()));

@@ -31,7 +31,6 @@ fn connections(address: std::net::SocketAddr, count: usize, exchange: bool) -> V
 }
 
 #[test]
-#[ignore = "edge: an idle connection keeps a read buffer of 16 KiB besides its task; 33 KiB each in a dev build"]
 fn an_idle_connection_costs_little() {
     let count = if long_runs() { 10_000 } else { 1_000 };
     for io in DRIVERS {

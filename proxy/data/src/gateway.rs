@@ -199,7 +199,14 @@ impl Gateway {
             .iter()
             .for_each(|s| s.use_rulesets(table.routes().iter().map(|r| &r.config.ruleset)));
         self.table.store(Arc::new(table));
-        self.listeners.store(Arc::new(config.listeners));
+        let resuming = |(mut new, old): (ListenerConfig, &ListenerConfig)| {
+            if let (Some(tls), Some(old)) = (new.tls.take(), &old.tls) {
+                new.tls = Some(tls.resuming(old));
+            }
+            new
+        };
+        let listeners = config.listeners.into_iter().zip(old.iter()).map(resuming).collect();
+        self.listeners.store(Arc::new(listeners));
         Ok(())
     }
 

@@ -23,7 +23,7 @@ pub(crate) struct Table {
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) config: RouteConfig,
-    pub(crate) rate: Option<RateLimiter>,
+    pub(crate) rate: Option<Arc<RateLimiter>>,
 }
 
 /// An upstream, and what the shards share of it.
@@ -43,8 +43,14 @@ struct EndpointShared {
 }
 
 impl Route {
-    fn new(config: RouteConfig) -> Route {
-        Route { rate: config.limits.rate.as_ref().map(RateLimiter::new), config }
+    /// A rate limit that `old` has for the same route goes on where it stands.
+    fn new(config: RouteConfig, old: Option<&Table>) -> Route {
+        let rate = config.limits.rate.as_ref().map(|limit| {
+            let same = old.and_then(|old| old.routes.iter().find(|route| route.config.name == config.name));
+            let kept = same.and_then(|route| route.rate.clone()).filter(|rate| rate.limit() == limit);
+            kept.unwrap_or_else(|| Arc::new(RateLimiter::new(limit)))
+        });
+        Route { config, rate }
     }
 }
 
@@ -58,7 +64,7 @@ impl Table {
         Table {
             version: old.map_or(1, |old| old.version + 1),
             upstreams: routing.upstreams.into_iter().map(shared).collect(),
-            routes: routing.routes.into_iter().map(Route::new).collect(),
+            routes: routing.routes.into_iter().map(|config| Route::new(config, old)).collect(),
         }
     }
 

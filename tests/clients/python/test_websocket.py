@@ -83,6 +83,7 @@ def test_deltas(realtime, client, planted):
 
 def test_bytes(realtime, client):
     body = bytes(range(256)) * 300 + b" AKIAEZH5VTGLTMQAZX6T " + bytes(100_000)
+    realtime.take()
     realtime.answers = [body]
     client.send(body)
     answer = client.recv()
@@ -92,12 +93,12 @@ def test_bytes(realtime, client):
 
 
 def test_pings_and_closes(realtime, url):
-    with connect(url) as client:
+    with connect(url, subprotocols=["realtime"]) as client:
         assert client.ping().wait(10)
         client.close(4000, "done with AKIAEZH5VTGLTMQAZX6T")
         assert client.close_code == 4000
     realtime.answers = ["x"]
-    with connect(url) as client:
+    with connect(url, subprotocols=["realtime"]) as client:
         client.send("caf\u00e9")
         assert client.recv() == "x"
         client.protocol.send_text(b"not \xff text")

@@ -241,6 +241,8 @@ fn faults_let_nothing_out() {
         (SERVER, b"\x01\x0cghp_Abcd1234\x81\x01x".to_vec(), "a message within another"),
         (SERVER, text(SERVER, b"ghp_Abcd1234\xFF"), "a text message that is not UTF-8"),
         (SERVER, b"\x88\x01x".to_vec(), "half a code in a close"),
+        (SERVER, b"\x88\x0e\x03\xEDghp_Abcd1234".to_vec(), "a code that no close has"),
+        (SERVER, b"\x88\x0e\x00\x00ghp_Abcd1234".to_vec(), "a code that no close has"),
         (SERVER, b"\x88\x0f\x03\xE8\xFFghp_Abcd1234".to_vec(), "a reason that is not UTF-8"),
         (SERVER, b"\x88\x00\x81\x01x".to_vec(), "a frame after the close"),
         (SERVER, b"\x81\x0dghp_Abcd1234".to_vec(), "a message ends too early"),

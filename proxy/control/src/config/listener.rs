@@ -173,7 +173,11 @@ fn tls(source: &mut Source, value: &Value<'_>) -> Option<(ServerTlsFiles, Server
         return None;
     }
     match ServerTls::load(&files) {
-        Ok(tls) => Some((files, tls)),
+        Ok(tls) => {
+            let line = source.reader.line(&value.span());
+            tls.warnings().iter().for_each(|warning| source.warn(line, warning.to_string()));
+            Some((files, tls))
+        }
         Err(errors) => {
             source.tls_faults(&errors, &places, &value.span());
             None

@@ -1,8 +1,8 @@
 //! `[[route]]`.
 
 use sluice_data::{
-    Concurrency, HeaderMatch, Masking, PathMatch, RateBy, RateLimit, ResponseCoding, RouteConfig,
-    RouteLimits, RouteMatch,
+    Concurrency, ForwardedFields, HeaderMatch, Masking, PathMatch, RateBy, RateLimit, ResponseCoding,
+    RouteConfig, RouteLimits, RouteMatch,
 };
 use sluice_engine::OnError;
 use toml::de::DeTable;
@@ -24,6 +24,7 @@ const KEYS: &[&str] = &[
     "on_error",
     "response_coding",
     "coding_ratio_max",
+    "forwarded",
     "body_bytes_max",
     "timeouts",
     "rate",
@@ -33,6 +34,12 @@ const KEYS: &[&str] = &[
 pub(super) const ON_ERROR: &[(&str, OnError)] = &[("block", OnError::Block), ("text", OnError::Text)];
 pub(super) const RESPONSE_CODINGS: &[(&str, ResponseCoding)] =
     &[("same", ResponseCoding::Same), ("identity", ResponseCoding::Identity)];
+pub(super) const FORWARDED: &[(&str, ForwardedFields)] = &[
+    ("none", ForwardedFields::None),
+    ("x-forwarded", ForwardedFields::XForwarded),
+    ("rfc7239", ForwardedFields::Rfc7239),
+    ("both", ForwardedFields::Both),
+];
 pub(super) const RATE_BY: &[(&str, RateBy)] = &[("route", RateBy::Route), ("subject", RateBy::Subject)];
 
 /// The most that a byte of a coded body may be told to decode to.
@@ -77,6 +84,7 @@ pub(super) fn read(
         ruleset: ruleset?,
         masking,
         limits: limits?,
+        forwarded: source.word(table, "forwarded", FORWARDED).unwrap_or_default(),
     };
     Some(Route { config, packs: packs?, line: source.reader.line(&value.span()) })
 }

@@ -10,7 +10,7 @@ use sluice_data::{
 use super::gateway::IO_DRIVERS;
 use super::listener::Listener;
 use super::number::{self, CHECK, HEALTH, LIMITS, POOL, RETRY, TIMEOUTS};
-use super::route::{ON_ERROR, RATE_BY, RESPONSE_CODINGS, Route};
+use super::route::{FORWARDED, ON_ERROR, RATE_BY, RESPONSE_CODINGS, Route};
 use super::upstream::{PROTOCOLS, Upstream};
 
 /// All of it.
@@ -143,6 +143,7 @@ fn show_route(f: &mut fmt::Formatter<'_>, route: &Route, upstream: &str) -> fmt:
     writeln!(f, "on_error = {}", word(ON_ERROR, &config.masking.on_error))?;
     writeln!(f, "response_coding = {}", word(RESPONSE_CODINGS, &config.masking.response_coding))?;
     writeln!(f, "coding_ratio_max = {}", config.masking.coding_limits.ratio_max)?;
+    writeln!(f, "forwarded = {}", word(FORWARDED, &config.forwarded))?;
     let limits = &config.limits;
     if let Some(bytes) = limits.body_bytes_max {
         writeln!(f, "body_bytes_max = {bytes}")?;

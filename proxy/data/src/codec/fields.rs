@@ -189,10 +189,11 @@ impl Fields {
     /// Appends the fields as lines. What a value must not hold (CR, LF, NUL) becomes a space.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.reserve(self.names.len() + self.values.len() + 4 * self.len());
+        let are_plain = memchr::memchr3(b'\r', b'\n', 0, &self.values).is_none();
         for (name, value) in self.iter() {
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(b": ");
-            if memchr::memchr3(b'\r', b'\n', 0, value).is_none() {
+            if are_plain {
                 out.extend_from_slice(value);
             } else {
                 out.extend(value.iter().map(|b| if matches!(b, b'\r' | b'\n' | 0) { b' ' } else { *b }));

@@ -120,10 +120,8 @@ impl From<&HeadLimits> for HeadRules {
 /// Looks for the end of a head in a buffer that grows; what it has looked at, it does not look at again.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadFinder {
-    /// The bytes before are looked at, but for the last one if that is CR.
+    /// So many bytes have been looked at, and are not the end.
     seen: usize,
-    /// Where the line begins that is not ended yet.
-    line: usize,
 }
 
 impl HeadFinder {
@@ -137,27 +135,31 @@ impl HeadFinder {
     /// later call gets the same buffer with more behind it.
     ///
     /// # Errors
-    /// It can't become a head: too large, or a line end that is not CRLF (RFC 9112, section 2.2). A CR alone may be
-    /// found only when the head is parsed.
+    /// It can't become a head: too large, or a line end that is not CRLF (RFC 9112, section 2.2).
     pub fn find(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Refusal> {
         let within = buffer.get(..limits.bytes_max.min(buffer.len())).unwrap_or_default();
-        let new = within.get(self.seen..).unwrap_or_default();
-        for at in memchr::memchr2_iter(b'\n', 0, new).map(|at| self.seen + at) {
-            let line = within.get(self.line..=at).unwrap_or_default();
-            if !line.ends_with(b"\r\n") {
-                return refuse(400, "a line of the head does not end with CRLF, or holds NUL");
-            }
-            if line.len() == 2 {
-                return Ok(Some(at + 1));
-            }
-            self.line = at + 1;
+        // The empty line may have begun in what was there before.
+        let from = self.seen.saturating_sub(3);
+        let found = memchr::memmem::find(within.get(from..).unwrap_or_default(), b"\r\n\r\n");
+        let end = found.map(|at| from + at + 4);
+        let new = within.get(self.seen.saturating_sub(1)..end.unwrap_or(within.len())).unwrap_or_default();
+        if within.first() == Some(&b'\n') || !ends_lines(new) {
+            return refuse(400, "a line of the head does not end with CRLF, or holds NUL");
         }
         self.seen = within.len();
-        if buffer.len() >= limits.bytes_max {
+        if end.is_none() && buffer.len() >= limits.bytes_max {
             return refuse(431, "the head is larger than the limit");
         }
-        Ok(None)
+        Ok(end)
     }
+}
+
+/// False where CR and LF are not a pair, or for NUL. Without a branch a byte, so that it is done sixteen at a time.
+fn ends_lines(bytes: &[u8]) -> bool {
+    let pairs = bytes.iter().zip(bytes.get(1..).unwrap_or_default());
+    let bad = pairs
+        .fold(0u8, |bad, (a, b)| bad | (u8::from(*a == b'\r') ^ u8::from(*b == b'\n')) | u8::from(*b == 0));
+    bad == 0 && bytes.first() != Some(&0)
 }
 
 /// As [`HeadFinder::find`], for a buffer that is seen once.

@@ -128,17 +128,46 @@ fn authority_form(target: &str, host: Option<String>) -> Result<Target, Refusal>
 /// RFC 3986, section 3.3 and 3.4, and what browsers leave as it is besides (WHATWG URL): in a path `[]^{|}`, in a query
 /// also `` ` `` and `\`. `%` in a path begins two hexadecimal digits.
 fn check_path(target: &str) -> Result<(), Refusal> {
-    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
-    let bad = |b: u8| !(0x21..=0x7E).contains(&b) || matches!(b, b'"' | b'#' | b'<' | b'>');
-    if path.bytes().any(|b| bad(b) || matches!(b, b'\\' | b'`')) || query.bytes().any(bad) {
+    let bytes = target.as_bytes();
+    let at = memchr::memchr(b'?', bytes).unwrap_or(bytes.len());
+    let (path, query) = bytes.split_at(at);
+    let class = |b: &u8| CLASSES.get(usize::from(*b)).copied().unwrap_or(NOWHERE);
+    if path.iter().any(|b| class(b) != ANYWHERE) || query.iter().any(|b| class(b) == NOWHERE) {
         return refuse(400, "the request target is not valid");
     }
-    let is_coded = |part: &[u8]| matches!(part, [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit());
-    if !path.as_bytes().split(|b| *b == b'%').skip(1).all(is_coded) {
+    let is_coded = |at: usize| {
+        let code = path.get(at + 1..at + 3).unwrap_or_default();
+        code.len() == 2 && code.iter().all(u8::is_ascii_hexdigit)
+    };
+    if !memchr::memchr_iter(b'%', path).all(is_coded) {
         return refuse(400, "a `%` in the request target does not begin a code");
     }
     Ok(())
 }
+
+/// In no target; in queries only; in paths as well.
+const NOWHERE: u8 = 0;
+const IN_QUERIES: u8 = 1;
+const ANYWHERE: u8 = 2;
+
+/// Where a byte may stand.
+const CLASSES: [u8; 256] = {
+    let mut classes = [NOWHERE; 256];
+    let mut byte = 0x21u8;
+    while byte <= 0x7E {
+        let class = match byte {
+            b'"' | b'#' | b'<' | b'>' => NOWHERE,
+            b'\\' | b'`' => IN_QUERIES,
+            _ => ANYWHERE,
+        };
+        #[allow(clippy::indexing_slicing)]
+        {
+            classes[byte as usize] = class;
+        }
+        byte += 1;
+    }
+    classes
+};
 
 /// A host and perhaps a port (RFC 3986, section 3.2, without what names of hosts don't have: credentials, codes and
 /// delimiters), in lower case and without the dot at the end of a name; `None` where it is not valid.
@@ -150,10 +179,19 @@ fn authority(text: &str) -> Option<String> {
             (text.get(..inner.len() + 2)?, port)
         }
         None => {
-            let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let at = text.bytes().position(|b| b == b':').unwrap_or(text.len());
+            let (host, port) = text.split_at_checked(at)?;
             let host = host.strip_suffix('.').unwrap_or(host);
-            let of_name = |b: u8| b.is_ascii_alphanumeric() || b"-_~".contains(&b);
-            if !host.split('.').all(|label| !label.is_empty() && label.bytes().all(of_name)) {
+            let mut before = b'.';
+            for byte in host.bytes() {
+                let is_fine = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~');
+                if !is_fine && (byte != b'.' || before == b'.') {
+                    return None;
+                }
+                before = byte;
+            }
+            // A name of nothing, or another dot at its end.
+            if before == b'.' {
                 return None;
             }
             (host, port)
@@ -164,7 +202,9 @@ fn authority(text: &str) -> Option<String> {
         digits.parse::<u16>().ok()?;
     }
     let mut read = String::with_capacity(text.len());
-    read.extend(host.chars().chain(port.chars()).map(|c| c.to_ascii_lowercase()));
+    read.push_str(host);
+    read.push_str(port);
+    read.make_ascii_lowercase();
     Some(read)
 }
 

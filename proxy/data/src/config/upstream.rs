@@ -46,8 +46,7 @@ impl UpstreamConfig {
         }
     }
 
-    /// Whether connections to one are connections to the other. What was loaded for TLS can't be compared: it may have
-    /// changed with its files.
+    /// Whether connections to one are as good as connections to the other.
     pub(crate) fn is_alike(&self, other: &UpstreamConfig) -> bool {
         let plain = |one: &UpstreamConfig| {
             let UpstreamConfig { name, endpoints, authority, base, tls: _, protocol, pool, health, retry } =
@@ -55,7 +54,12 @@ impl UpstreamConfig {
             let named = (name.clone(), endpoints.clone(), authority.clone(), base.clone());
             (named, *protocol, *pool, health.clone(), *retry)
         };
-        self.tls.is_none() && other.tls.is_none() && plain(self) == plain(other)
+        let same_tls = match (&self.tls, &other.tls) {
+            (None, None) => true,
+            (Some(one), Some(other)) => one.is_alike(other),
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        same_tls && plain(self) == plain(other)
     }
 
     /// The authority without its port and brackets.

@@ -89,7 +89,7 @@ impl Stream {
         match (self, tls) {
             (Stream::Tcp(stream), Some(tls)) => {
                 let stream =
-                    TlsAcceptor::from(tls.config_with_h2()).accept(stream).await.map_err(io::Error::other)?;
+                    TlsAcceptor::from(tls.config()).accept(stream).await.map_err(io::Error::other)?;
                 let alpn = stream.alpn_protocol();
                 let (read, write) = stream.into_split();
                 Ok((ReadIo::Server(read), WriteIo::Server(write), alpn))
@@ -164,6 +164,9 @@ impl From<io::Error> for IoFault {
     }
 }
 
+/// Bytes that an idle connection can take at once: most requests' heads are shorter.
+const IDLE_BYTES: usize = 2 * 1024;
+
 /// Reads, and keeps what has been read and not consumed.
 pub(crate) struct Reader {
     io: ReadIo,
@@ -172,11 +175,13 @@ pub(crate) struct Reader {
     spare: Vec<u8>,
     /// A read of TLS was broken off: there is no other behind it.
     is_torn: bool,
+    /// What comes next is the first of something new.
+    is_idle: bool,
 }
 
 impl Reader {
     pub(crate) fn new(io: ReadIo) -> Reader {
-        Reader { io, data: Vec::new(), from: 0, spare: Vec::new(), is_torn: false }
+        Reader { io, data: Vec::new(), from: 0, spare: Vec::new(), is_torn: false, is_idle: true }
     }
 
     /// What has been read and not consumed.
@@ -197,6 +202,7 @@ impl Reader {
         if self.data.is_empty() {
             self.data = Vec::new();
             self.spare = Vec::new();
+            self.is_idle = true;
         }
     }
 
@@ -213,10 +219,12 @@ impl Reader {
         }
         let mut chunk = std::mem::take(&mut self.spare);
         chunk.clear();
-        chunk.reserve_exact(Limits::READ_BYTES);
+        // An idle connection waits with its buffer in the kernel's hands, and has a small one.
+        chunk.reserve_exact(if self.is_idle { IDLE_BYTES } else { Limits::READ_BYTES });
         self.is_torn = matches!(self.io, ReadIo::Server(_) | ReadIo::Client(_));
         let (result, chunk) = self.read(chunk).await;
         self.is_torn = false;
+        self.is_idle = false;
         let len = result?;
         if self.buffered().is_empty() {
             self.spare = std::mem::replace(&mut self.data, chunk);

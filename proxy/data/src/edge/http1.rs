@@ -16,6 +16,9 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::socket::{MsgFlags, recv};
+
 use super::body::{Http1Sink, Sink, Source};
 use super::connection::{IoFault, Reader, Writer, close};
 use super::exchange::{After, SessionContext, exchange, refuse};
@@ -29,6 +32,10 @@ use crate::stats::ShardStats;
 const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// Milliseconds for that.
 const LINGER_MS_MAX: u64 = 1_000;
+/// How often it is looked whether the client of an exchange is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Milliseconds that an exchange goes on for a client that has ended its side.
+const HALF_CLOSED_MS_MAX: u64 = 10_000;
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve(
@@ -77,7 +84,9 @@ pub(crate) async fn serve(
         };
         let mut source = Source::http1(&mut reader, head.framing);
         let mut sink = Sink::Http1(Http1Sink::new(&mut writer, head.is_1_1));
-        match exchange(&context, &client, &head, &mut source, &mut sink).await {
+        // The exchange's room is given back with it: an idle connection has none.
+        let exchange = Box::pin(exchange(&context, &client, &head, &mut source, &mut sink));
+        match unless_gone(socket, exchange).await {
             After::KeepAlive => {}
             After::Close => {
                 linger(&mut reader, &mut writer).await;
@@ -105,6 +114,53 @@ pub(crate) async fn turn_away(
     let mut sink = Sink::Http1(Http1Sink::new(writer, true));
     refuse(context, &mut sink, problem, Shape::Problem, context.new_id(), false, false).await;
     linger(reader, writer).await;
+}
+
+/// Runs an exchange until its client has left: then nobody reads the answer, and the upstream need not go on with it.
+async fn unless_gone(socket: RawFd, exchange: impl Future<Output = After>) -> After {
+    let mut exchange = pin!(exchange);
+    let mut ended_since = None;
+    loop {
+        let mut look = pin!(monoio::time::sleep(LOOK_EVERY));
+        let after = poll_fn(|cx| match exchange.as_mut().poll(cx) {
+            Poll::Ready(after) => Poll::Ready(Some(after)),
+            Poll::Pending => look.as_mut().poll(cx).map(|()| None),
+        });
+        if let Some(after) = after.await {
+            return after;
+        }
+        match end_of(socket) {
+            End::None => ended_since = None,
+            End::Both => return After::Abort,
+            End::Its => {
+                let since = *ended_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= Duration::from_millis(HALF_CLOSED_MS_MAX) {
+                    return After::Abort;
+                }
+            }
+        }
+    }
+}
+
+/// How far a connection has ended.
+enum End {
+    None,
+    /// The client sends nothing more. It may still read, and may as well have left: only a write would tell.
+    Its,
+    /// It was reset.
+    Both,
+}
+
+fn end_of(socket: RawFd) -> End {
+    let mut polled = [PollFd::new(socket, PollFlags::empty())];
+    let is_reset = PollFlags::POLLHUP | PollFlags::POLLERR;
+    if poll(&mut polled, 0).is_ok()
+        && polled.iter().any(|p| p.revents().is_some_and(|e| e.intersects(is_reset)))
+    {
+        return End::Both;
+    }
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    if recv(socket, &mut [0u8], flags) == Ok(0) { End::Its } else { End::None }
 }
 
 /// Makes the close of a connection a reset: the end of a body that only the close delimits must not look like one.

@@ -39,14 +39,6 @@ impl ClientTls {
     /// # Errors
     /// Every file that can't be used.
     pub fn load(files: &ClientTlsFiles) -> Result<ClientTls, Vec<TlsError>> {
-        ClientTls::load_like(files, None)
-    }
-
-    /// Reads the files, and goes on with the sessions of `old` where roots and certificate are the same.
-    ///
-    /// # Errors
-    /// Every file that can't be used.
-    pub fn load_like(files: &ClientTlsFiles, old: Option<&ClientTls>) -> Result<ClientTls, Vec<TlsError>> {
         let mut found = Found::default();
         let provider = provider();
         let roots = match &files.ca {
@@ -67,9 +59,6 @@ impl ClientTls {
         let shown = certified.as_ref().map(|certified| certified.cert.clone()).unwrap_or_default();
         let trust = Trust { roots: Arc::new(roots), shown };
         let (server_name, warnings) = (files.server_name.clone(), found.warnings.into());
-        if let Some(old) = old.filter(|old| old.trust.is_like(&trust)) {
-            return Ok(ClientTls { server_name, warnings, ..old.clone() });
-        }
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| vec![TlsError::without_file(error.to_string())])?;
         let builder = builder.with_root_certificates(Arc::clone(&trust.roots));
@@ -81,6 +70,12 @@ impl ClientTls {
         let mut with_h2 = config.clone();
         with_h2.alpn_protocols = alpn(true);
         Ok(ClientTls { http1: Arc::new(config), with_h2: Arc::new(with_h2), server_name, trust, warnings })
+    }
+
+    /// Whether connections made with one are as good as those made with the other: the same roots, name and
+    /// certificate.
+    pub(crate) fn is_alike(&self, other: &ClientTls) -> bool {
+        self.trust.is_like(&other.trust) && self.server_name == other.server_name
     }
 
     /// What is to be told to who runs this.

@@ -1,7 +1,7 @@
 //! TLS on both sides: which certificate is shown, who is believed, and which sessions go on.
 //!
 //! [`ServerTls`] and [`ClientTls`] are files, loaded: every faulty file is told at once, and what is loaded stays as it
-//! is. A reload loads anew ([`ServerTls::load_like`]) and puts the result in the place of the old; connections keep
+//! is. A reload loads anew ([`ServerTls::load`]) and puts the result in the place of the old; connections keep
 //! what they began with.
 //!
 //! # Invariants

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::server::{NoClientAuth, ProducesTickets, danger::ClientCertVerifier};
-use rustls::server::{ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};
+use rustls::server::{NoClientAuth, danger::ClientCertVerifier};
+use rustls::server::{ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
 use super::by_name::{ByName, dns_names};
@@ -18,8 +18,7 @@ const SESSIONS_MAX: usize = 1024;
 /// resumed on another.
 #[derive(Clone)]
 pub struct ServerTls {
-    http1: Arc<ServerConfig>,
-    with_h2: Arc<ServerConfig>,
+    config: Arc<ServerConfig>,
     trust: Trust,
     warnings: Arc<[TlsWarning]>,
 }
@@ -44,15 +43,6 @@ impl ServerTls {
     /// # Errors
     /// Every file that can't be used.
     pub fn load(files: &ServerTlsFiles) -> Result<ServerTls, Vec<TlsError>> {
-        ServerTls::load_like(files, None)
-    }
-
-    /// Reads the files, and goes on with the ticket keys and sessions of `old`: clients that were served before are
-    /// resumed. Not where clients must prove something else than before, for who is resumed proves nothing anew.
-    ///
-    /// # Errors
-    /// Every file that can't be used.
-    pub fn load_like(files: &ServerTlsFiles, old: Option<&ServerTls>) -> Result<ServerTls, Vec<TlsError>> {
         let mut found = Found::default();
         let provider = provider();
         let certified: Vec<_> =
@@ -76,28 +66,27 @@ impl ServerTls {
             Trust { client_roots: client_roots.map(Arc::new), requires_client: files.requires_client };
         let verifier = client_verifier(files, &trust).map_err(|error| vec![error])?;
         let broken = |_| vec![TlsError::without_file("the system gives no random numbers for ticket keys")];
-        let old = old.filter(|old| old.trust.is_like(&trust)).map(|old| &old.http1);
-        let (tickets, sessions): (Arc<dyn ProducesTickets>, Arc<dyn StoresServerSessions>) = match old {
-            Some(old) => (Arc::clone(&old.ticketer), Arc::clone(&old.session_storage)),
-            None => {
-                let tickets = rustls::crypto::ring::Ticketer::new().map_err(broken)?;
-                (tickets, ServerSessionMemoryCache::new(SESSIONS_MAX))
-            }
-        };
+        let tickets = rustls::crypto::ring::Ticketer::new().map_err(broken)?;
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| vec![TlsError::without_file(error.to_string())])?;
         let builder = builder.with_client_cert_verifier(verifier);
         let mut config = builder.with_cert_resolver(Arc::new(ByName::new(certified)));
-        (config.ticketer, config.session_storage) = (tickets, sessions);
-        config.alpn_protocols = alpn(false);
-        let mut with_h2 = config.clone();
-        with_h2.alpn_protocols = alpn(true);
-        Ok(ServerTls {
-            http1: Arc::new(config),
-            with_h2: Arc::new(with_h2),
-            trust,
-            warnings: found.warnings.into(),
-        })
+        config.ticketer = tickets;
+        config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
+        config.alpn_protocols = alpn(true);
+        Ok(ServerTls { config: Arc::new(config), trust, warnings: found.warnings.into() })
+    }
+
+    /// The same with the ticket keys and sessions of `old`: clients that were served before are resumed. Not where
+    /// clients must prove something else than before, for who is resumed proves nothing anew.
+    pub(crate) fn resuming(self, old: &ServerTls) -> ServerTls {
+        if !old.trust.is_like(&self.trust) {
+            return self;
+        }
+        let mut config = (*self.config).clone();
+        config.ticketer = Arc::clone(&old.config.ticketer);
+        config.session_storage = Arc::clone(&old.config.session_storage);
+        ServerTls { config: Arc::new(config), ..self }
     }
 
     /// What is to be told to who runs this.
@@ -106,14 +95,9 @@ impl ServerTls {
         &self.warnings
     }
 
-    /// For HTTP/1.1 alone.
+    /// HTTP/2, and HTTP/1.1 where the client does not offer it.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.http1)
-    }
-
-    /// For HTTP/2, and HTTP/1.1 where the client does not offer it.
-    pub(crate) fn config_with_h2(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.with_h2)
+        Arc::clone(&self.config)
     }
 }
 

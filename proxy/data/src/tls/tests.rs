@@ -197,7 +197,7 @@ fn the_name_that_is_asked_for_chooses_the_certificate() {
             ("192.0.2.1", &first),
         ] {
             let client = client(version, authority.root(), None);
-            for config in [server.config(), server.config_with_h2()] {
+            for config in [server.config()] {
                 let (_, client) = handshake(config, Arc::clone(&client), name).unwrap();
                 let shown = client.peer_certificates().unwrap();
                 assert_eq!(shown[0], *wanted.certificate.der(), "{name}");
@@ -222,10 +222,8 @@ fn the_protocol_is_agreed_on() {
     let (h1, h2) = (Some(&b"http/1.1"[..]), Some(&b"h2"[..]));
     for (server, client, wanted) in [
         (server.config(), upstream.config(), h1),
-        (server.config(), upstream.config_with_h2(), h1),
-        (server.config_with_h2(), upstream.config(), h1),
-        (server.config_with_h2(), upstream.config_with_h2(), h2),
-        (server.config_with_h2(), client(&TLS13, made.root(), None), None),
+        (server.config(), upstream.config_with_h2(), h2),
+        (server.config(), client(&TLS13, made.root(), None), None),
     ] {
         let (server, client) = handshake(server, client, "a.test").unwrap();
         assert_eq!((server.alpn_protocol(), client.alpn_protocol()), (wanted, wanted));
@@ -248,12 +246,10 @@ fn sessions_are_resumed_on_every_shard_and_after_a_reload() {
         assert_eq!(connect(&server), FULL, "{version:?}");
         let another_shard = server.clone();
         assert_eq!(connect(&another_shard), RESUMED, "{version:?}");
-        let with_h2 = handshake(server.config_with_h2(), Arc::clone(&client), "a.test").unwrap();
-        assert_eq!(kinds(&with_h2), RESUMED, "{version:?}: the other protocol");
 
         // A new certificate, the same trust.
         let renewed = folder.server(&[&authority.sign(params(&["a.test"]))]);
-        let reloaded = ServerTls::load_like(&renewed, Some(&server)).unwrap();
+        let reloaded = ServerTls::load(&renewed).unwrap().resuming(&server);
         assert_eq!(connect(&reloaded), RESUMED, "{version:?}: after a reload");
         let anew = ServerTls::load(&renewed).unwrap();
         assert_eq!(connect(&anew), FULL, "{version:?}: other ticket keys");
@@ -285,7 +281,7 @@ fn a_session_is_not_resumed_under_another_trust() {
             let client = client(version, authority.root(), Some(&agent));
             let server = ServerTls::load(&before).unwrap();
             handshake(server.config(), Arc::clone(&client), "a.test").unwrap();
-            let reloaded = ServerTls::load_like(&after, Some(&server)).unwrap();
+            let reloaded = ServerTls::load(&after).unwrap().resuming(&server);
             let again = handshake(reloaded.config(), client, "a.test");
             assert_eq!(again.ok().as_ref().map(kinds), wanted, "{before:?} {after:?}");
         }
@@ -362,17 +358,18 @@ fn an_upstream_must_prove_its_name_by_a_trusted_root_and_may_ask_who_we_are() {
         let server = folder.server(&[made]);
         let server = ServerTlsFiles { client_ca: client_ca.clone(), requires_client: true, ..server };
         let server = ServerTls::load(&server).unwrap();
-        let result = handshake(server.config_with_h2(), upstream.config_with_h2(), "up.test");
+        let result = handshake(server.config(), upstream.config_with_h2(), "up.test");
         assert_eq!(result.is_ok(), is_trusted, "{what}");
         if let Ok(both) = result {
             let chain = both.0.peer_certificates().unwrap();
             assert_eq!(PeerIdentity::of(chain).unwrap().subject, "dns:gateway.test");
             // The same sessions for both protocols and for what is loaded alike, and only for that.
-            let again = ClientTls::load_like(&files, Some(&upstream)).unwrap();
-            let resumed = handshake(server.config(), again.config(), "up.test").unwrap();
+            assert!(ClientTls::load(&files).unwrap().is_alike(&upstream));
+            let resumed = handshake(server.config(), upstream.config(), "up.test").unwrap();
             assert_eq!(kinds(&resumed), RESUMED);
             let bare = ClientTlsFiles { certificate: None, ..files.clone() };
-            let bare = ClientTls::load_like(&bare, Some(&upstream)).unwrap();
+            let bare = ClientTls::load(&bare).unwrap();
+            assert!(!bare.is_alike(&upstream));
             assert!(handshake(server.config(), bare.config(), "up.test").is_err(), "it shows nothing");
         }
     }

@@ -7,14 +7,15 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use sluice_tests::DRIVERS;
 use sluice_tests::frames::{
-    DATA, END_HEADERS, END_STREAM, Frame, Frames, HEADERS, PREFACE, SETTINGS, WINDOW_UPDATE, block, frame,
-    get, request,
+    DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, block, frame, get, request,
 };
 use sluice_tests::process::{Gateway, GatewayOptions};
 use sluice_tests::protobuf::{field, framed};
@@ -214,6 +215,36 @@ fn received(frames: &mut Frames) -> (Vec<u8>, Frame) {
             frames.send(&[update(0), update(1)].concat());
             owed = 0;
         }
+    }
+}
+
+/// RFC 9113, section 8.7.
+#[test]
+fn what_the_upstream_did_nothing_with_is_sent_again() {
+    let refused = frame(RST_STREAM, 0, 1, &[0, 0, 0, 7]);
+    let going = frame(GOAWAY, 0, 0, &[0; 8]);
+    for (what, refusal) in [("REFUSED_STREAM", refused), ("GOAWAY", going)] {
+        let upstream = Upstream::bind();
+        let gateway = Gateway::with_keys(&upstream.url(), "uring", &["--shards", "1"]);
+        let mut client = Frames::connect(gateway.address);
+        let head = request("POST", "/s/m", &[("content-type", "application/grpc")]);
+        client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head));
+        let mut first = Frames::accept(upstream.accept_stream());
+        assert!(first.find(|f| f.kind == HEADERS).is_some(), "{what}");
+        first.send(&refusal);
+        let mut second = Frames::accept(upstream.accept_stream());
+        assert!(second.find(|f| f.kind == HEADERS).is_some(), "{what}");
+        second.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x88]));
+        assert!(client.find(|f| f.kind == HEADERS).is_some_and(|f| f.is_ok()), "{what}");
+        // Another error is the request's own.
+        let mut client = Frames::connect(gateway.address);
+        client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head));
+        let again = if what == "GOAWAY" { &mut second } else { &mut first };
+        let asked = again.find(|f| f.kind == HEADERS).expect("the connection is used again");
+        again.send(&frame(RST_STREAM, 0, asked.stream, &[0, 0, 0, 2]));
+        let answer = client.find(|f| f.kind == HEADERS).expect("an answer");
+        assert!(answer.flags & END_STREAM != 0, "{what}: a status of gRPC alone");
+        assert!(upstream.try_accept(Duration::from_millis(50)).is_none(), "{what}: it was sent again");
     }
 }
 

@@ -24,7 +24,7 @@ def message(text):
 def text_of(data):
     assert data[:1] == b"\x0a", data
     start = 2 if data[1] < 128 else 3
-    return data[start:].decode()
+    return data[start:].decode(errors="replace")
 
 
 class Echo(grpc.GenericRpcHandler):

@@ -335,7 +335,10 @@ async fn attempt(
             let done = session.run(&answer, (&mut messages, &mut up_sink), (source, sink)).await;
             done.map_err(Attempt::Problem)
         }
-        Some(Err(ResponseFault::Refused)) if !body_taken.get() => Err(Attempt::Again { is_free: false }),
+        Some(Err(ResponseFault::Refused)) if !body_taken.get() => {
+            tries.tried.extend(running.target());
+            Err(Attempt::Again { is_free: false })
+        }
         Some(Err(fault @ (ResponseFault::Nothing | ResponseFault::Refused))) => {
             running.judge(if is_reused { Outcome::Neutral } else { Outcome::Fault });
             tries.tried.extend(running.target().filter(|_| !is_reused));

@@ -309,7 +309,7 @@ impl Http2Answer {
         let fields = fields_of(&parts.headers);
         let status = parts.status.as_u16();
         let limits = context.head_limits();
-        if status < 200 || status > 599 || fields.len() > limits.fields_max {
+        if !(200..=599).contains(&status) || fields.len() > limits.fields_max {
             return Err(AnswerFault::Invalid);
         }
         let is_empty = body.is_end_stream() || method == "HEAD" || matches!(status, 204 | 304);

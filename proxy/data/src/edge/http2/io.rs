@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use monoio::io::poll_io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::guard::Guard;
+use crate::config::Limits;
 use crate::edge::connection::{Reader, Writer};
 
 /// Bytes that wait for a write that is under way; the codec waits when there are as many.
@@ -174,7 +175,8 @@ async fn write(mut writer: Writer, shared: Rc<Shared>) {
         }
         shared.is_writing.set(true);
         match writer.write(bytes).await {
-            Ok(empty) => bytes = empty,
+            // A connection that is idle holds no more than one of HTTP/1.1.
+            Ok(empty) => bytes = if empty.capacity() > Limits::READ_BYTES { Vec::new() } else { empty },
             Err(_) => {
                 shared.has_failed.set(true);
                 return;
@@ -187,10 +189,8 @@ async fn write(mut writer: Writer, shared: Rc<Shared>) {
 impl AsyncRead for PolledIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let shared = &self.0.shared;
-        if shared.is_inbox_empty() {
-            if self.0.poll_read_pump(cx).is_pending() {
-                return Poll::Pending;
-            }
+        if shared.is_inbox_empty() && self.0.poll_read_pump(cx).is_pending() {
+            return Poll::Pending;
         }
         // What floods is not even read; whoever serves the connection ends it.
         if shared.guard.borrow().is_flooded() {

@@ -233,6 +233,14 @@ fn message(bytes: &[u8]) -> Result<Option<(Raw, usize)>, &'static str> {
     let mut raw = Raw { line: head[0].to_owned(), fields: Vec::new(), body: None, trailers: Vec::new() };
     match (coding.as_slice(), length.as_slice()) {
         ([], [] | ["0"]) => {}
+        ([], [length]) => {
+            let len: usize = length.parse().map_err(|_| "not a length")?;
+            let Some(body) = bytes.get(at..at + len) else { return Ok(None) };
+            raw.body = Some(String::from_utf8_lossy(body).into_owned());
+            at += len;
+            raw.fields = fields_of_head.into_iter().filter(|(name, _)| name != "content-length").collect();
+            return Ok(Some((raw, at)));
+        }
         (["chunked"], []) => {
             let mut body = Vec::new();
             loop {

@@ -135,8 +135,8 @@ impl Shape {
     /// By the path (without the query) and fields of a request.
     pub(crate) fn of(target: &str, fields: &Fields) -> Shape {
         if let Some(kind) = fields.text("content-type") {
-            let (is_grpc, is_web) = (is_grpc(kind), has_essence(kind, "application/grpc-web"));
-            if is_grpc || is_web {
+            let is_web = has_essence(kind, "application/grpc-web");
+            if is_grpc(fields) || is_web {
                 return Shape::Grpc { is_web };
             }
         }
@@ -152,9 +152,11 @@ impl Shape {
     }
 }
 
-/// Whether a `content-type` is that of gRPC over HTTP/2.
-pub(crate) fn is_grpc(kind: &str) -> bool {
-    has_essence(kind, "application/grpc")
+/// Whether a request is gRPC over HTTP/2: besides its type it says that it reads trailers, as the protocol asks for, which
+/// no request of HTTP/1.1 does that has just the type.
+pub(crate) fn is_grpc(fields: &Fields) -> bool {
+    let has_type = fields.text("content-type").is_some_and(|kind| has_essence(kind, "application/grpc"));
+    has_type && fields.lists("te", "trailers")
 }
 
 /// Whether a media type is this one, with or without a suffix (`+proto`, `-text`).
@@ -351,8 +353,12 @@ mod tests {
         ] {
             let mut fields = Fields::default();
             fields.push("content-type", kind);
+            fields.push("te", "trailers");
             assert_eq!(Shape::of("/s/m", &fields), shape, "{kind}");
         }
+        let mut fields = Fields::default();
+        fields.push("content-type", "application/grpc");
+        assert_eq!(Shape::of("/s/m", &fields), Shape::Problem, "it reads no trailers");
         for (problem, code) in [
             (Problem::new(403, "denied", ""), "7"),
             (Problem::new(401, "unauthenticated", ""), "16"),

@@ -196,7 +196,7 @@ pub(crate) enum Spoken {
 
 impl Spoken {
     pub(crate) fn by(head: &RequestHead, is_websocket: bool) -> Spoken {
-        match head.fields.text("content-type").is_some_and(is_grpc) {
+        match is_grpc(&head.fields) {
             _ if is_websocket => Spoken::Http1,
             true => Spoken::Http2,
             false => Spoken::Any,

@@ -192,8 +192,8 @@ impl AsyncRead for PolledIo {
         if shared.is_inbox_empty() && self.0.poll_read_pump(cx).is_pending() {
             return Poll::Pending;
         }
-        // What floods is not even read; whoever serves the connection ends it.
-        if shared.guard.borrow().is_flooded() {
+        // What it may not send is not even read; whoever serves the connection ends it.
+        if shared.guard.borrow().fault().is_some() {
             return Poll::Pending;
         }
         let inbox = shared.inbox.borrow();

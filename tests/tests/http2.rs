@@ -183,7 +183,7 @@ impl Sender {
             let window = usize::try_from(self.connection.min(self.stream)).unwrap_or(0);
             let now = left.min(window / payload.len()).min(200);
             if now == 0 {
-                let frame = self.frames.next().expect("the windows open again");
+                let frame = self.frames.read().expect("the windows open again");
                 self.take(&frame);
                 continue;
             }
@@ -199,7 +199,7 @@ impl Sender {
 fn received(side: &mut Sender) -> (Vec<u8>, Frame) {
     let (mut data, mut owed) = (Vec::new(), 0u32);
     loop {
-        let frame = side.frames.next().expect("the stream ends before the connection does");
+        let frame = side.frames.read().expect("the stream ends before the connection does");
         side.take(&frame);
         if frame.stream != 1 || !matches!(frame.kind, DATA | HEADERS) {
             assert!(frame.code().is_none_or(|code| code == 0), "{frame:?}");

@@ -189,7 +189,7 @@ fn outcome(address: std::net::SocketAddr, bytes: &[u8], wanted: Wanted) -> Resul
         return if is_fine { Ok(()) } else { Err("the connection ended".to_owned()) };
     }
     loop {
-        let Some(found) = frames.next() else { return Err("the end, and no error before".to_owned()) };
+        let Some(found) = frames.read() else { return Err("the end, and no error before".to_owned()) };
         let code = found.code();
         match (wanted, found.kind) {
             (Connection(code), GOAWAY) if found.code() == Some(code) => return Ok(()),

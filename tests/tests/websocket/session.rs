@@ -83,10 +83,6 @@ impl Frame {
         assert_eq!(self.opcode(), CLOSE, "{self:?}");
         self.payload.first_chunk().map(|code| u16::from_be_bytes(*code))
     }
-
-    pub(crate) fn text(&self) -> &str {
-        std::str::from_utf8(&self.payload).expect("it is UTF-8")
-    }
 }
 
 /// The next frame; none at the end of the stream.

@@ -208,7 +208,7 @@ impl Source {
     ) {
         for error in errors {
             let reason = error.to_string();
-            let place = places.iter().find(|(path, _)| reason.starts_with(&format!("{}: ", path.display())));
+            let place = places.iter().find(|(path, _)| Some(path.as_path()) == error.file());
             self.reader.fault(place.map_or(whole, |(_, span)| span), reason);
         }
     }

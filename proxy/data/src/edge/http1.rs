@@ -24,7 +24,7 @@ use super::connection::{IoFault, Reader, Writer, close};
 use super::exchange::{After, SessionContext, exchange, refuse};
 use super::tunnel::{self, Tunnel};
 use crate::client::Client;
-use crate::codec::head::{HeadRules, Refusal, RequestHead, find_end, parse_request};
+use crate::codec::head::{HeadFinder, HeadRules, Refusal, RequestHead, parse_request};
 use crate::problem::{Problem, Shape};
 use crate::stats::ShardStats;
 
@@ -197,13 +197,15 @@ async fn read_head(
     reader: &mut Reader,
 ) -> Result<Option<RequestHead>, Problem> {
     let deadline = Instant::now() + Duration::from_millis(context.limits.head_ms_max);
+    let mut finder = HeadFinder::new();
     loop {
         // RFC 9112, section 2.2: an empty line before the request is no part of it.
         while reader.buffered().starts_with(b"\r\n") {
             reader.consume(2);
+            finder = HeadFinder::new();
         }
         let refusal = |r: Refusal| Problem::bad_request(r.status, r.reason);
-        if let Some(end) = find_end(reader.buffered(), &rules.limits).map_err(refusal)? {
+        if let Some(end) = finder.find(reader.buffered(), &rules.limits).map_err(refusal)? {
             let head =
                 parse_request(reader.buffered().get(..end).unwrap_or_default(), *rules).map_err(refusal)?;
             reader.consume(end);

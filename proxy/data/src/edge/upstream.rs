@@ -20,7 +20,7 @@ use super::http2;
 use super::http2::client::{Http2Answer, Http2Pool, Http2Upstream, Turn};
 use crate::balance::{ATTEMPT_DELAY, Endpoints, Exchange, Outcome, RetryBudget, TargetAddress, TargetId};
 use crate::codec::body::Framing;
-use crate::codec::head::{RequestHead, ResponseHead, find_end, parse_response};
+use crate::codec::head::{HeadFinder, RequestHead, ResponseHead, parse_response};
 use crate::config::{Limits, UpstreamConfig, UpstreamProtocol};
 use crate::problem::is_grpc;
 use crate::stats::ShardStats;
@@ -124,12 +124,14 @@ pub(crate) async fn http1_head(
     let limits = context.head_limits();
     let mut interim = 0;
     let mut received = false;
+    let mut finder = HeadFinder::new();
     loop {
-        let end = find_end(reader.buffered(), &limits).map_err(|_| AnswerFault::Invalid)?;
+        let end = finder.find(reader.buffered(), &limits).map_err(|_| AnswerFault::Invalid)?;
         if let Some(end) = end {
             let bytes = reader.buffered().get(..end).unwrap_or_default();
             let head = parse_response(bytes, method, &limits).map_err(|_| AnswerFault::Invalid)?;
             reader.consume(end);
+            finder = HeadFinder::new();
             match head.status {
                 // Whoever did not ask for it refuses it.
                 101 => return Ok(head),

@@ -181,7 +181,7 @@ impl Frames {
     }
 
     /// The next frame; `None` at the end of the connection.
-    pub fn next(&mut self) -> Option<Frame> {
+    pub fn read(&mut self) -> Option<Frame> {
         loop {
             if let Some(frame) = self.take() {
                 return Some(frame);
@@ -211,7 +211,7 @@ impl Frames {
     /// The next frame that `wanted` takes; `None` at the end of the connection.
     pub fn find(&mut self, wanted: impl Fn(&Frame) -> bool) -> Option<Frame> {
         loop {
-            let frame = self.next()?;
+            let frame = self.read()?;
             if wanted(&frame) {
                 return Some(frame);
             }

@@ -12,7 +12,7 @@ use sluice_tests::frames::{
 };
 use sluice_tests::process::Gateway;
 
-/// An upstream that keeps all bytes, and answers each empty line.
+/// An upstream that keeps all bytes, and answers each request when it is whole.
 fn recording() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     let address = listener.local_addr().expect("a bound listener has an address");
@@ -22,12 +22,15 @@ fn recording() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let kept = Arc::clone(&kept);
             thread::spawn(move || {
-                let mut chunk = [0; 4096];
+                let (mut chunk, mut message) = ([0; 4096], Vec::new());
                 while let Ok(len @ 1..) = stream.read(&mut chunk) {
                     kept.lock().expect("no holder panics").extend_from_slice(&chunk[..len]);
-                    let ends = chunk[..len].windows(4).filter(|w| w == b"\r\n\r\n").count();
-                    for _ in 0..ends {
+                    message.extend_from_slice(&chunk[..len]);
+                    let text = String::from_utf8_lossy(&message).to_lowercase();
+                    let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+                    if !head.contains("chunked") || body.ends_with("\r\n0\r\n\r\n") || body == "0\r\n\r\n" {
                         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+                        message.clear();
                     }
                 }
             });
@@ -192,7 +195,7 @@ fn what_http1_refuses_is_refused_in_http2() {
             let heads = text.matches(" HTTP/1.1\r\n").count();
             let is_broken_off =
                 what.contains("length below") && heads <= 2 && !text.contains("\r\n0\r\n\r\n");
-            if (heads != 1 && !is_broken_off) || (text.contains("smuggled") && !is_broken_off) {
+            if !is_broken_off && (heads != 1 || text.contains("smuggled")) {
                 faults.push(format!("{what}: the upstream read {text:?}"));
             }
         }

@@ -231,7 +231,7 @@ impl Drive {
         timer: std::pin::Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<bool> {
         let is_over = pin!(&mut self.connection).poll(cx).is_ready();
-        if is_over || self.io.with_guard(|guard| guard.is_flooded()) {
+        if is_over || self.io.with_guard(|guard| guard.fault().is_some()) {
             return Poll::Ready(true);
         }
         timer.poll(cx).map(|()| false)

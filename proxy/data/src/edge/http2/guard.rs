@@ -1,10 +1,13 @@
 //! Counts the frames that cost work and bring nothing, without I/O: what one peer may send of them over what it is sent.
+//! It also holds the peer to its first frame, which the codec does not.
 //!
 //! The codec behind it bounds what a peer can make us *hold* (streams, header lists, small DATA frames, resets). It
 //! answers each PING and each SETTINGS, and takes each PRIORITY, WINDOW_UPDATE and unknown frame, for as long as they
 //! come: those are held to two budgets here, which fill again with time and with the frames that carry messages.
 
 use std::time::Instant;
+
+use h2::Reason;
 
 /// Control frames at once: PING, SETTINGS, PRIORITY, WINDOW_UPDATE and unknown ones.
 const CONTROL_MAX: u32 = 1_000;
@@ -25,6 +28,7 @@ const HEADER_LEN: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
 const PUSH_PROMISE: u8 = 5;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
@@ -39,7 +43,8 @@ pub(crate) struct Guard {
     skip: usize,
     control: Budget,
     resets: Budget,
-    is_flooded: bool,
+    is_first: bool,
+    fault: Option<Reason>,
 }
 
 #[derive(Debug)]
@@ -86,13 +91,14 @@ impl Guard {
             skip: if is_server { PREFACE_LEN } else { 0 },
             control: Budget::new(CONTROL_MAX, CONTROL_PER_SECOND),
             resets: Budget::new(RESETS_MAX, RESETS_PER_SECOND),
-            is_flooded: false,
+            is_first: true,
+            fault: None,
         }
     }
 
-    /// True once the peer has sent more than it may.
-    pub(crate) fn is_flooded(&self) -> bool {
-        self.is_flooded
+    /// Why the connection must end, once the peer has sent what it may not.
+    pub(crate) fn fault(&self) -> Option<Reason> {
+        self.fault
     }
 
     /// A frame of a message was sent to the peer.
@@ -109,7 +115,7 @@ impl Guard {
     pub(crate) fn received(&mut self, mut bytes: &[u8], now: Instant) {
         self.control.refill(now);
         self.resets.refill(now);
-        while !bytes.is_empty() && !self.is_flooded {
+        while !bytes.is_empty() && self.fault.is_none() {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
             bytes = bytes.get(skipped..).unwrap_or_default();
@@ -129,6 +135,11 @@ impl Guard {
     }
 
     fn frame(&mut self, kind: u8) {
+        // RFC 9113, section 3.4.
+        if std::mem::take(&mut self.is_first) && kind != SETTINGS {
+            self.fault = Some(Reason::PROTOCOL_ERROR);
+            return;
+        }
         let within = match kind {
             DATA if self.skip > 0 => {
                 self.control.earn(CONTROL_PER_MESSAGE_FRAME);
@@ -143,7 +154,9 @@ impl Guard {
             PUSH_PROMISE | GOAWAY | CONTINUATION => true,
             _ => self.control.spend(),
         };
-        self.is_flooded |= !within;
+        if !within {
+            self.fault = Some(Reason::ENHANCE_YOUR_CALM);
+        }
     }
 }
 
@@ -161,9 +174,13 @@ mod tests {
     fn flooded(frames: &[u8], cut: usize) -> bool {
         let mut guard = Guard::new(true);
         let now = Instant::now();
-        let all = [super::super::PREFACE, frames].concat();
+        // Their own budget has the first frame too.
+        guard.control.max += 1;
+        guard.control.left += 1;
+        let all = [super::super::PREFACE, &frame(SETTINGS, 0), frames].concat();
         all.chunks(cut).for_each(|piece| guard.received(piece, now));
-        guard.is_flooded()
+        assert_ne!(guard.fault(), Some(Reason::PROTOCOL_ERROR));
+        guard.fault().is_some()
     }
 
     #[test]
@@ -195,14 +212,24 @@ mod tests {
         let mut guard = Guard::new(false);
         let start = Instant::now();
         let ping = frame(6, 8);
+        guard.received(&frame(SETTINGS, 0), start);
         for n in 0..20_000u64 {
             // 50 a second.
             guard.received(&ping, start + Duration::from_millis(n * 20));
         }
-        assert!(!guard.is_flooded());
+        assert_eq!(guard.fault(), None);
         for _ in 0..=CONTROL_MAX {
             guard.received(&ping, start + Duration::from_secs(400));
         }
-        assert!(guard.is_flooded());
+        assert_eq!(guard.fault(), Some(Reason::ENHANCE_YOUR_CALM));
+    }
+
+    #[test]
+    fn the_first_frame_is_settings() {
+        for kind in (0..=9).filter(|kind| *kind != SETTINGS) {
+            let mut guard = Guard::new(false);
+            guard.received(&frame(kind, 0), Instant::now());
+            assert_eq!(guard.fault(), Some(Reason::PROTOCOL_ERROR), "{kind}");
+        }
     }
 }

@@ -189,12 +189,12 @@ async fn write(mut writer: Writer, shared: Rc<Shared>) {
 impl AsyncRead for PolledIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let shared = &self.0.shared;
-        if shared.is_inbox_empty() && self.0.poll_read_pump(cx).is_pending() {
-            return Poll::Pending;
-        }
-        // What floods is not even read; whoever serves the connection ends it.
-        if shared.guard.borrow().is_flooded() {
-            return Poll::Pending;
+        if shared.is_inbox_empty() {
+            // From a peer that sent what it may not nothing more is read; whoever serves the connection ends it.
+            let is_over = shared.guard.borrow().fault().is_some();
+            if is_over || self.0.poll_read_pump(cx).is_pending() {
+                return Poll::Pending;
+            }
         }
         let inbox = shared.inbox.borrow();
         let rest = inbox.get(shared.taken.get()..).unwrap_or_default();

@@ -164,7 +164,8 @@ struct Session {
 enum Event {
     Stream(Box<Request<RecvStream>>, SendResponse<Bytes>),
     Over,
-    Flooded,
+    /// The peer has sent what it may not.
+    Fault(Reason),
     Drain,
     Tick,
 }
@@ -179,9 +180,9 @@ impl Session {
             match event {
                 Event::Stream(request, respond) => self.open(*request, respond),
                 Event::Over => return,
-                Event::Flooded => {
+                Event::Fault(reason) => {
                     ShardStats::count(&self.context.stats.aborted, 1);
-                    self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                    self.connection.abrupt_shutdown(reason);
                     self.finish().await;
                     return;
                 }
@@ -205,8 +206,8 @@ impl Session {
         tick: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<Event> {
         let accepted = self.connection.poll_accept(cx);
-        if self.io.with_guard(|guard| guard.is_flooded()) {
-            return Poll::Ready(Event::Flooded);
+        if let Some(reason) = self.io.with_guard(|guard| guard.fault()) {
+            return Poll::Ready(Event::Fault(reason));
         }
         match accepted {
             Poll::Ready(Some(Ok((request, respond)))) => {

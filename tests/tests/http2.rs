@@ -229,7 +229,7 @@ fn what_the_upstream_did_nothing_with_is_sent_again() {
         let upstream = Upstream::bind();
         let gateway = Gateway::with_keys(&upstream.url(), "uring", &["--shards", "1"]);
         let mut client = Frames::connect(gateway.address);
-        let head = request("POST", "/s/m", &[("content-type", "application/grpc")]);
+        let head = request("POST", "/s/m", &[("content-type", "application/grpc"), ("te", "trailers")]);
         client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head));
         let mut first = Frames::accept(upstream.accept_stream());
         assert!(first.find(|f| f.kind == HEADERS).is_some(), "{what}");

@@ -237,7 +237,8 @@ fn it_does_not_start_with_files_that_are_faulty_and_names_each() {
         (one.certificate_file(), two.key_file(), vec![two.key_file()]),
         (one.key_file(), one.certificate_file(), vec![one.key_file(), one.certificate_file()]),
         (missing.clone(), one.key_file(), vec![missing.clone()]),
-        (missing.clone(), missing.clone(), vec![missing.clone(), missing.clone()]),
+        // The same fault of the same file is told once.
+        (missing.clone(), missing.clone(), vec![missing.clone()]),
     ] {
         let serve =
             ["serve", "--listen", "127.0.0.1:0", "--upstream", "http://127.0.0.1:9", "--allow-anonymous"];
@@ -246,7 +247,7 @@ fn it_does_not_start_with_files_that_are_faulty_and_names_each() {
         let told = String::from_utf8(output.stderr).expect("UTF-8");
         assert_eq!(output.status.code(), Some(2), "{told}");
         for file in &named {
-            assert_eq!(told.matches(file).count(), named.iter().filter(|one| *one == file).count(), "{told}");
+            assert_eq!(told.matches(file).count(), 1, "{told}");
         }
         let secret = std::fs::read_to_string(two.key_file()).expect("a key");
         assert!(secret.lines().all(|line| line.starts_with('-') || !told.contains(line)), "{told}");

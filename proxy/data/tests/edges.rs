@@ -81,7 +81,7 @@ fn ask(stream: &mut (impl Read + Write), bytes: &[u8]) -> String {
 }
 
 fn connect(gateway: &Gateway) -> TcpStream {
-    let stream = TcpStream::connect(gateway.local_addr().unwrap()).unwrap();
+    let stream = TcpStream::connect(tcp_address(gateway)).unwrap();
     stream.set_read_timeout(Some(WAIT)).unwrap();
     stream
 }
@@ -269,5 +269,13 @@ fn unix_sockets_on_both_sides() {
         gateway.join(Duration::from_secs(5));
         assert!(!path.exists(), "{io}: it is removed at the end");
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
+
+/// The address of the first listener, which is one of TCP.
+fn tcp_address(gateway: &Gateway) -> SocketAddr {
+    match gateway.addresses().first() {
+        Some(ListenAddress::Tcp(address)) => *address,
+        other => panic!("no TCP: {other:?}"),
     }
 }

@@ -73,6 +73,8 @@ fn ask(stream: &mut (impl Read + Write), bytes: &[u8]) -> String {
     while !came.ends_with(b"\r\n\r\n") {
         match stream.read(&mut byte) {
             Ok(1) => came.push(byte[0]),
+            // A task of this process ended: the read goes on.
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) if e.kind() != ErrorKind::ConnectionReset => panic!("nothing came in time: {e}"),
             Ok(_) | Err(_) => break,
         }

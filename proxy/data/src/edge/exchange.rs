@@ -9,7 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, Ipv4Addr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -307,8 +307,10 @@ async fn attempt(
         request_done: &request_done,
         begun: &begun,
     };
-    let sides = both(request.run(source, &mut up_sink), response.run(answer, sink), &request_done);
-    let (request, response) = sides.await;
+    let (request, response) = {
+        let (request, response) = (pin!(request.run(source, &mut up_sink)), pin!(response.run(answer, sink)));
+        both(request, response, &request_done).await
+    };
     let request_whole = request_done.get() && !matches!(request, Some(Err(_)));
     drop(up_sink);
     if let Some(Err(RequestFault::Problem(problem))) = request
@@ -332,7 +334,8 @@ async fn attempt(
             let (mut up_sink, messages) = upstream.split();
             let messages = messages.body(Framing::Empty);
             let mut messages = messages.ok_or(Attempt::Problem(Problem::BAD_RESPONSE))?;
-            let done = session.run(&answer, (&mut messages, &mut up_sink), (source, sink)).await;
+            // In a place of its own: every exchange would be as large else.
+            let done = Box::pin(session.run(&answer, (&mut messages, &mut up_sink), (source, sink))).await;
             done.map_err(Attempt::Problem)
         }
         Some(Err(ResponseFault::Refused)) if !body_taken.get() => {
@@ -367,15 +370,14 @@ fn count_refusal(context: &SessionContext, problem: &Problem) -> Attempt {
 
 /// Runs both sides until the response is over, or the request fails in a way that ends the exchange.
 async fn both<A, B>(
-    request: A,
-    response: B,
+    mut request: Pin<&mut A>,
+    mut response: Pin<&mut B>,
     request_done: &Cell<bool>,
 ) -> (Option<Result<(), RequestFault>>, Option<Result<Sent, ResponseFault>>)
 where
     A: Future<Output = Result<(), RequestFault>>,
     B: Future<Output = Result<Sent, ResponseFault>>,
 {
-    let (mut request, mut response) = (pin!(request), pin!(response));
     let mut asked = None;
     poll_fn(|cx| {
         if asked.is_none()

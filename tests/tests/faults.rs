@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use sluice_tests::DRIVERS;
-use sluice_tests::checkout::{long_runs, skip};
 use sluice_tests::observed::{assert_well, metric, reset, resident_kib, wait_for};
-use sluice_tests::process::Gateway;
+use sluice_tests::process::{Build, Gateway, Server, keys_pack};
 use sluice_tests::upstream::Upstream;
 use sluice_tests::wire::{End, Wire, ok, post};
 
@@ -113,25 +113,37 @@ fn heads_that_come_slowly_hold_nobody_up() {
     }
 }
 
+/// A gateway that gives heads one second.
+fn impatient(upstream: &str, io: &'static str) -> Gateway {
+    let keys = keys_pack();
+    let text = format!(
+        r#"
+gateway = {{ io = "{io}", allow_anonymous = true, limits = {{ head_ms_max = 1000 }} }}
+admin = {{ listen = "127.0.0.1:0" }}
+listener = [{{ name = "l", listen = "127.0.0.1:0" }}]
+upstream = [{{ name = "u", url = "{upstream}" }}]
+route = [{{ name = "r", upstream = "u", packs = ["{keys}"] }}]
+"#
+    );
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("faults-impatient-{io}.toml"));
+    std::fs::write(&file, text).expect("a file can be written");
+    let mut server = Server::start(Build::Debug, &["serve".into(), "--config".into(), file.into()]);
+    let (address, admin) = (server.address("gateway"), server.address("admin"));
+    Gateway { server, address, admin }
+}
+
 /// Slowloris: the whole head has a limit, not the time between two bytes.
 #[test]
 fn a_head_that_comes_too_slowly_is_refused() {
-    if !long_runs() {
-        return skip("a head that comes too slowly", "it takes 15 s, the limit of a head");
-    }
     thread::scope(|scope| {
         for io in DRIVERS {
             scope.spawn(move || {
                 let upstream = Upstream::answering(|_| ok("text/plain", "answered"));
-                let mut gateway = gateway(&upstream.url(), io);
+                let mut gateway = impatient(&upstream.url(), io);
                 let (mut client, began) = (Wire::connect(gateway.address), Instant::now());
-                client
-                    .stream()
-                    .set_read_timeout(Some(Duration::from_secs(30)))
-                    .expect("a timeout can be set");
                 client.send("GET /f HTTP/1.1\r\nhost: test\r\nx: ");
-                while began.elapsed() < Duration::from_secs(20) && client.try_send("y") {
-                    thread::park_timeout(Duration::from_millis(500));
+                while began.elapsed() < Duration::from_secs(8) && client.try_send("y") {
+                    thread::park_timeout(Duration::from_millis(100));
                 }
                 let answer = client.try_head().map(|head| head.status());
                 assert!(answer.is_none_or(|status| status == 408), "{io}: {answer:?}");

@@ -7,6 +7,7 @@ use crate::codec::fields::Fields;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::config::{ResponseCoding, UpstreamConfig};
 use crate::content::{Accepts, Content, Unreadable, codings, strengthened, weakened};
+use crate::desk::SetField;
 use crate::forwarded::is_forwarded;
 use crate::mask::{Direction, Mask, MaskContext};
 use crate::problem::Problem;
@@ -91,10 +92,7 @@ pub(crate) fn request(
             Some(Mask::off(masks, Direction::Request))
         }
         Framing::Length(_) | Framing::Chunked | Framing::UntilClose => {
-            let content = Content::of(&head.fields, Some(&head.target)).map_err(|why| match why {
-                Unreadable::Type => Problem::REQUEST_UNMASKABLE,
-                Unreadable::Coding => Problem::REQUEST_CODING_UNKNOWN,
-            })?;
+            let content = Content::of(&head.fields, Some(&head.target)).map_err(unreadable)?;
             Some(Mask::new(masks, &content, Direction::Request, false)?)
         }
     };
@@ -121,6 +119,64 @@ pub(crate) fn request(
     }
     let length = if mask.is_some() { BodyLength::Unknown } else { BodyLength::None };
     Ok(ForwardRequest { target: target(head, upstream), fields, length, mask })
+}
+
+/// Why a request's body can't be scanned.
+pub(crate) fn unreadable(why: Unreadable) -> Problem {
+    match why {
+        Unreadable::Type => Problem::REQUEST_UNMASKABLE,
+        Unreadable::Coding => Problem::REQUEST_CODING_UNKNOWN,
+    }
+}
+
+/// A target with these parameters in its query, in place of any of the same name (RFC 3986, section 3.4).
+pub(crate) fn with_query(target: &str, set: &[SetField]) -> String {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let is_set = |parameter: &&str| {
+        let name = percent_decoded(parameter.split('=').next().unwrap_or_default());
+        set.iter().any(|field| field.name.as_bytes() == name)
+    };
+    let kept = query.split('&').filter(|parameter| !parameter.is_empty() && !is_set(parameter));
+    let mut parameters: Vec<String> = kept.map(str::to_owned).collect();
+    parameters.extend(set.iter().map(|SetField { name, value }| {
+        format!("{}={}", query_encoded(name.as_bytes()), query_encoded(value.bytes()))
+    }));
+    format!("{path}?{}", parameters.join("&"))
+}
+
+/// What is not unreserved is percent-encoded (RFC 3986, section 2.1).
+fn query_encoded(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let Some((&first, after)) = rest.split_first() {
+        let hex = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        match (first, after.split_at_checked(2)) {
+            (b'%', Some((pair, behind))) if pair.iter().all(u8::is_ascii_hexdigit) => {
+                out.extend(hex(pair));
+                rest = behind;
+            }
+            (b'+', _) => {
+                out.push(b' ');
+                rest = after;
+            }
+            _ => {
+                out.push(first);
+                rest = after;
+            }
+        }
+    }
+    out
 }
 
 fn target(head: &RequestHead, upstream: &UpstreamConfig) -> String {
@@ -236,7 +292,7 @@ fn mask_fields(fields: &mut Fields, unscanned: &[&str], masks: &MaskContext<'_>,
     if masks.masking.is_off {
         return;
     }
-    let matches = masks.stats.matches(masks.ruleset);
+    let matches = masks.tally();
     fields.map_values(|name, value| {
         if unscanned.iter().any(|u| name.eq_ignore_ascii_case(u)) {
             return None;

@@ -17,6 +17,7 @@ mod client;
 pub mod codec;
 mod config;
 mod content;
+pub mod desk;
 mod edge;
 mod forward;
 mod forwarded;

@@ -8,6 +8,7 @@
 //! All that one push tells is flushed by its end, so that what the sender flushed arrives as soon as it may.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +16,7 @@ use std::time::Instant;
 
 use sluice_engine::{
     CodingError, CodingErrorKind, Decoder, Encoder, Format, FormatError, FormatErrorKind, Masker,
-    MaskerOptions, OnError, Ruleset, Scratch,
+    MaskerOptions, OnError, RuleId, Ruleset, Scratch,
 };
 
 use crate::config::Masking;
@@ -64,12 +65,22 @@ pub(crate) struct Mask {
     /// None: what comes goes on as it is.
     text: Option<Text>,
     coded: Option<Coded>,
-    matches: Arc<Matches>,
+    matches: Tally,
     held: u64,
     scanned: u64,
     direction: Direction,
     /// Why its format can't be masked.
     fault: Option<FormatErrorKind>,
+    seen: Option<Seen>,
+}
+
+/// What was seen of a body that is watched.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// All of it, without codings.
+    pub(crate) plain: Vec<u8>,
+    /// How often rules, by their numbers, were found.
+    pub(crate) rules: BTreeMap<u32, u64>,
 }
 
 /// The content without its codings.
@@ -123,9 +134,34 @@ impl From<CodingError> for Fault {
 /// What the masks of one shard share.
 pub(crate) struct MaskContext<'a> {
     pub(crate) ruleset: &'a Arc<Ruleset>,
+    /// Under whose rules matches are counted: `ruleset`'s, or those that it was made of for one reader.
+    pub(crate) counted: &'a Arc<Ruleset>,
     pub(crate) masking: &'a Masking,
     pub(crate) places: &'a CodedPlaces,
     pub(crate) stats: &'a ShardStats,
+}
+
+impl MaskContext<'_> {
+    pub(crate) fn tally(&self) -> Tally {
+        let is_own = Arc::ptr_eq(self.ruleset, self.counted);
+        let rules = if is_own { usize::MAX } else { self.counted.rules().len() };
+        Tally { matches: self.stats.matches(self.counted), rules }
+    }
+}
+
+/// Where matches are counted.
+pub(crate) struct Tally {
+    matches: Arc<Matches>,
+    /// Numbers from here on are of fields that were declared for one reader: they have no count.
+    rules: usize,
+}
+
+impl Tally {
+    pub(crate) fn count(&self, rule: RuleId) {
+        if (rule.0 as usize) < self.rules {
+            self.matches.count(rule);
+        }
+    }
 }
 
 impl Mask {
@@ -139,7 +175,7 @@ impl Mask {
         direction: Direction,
         is_decoded: bool,
     ) -> Result<Mask, Problem> {
-        let MaskContext { ruleset, masking, places, stats } = context;
+        let MaskContext { ruleset, masking, places, stats, .. } = context;
         let options = MaskerOptions { on_error: masking.on_error, ..MaskerOptions::default() };
         let text = Text {
             ruleset: Arc::clone(ruleset),
@@ -170,18 +206,32 @@ impl Mask {
         Ok(Mask {
             text: Some(text),
             coded,
-            matches: stats.matches(ruleset),
+            matches: context.tally(),
             held: 0,
             scanned: 0,
             direction,
             fault: None,
+            seen: None,
         })
     }
 
     /// Lets a body pass as it is, and counts it.
     pub(crate) fn off(context: &MaskContext<'_>, direction: Direction) -> Mask {
-        let matches = context.stats.matches(context.ruleset);
-        Mask { text: None, coded: None, matches, held: 0, scanned: 0, direction, fault: None }
+        let matches = context.tally();
+        Mask { text: None, coded: None, matches, held: 0, scanned: 0, direction, fault: None, seen: None }
+    }
+
+    /// From now on what the body says and what is found in it is kept.
+    pub(crate) fn watch(&mut self) {
+        self.seen = Some(Seen::default());
+    }
+
+    pub(crate) fn seen(&self) -> Option<&Seen> {
+        self.seen.as_ref()
+    }
+
+    pub(crate) fn take_seen(&mut self) -> Seen {
+        self.seen.take().unwrap_or_default()
     }
 
     /// Masks the next bytes; `last`: none come after. Nothing of what is in `out` after an error may leave, but for a
@@ -200,6 +250,7 @@ impl Mask {
         if self.text.is_none() {
             out.extend_from_slice(content);
             self.scanned += content.len() as u64;
+            self.seen.iter_mut().for_each(|seen| seen.plain.extend_from_slice(content));
             ShardStats::count(&stats.bytes_passed_off, content.len() as u64);
             return Ok(());
         }
@@ -214,7 +265,12 @@ impl Mask {
         ShardStats::count(counter, self.scanned - scanned);
         if let Some(masker) = self.text.as_mut().and_then(|text| text.masker.as_mut()) {
             ShardStats::count(&stats.bytes_passed_opaque, masker.take_unscanned());
-            masker.take_findings().iter().for_each(|f| self.matches.count(f.rule));
+            for finding in masker.take_findings() {
+                self.matches.count(finding.rule);
+                if let Some(seen) = &mut self.seen {
+                    *seen.rules.entry(finding.rule.0).or_default() += 1;
+                }
+            }
         }
         self.hold(stats, self.text.as_ref().map_or(0, Text::held) as u64);
         done.map_err(|fault| {
@@ -240,18 +296,21 @@ impl Mask {
         let Some(text) = &mut self.text else { return Ok(()) };
         let Some(coded) = &mut self.coded else {
             self.scanned += content.len() as u64;
+            self.seen.iter_mut().for_each(|seen| seen.plain.extend_from_slice(content));
             return text.push(scratch, content, last, out);
         };
         for piece in content.chunks(CODED_BYTES_AT_ONCE) {
             coded.has_begun = true;
             coded.decoder.push(piece, &mut coded.plain)?;
             self.scanned += coded.plain.len() as u64;
+            self.seen.iter_mut().for_each(|seen| seen.plain.extend_from_slice(&coded.plain));
             text.push(scratch, &coded.plain, false, &mut coded.masked)?;
             coded.encode(out)?;
         }
         if last {
             coded.decoder.finish(&mut coded.plain)?;
             self.scanned += coded.plain.len() as u64;
+            self.seen.iter_mut().for_each(|seen| seen.plain.extend_from_slice(&coded.plain));
             text.push(scratch, &coded.plain, true, &mut coded.masked)?;
         }
         coded.flush(last, out)
@@ -423,7 +482,8 @@ mod tests {
     ) -> (Vec<u8>, Option<Problem>) {
         let (stats, places) = (ShardStats::default(), CodedPlaces::new(1));
         let masking = Masking::default();
-        let context = MaskContext { ruleset, masking: &masking, places: &places, stats: &stats };
+        let context =
+            MaskContext { ruleset, counted: ruleset, masking: &masking, places: &places, stats: &stats };
         let mut mask = Mask::new(&context, content, Direction::Request, is_decoded).unwrap();
         let (mut scratch, mut left) = (Scratch::new(), Vec::new());
         for (at, part) in parts.iter().enumerate() {

@@ -7,8 +7,11 @@ mod route;
 mod upstream;
 
 use std::fmt;
+use std::sync::Arc;
 
 use sluice_policy::Access;
+
+use crate::desk::Desk;
 
 pub use limits::Limits;
 pub use listener::{ListenAddress, ListenerConfig};
@@ -37,6 +40,8 @@ pub struct GatewayConfig {
     pub io: IoDriver,
     /// Limits and timeouts of connections.
     pub limits: Limits,
+    /// Where requests are decided; none: all go on, masked. Stays while the gateway runs.
+    pub desk: Option<Arc<Desk>>,
 }
 
 /// Where requests go: what a running gateway can be given anew.
@@ -68,6 +73,7 @@ impl GatewayConfig {
             shards,
             io: IoDriver::Auto,
             limits: Limits::default(),
+            desk: None,
         }
     }
 }

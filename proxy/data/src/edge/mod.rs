@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod connection;
 pub(crate) mod exchange;
+pub(crate) mod gate;
 pub(crate) mod health;
 pub(crate) mod http1;
 pub(crate) mod http2;

@@ -30,6 +30,7 @@ use sluice_engine::{Codings, Format, FormatErrorKind, WebSocketSide};
 
 use super::body::{Head, Sink, Source, SourceFault};
 use super::exchange::{After, SessionContext};
+use super::gate::Permit;
 use super::signal::Signal;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::content::Content;
@@ -96,6 +97,7 @@ pub(crate) fn request(handshake: &Handshake, plan: ForwardRequest, is_off: bool)
 pub(crate) struct Session<'a> {
     pub(crate) context: &'a SessionContext,
     pub(crate) route: &'a Route,
+    pub(crate) permit: &'a Permit<'a>,
     pub(crate) head: &'a RequestHead,
     pub(crate) handshake: &'a Handshake,
     pub(crate) id: RequestId,
@@ -113,7 +115,7 @@ impl Session<'_> {
         (client, to_client): (&mut Source<'_>, &mut Sink<'_>),
     ) -> Result<After, Problem> {
         let SessionContext { stats, scratch, drain, .. } = self.context;
-        let masks = self.context.masks(self.route);
+        let masks = self.permit.masks(self.context, Direction::Response);
         self.handshake.check(answer, masks.masking.is_off)?;
         let plan = forward::response(answer, self.head, &masks, &mut scratch.borrow_mut())?;
         let mut fields = self.handshake.response(&plan.fields, masks.masking.is_off);
@@ -150,11 +152,11 @@ impl Session<'_> {
     }
 
     fn way<'a>(&'a self, from: WebSocketSide, shared: &'a Shared) -> Result<Way<'a>, Problem> {
-        let masks = self.context.masks(self.route);
         let (direction, key) = match from {
             WebSocketSide::Client => (Direction::Request, Some(self.handshake.mask())),
             WebSocketSide::Server => (Direction::Response, None),
         };
+        let masks = self.permit.masks(self.context, direction);
         let is_off = masks.masking.is_off;
         let mask = if is_off {
             Mask::off(&masks, direction)

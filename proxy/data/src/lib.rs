@@ -24,7 +24,6 @@ mod forwarded;
 mod gateway;
 mod mask;
 mod problem;
-#[allow(dead_code, reason = "the edge takes it up")]
 mod rate;
 mod shard;
 mod stats;

@@ -209,7 +209,7 @@ fn grpc_status(problem: &Problem) -> u8 {
     match (problem.code, problem.status) {
         ("upstream_timeout", _) | (_, 408) => 4, // DEADLINE_EXCEEDED
         ("denied" | "approval_pending" | "approval_denied", _) => 7, // PERMISSION_DENIED
-        ("too_large", _) => 8,                   // RESOURCE_EXHAUSTED
+        ("too_large" | "rate_limited", _) => 8,  // RESOURCE_EXHAUSTED
         ("no_route", _) => 12,                   // UNIMPLEMENTED
         ("overloaded" | "upstream_unreachable", _) => 14, // UNAVAILABLE
         ("unauthenticated", _) => 16,            // UNAUTHENTICATED

@@ -183,7 +183,7 @@ impl<'a> AtGate<'a> {
     }
 
     fn facts(&self, desk: &Desk) -> Result<Asked, Problem> {
-        let AtGate { context, client, table, route, head, id } = *self;
+        let AtGate { client, table, route, head, id, .. } = *self;
         let upstream = table.upstreams().get(route.config.upstream).ok_or(Problem::NO_ROUTE)?;
         let names = desk.fields();
         let (mut fields, mut credentials) = (Vec::new(), Vec::new());
@@ -206,7 +206,6 @@ impl<'a> AtGate<'a> {
         if certificate.as_ref().is_some_and(|c| c.is_expired(SystemTime::now())) {
             return Err(Problem::CERTIFICATE_EXPIRED);
         }
-        let _ = context;
         Ok(Asked {
             id,
             route: route.config.name.clone(),

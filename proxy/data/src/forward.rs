@@ -89,7 +89,7 @@ pub(crate) fn request(
     let mask = match head.framing {
         Framing::Empty => None,
         Framing::Length(_) | Framing::Chunked | Framing::UntilClose if is_off => {
-            Some(Mask::off(masks, Direction::Request))
+            Some(Mask::off(masks, Direction::Request)?)
         }
         Framing::Length(_) | Framing::Chunked | Framing::UntilClose => {
             let content = Content::of(&head.fields, Some(&head.target)).map_err(unreadable)?;
@@ -226,7 +226,8 @@ pub(crate) fn response(
 ) -> Result<ForwardResponse, Problem> {
     if masks.masking.is_off {
         let mut fields = head.fields.forwarded(&["content-length", "sluice-request-id"]);
-        let mask = (head.framing != Framing::Empty).then(|| Mask::off(masks, Direction::Response));
+        let has_body = head.framing != Framing::Empty;
+        let mask = if has_body { Some(Mask::off(masks, Direction::Response)?) } else { None };
         let length = BodyLength::of(head.framing);
         if length == BodyLength::None && !is_bodiless(head, request) {
             fields.push("Content-Length", "0");

@@ -26,6 +26,7 @@ mod mask;
 mod problem;
 mod rate;
 mod shard;
+mod size;
 mod stats;
 mod table;
 mod tls;

@@ -18,10 +18,12 @@ use sluice_engine::{
     CodingError, CodingErrorKind, Decoder, Encoder, Format, FormatError, FormatErrorKind, Masker,
     MaskerOptions, OnError, RuleId, Ruleset, Scratch,
 };
+use sluice_policy::ResponseLimits;
 
 use crate::config::Masking;
 use crate::content::{Content, hides_ascii};
 use crate::problem::Problem;
+use crate::size::Size;
 use crate::stats::{Matches, ShardStats};
 
 /// Bytes of a coded body that are decoded, masked and coded again at once: it bounds what lies between.
@@ -72,6 +74,8 @@ pub(crate) struct Mask {
     /// Why its format can't be masked.
     fault: Option<FormatErrorKind>,
     seen: Option<Seen>,
+    /// How much may come.
+    size: Option<Size>,
 }
 
 /// What was seen of a body that is watched.
@@ -137,6 +141,8 @@ pub(crate) struct MaskContext<'a> {
     /// Under whose rules matches are counted: `ruleset`'s, or those that it was made of for one reader.
     pub(crate) counted: &'a Arc<Ruleset>,
     pub(crate) masking: &'a Masking,
+    /// How much of a body its reader may get.
+    pub(crate) limits: ResponseLimits,
     pub(crate) places: &'a CodedPlaces,
     pub(crate) stats: &'a ShardStats,
 }
@@ -176,7 +182,14 @@ impl Mask {
         is_decoded: bool,
     ) -> Result<Mask, Problem> {
         let MaskContext { ruleset, masking, places, stats, .. } = context;
-        let options = MaskerOptions { on_error: masking.on_error, ..MaskerOptions::default() };
+        let size = Size::new(context.limits, content.format).map_err(|()| Problem::RESPONSE_UNCUT)?;
+        let is_cut = ruleset.fields().is_some_and(|fields| fields.drops_others());
+        if is_cut && !matches!(content.format, Format::Json | Format::Ndjson | Format::Sse | Format::Form) {
+            return Err(Problem::RESPONSE_UNCUT);
+        }
+        // What is scanned as text has no paths and no rows.
+        let on_error = if is_cut || size.is_some() { OnError::Block } else { masking.on_error };
+        let options = MaskerOptions { on_error, ..MaskerOptions::default() };
         let text = Text {
             ruleset: Arc::clone(ruleset),
             options,
@@ -212,13 +225,30 @@ impl Mask {
             direction,
             fault: None,
             seen: None,
+            size,
         })
     }
 
     /// Lets a body pass as it is, and counts it.
-    pub(crate) fn off(context: &MaskContext<'_>, direction: Direction) -> Mask {
-        let matches = context.tally();
-        Mask { text: None, coded: None, matches, held: 0, scanned: 0, direction, fault: None, seen: None }
+    ///
+    /// # Errors
+    /// It would have to be read to hold what its reader may get.
+    pub(crate) fn off(context: &MaskContext<'_>, direction: Direction) -> Result<Mask, Problem> {
+        let size = Size::new(context.limits, Format::Bytes).map_err(|()| Problem::RESPONSE_UNCUT)?;
+        if !Arc::ptr_eq(context.ruleset, context.counted) && context.ruleset.fields().is_some() {
+            return Err(Problem::RESPONSE_UNCUT);
+        }
+        Ok(Mask {
+            text: None,
+            coded: None,
+            matches: context.tally(),
+            held: 0,
+            scanned: 0,
+            direction,
+            fault: None,
+            seen: None,
+            size,
+        })
     }
 
     /// From now on what the body says and what is found in it is kept.
@@ -250,9 +280,9 @@ impl Mask {
         if self.text.is_none() {
             out.extend_from_slice(content);
             self.scanned += content.len() as u64;
-            self.seen.iter_mut().for_each(|seen| seen.plain.extend_from_slice(content));
+            see(&mut self.seen, &mut self.size, content);
             ShardStats::count(&stats.bytes_passed_off, content.len() as u64);
-            return Ok(());
+            return self.within();
         }
         let started = Instant::now();
         let scanned = self.scanned;
@@ -278,7 +308,13 @@ impl Mask {
                 self.fault = Some(kind);
             }
             self.problem(&fault)
-        })
+        })?;
+        self.within()
+    }
+
+    fn within(&self) -> Result<(), Problem> {
+        let is_over = self.size.as_ref().is_some_and(Size::is_over);
+        if is_over { Err(Problem::RESPONSE_TOO_LARGE) } else { Ok(()) }
     }
 
     /// Why the format of the body can't be masked, after an error.
@@ -296,21 +332,21 @@ impl Mask {
         let Some(text) = &mut self.text else { return Ok(()) };
         let Some(coded) = &mut self.coded else {
             self.scanned += content.len() as u64;
-            self.seen.iter_mut().for_each(|seen| seen.plain.extend_from_slice(content));
+            see(&mut self.seen, &mut self.size, content);
             return text.push(scratch, content, last, out);
         };
         for piece in content.chunks(CODED_BYTES_AT_ONCE) {
             coded.has_begun = true;
             coded.decoder.push(piece, &mut coded.plain)?;
             self.scanned += coded.plain.len() as u64;
-            self.seen.iter_mut().for_each(|seen| seen.plain.extend_from_slice(&coded.plain));
+            see(&mut self.seen, &mut self.size, &coded.plain);
             text.push(scratch, &coded.plain, false, &mut coded.masked)?;
             coded.encode(out)?;
         }
         if last {
             coded.decoder.finish(&mut coded.plain)?;
             self.scanned += coded.plain.len() as u64;
-            self.seen.iter_mut().for_each(|seen| seen.plain.extend_from_slice(&coded.plain));
+            see(&mut self.seen, &mut self.size, &coded.plain);
             text.push(scratch, &coded.plain, true, &mut coded.masked)?;
         }
         coded.flush(last, out)
@@ -340,6 +376,12 @@ impl Mask {
     pub(crate) fn close(&mut self, stats: &ShardStats) {
         self.hold(stats, 0);
     }
+}
+
+/// Bytes of the body without its codings, before they are masked.
+fn see(seen: &mut Option<Seen>, size: &mut Option<Size>, plain: &[u8]) {
+    seen.iter_mut().for_each(|seen| seen.plain.extend_from_slice(plain));
+    size.iter_mut().for_each(|size| size.see(plain));
 }
 
 impl Coded {
@@ -482,8 +524,14 @@ mod tests {
     ) -> (Vec<u8>, Option<Problem>) {
         let (stats, places) = (ShardStats::default(), CodedPlaces::new(1));
         let masking = Masking::default();
-        let context =
-            MaskContext { ruleset, counted: ruleset, masking: &masking, places: &places, stats: &stats };
+        let context = MaskContext {
+            ruleset,
+            counted: ruleset,
+            masking: &masking,
+            limits: ResponseLimits::default(),
+            places: &places,
+            stats: &stats,
+        };
         let mut mask = Mask::new(&context, content, Direction::Request, is_decoded).unwrap();
         let (mut scratch, mut left) = (Scratch::new(), Vec::new());
         for (at, part) in parts.iter().enumerate() {

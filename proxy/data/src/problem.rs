@@ -68,8 +68,16 @@ impl Problem {
         Problem::new(503, "overloaded", "the gateway holds as many bytes of requests as it may");
     pub(crate) const BODY_TIMED_OUT: Problem =
         Problem::bad_request(408, "the request's body did not go on in time");
-    pub(crate) const RESPONSE_TOO_LARGE: Problem =
-        Problem::new(403, "denied", "the response is larger than the policy allows, so it was not passed on");
+    pub(crate) const RESPONSE_UNCUT: Problem = Problem::new(
+        403,
+        "denied",
+        "a policy limits what of the response may be passed on, and it is of a type in which that can't be held",
+    );
+    pub(crate) const RESPONSE_TOO_LARGE: Problem = Problem::new(
+        403,
+        "denied",
+        "the response has more bytes, rows or spans than the policy allows, so it was not passed on",
+    );
     pub(crate) const OVERLOADED: Problem =
         Problem::new(503, "overloaded", "the gateway serves as many connections as it may");
     pub(crate) const UPSTREAM_FULL: Problem =

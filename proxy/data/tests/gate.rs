@@ -401,6 +401,41 @@ fn a_reader_gets_what_is_revealed_and_the_size_that_is_allowed() {
 }
 
 #[test]
+fn a_response_is_cut_to_its_fields_and_rows_or_not_passed_on() {
+    const ROWS: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 46\r\n\r\n[{\"a\":1,\"b\":\"x\"},{\"a\":\"AKIAEZH5VTGLTMQAZX6T\"}]";
+    let cut = |question: &Question| {
+        let (mut ruling, ruleset) = (go(), &question.asked.ruleset);
+        let fields = sluice_engine::Fields::only(&["$[*].a".to_owned()], &[]).unwrap();
+        let response = Arc::new(ruleset.for_reader(|_| false, Some(&fields)));
+        let has_fields = question.asked.target.ends_with('f');
+        ruling.rulesets = has_fields.then(|| Rulesets { request: Arc::clone(ruleset), response });
+        let mut verdict = (*ruling.verdict).clone();
+        verdict.limits.rows_max = question.asked.target.get(1..2).and_then(|n| n.parse().ok());
+        ruling.verdict = Arc::new(verdict);
+        Some(Answer::Go(Arc::new(ruling)))
+    };
+    let set = start(DeskConfig::default(), ROWS, cut);
+    for (target, status, body) in [
+        ("/f", "200", r#"[{"a":1,"b":null},{"a":"[key]"}]"#),
+        ("/2f", "200", r#"[{"a":1,"b":null},{"a":"[key]"}]"#),
+        ("/2", "200", r#"[{"a":1,"b":"x"},{"a":"[key]"}]"#),
+        ("/1", "403", ""),
+        ("/1f", "403", ""),
+    ] {
+        let answer = set.ask(&get(target, ""));
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.ends_with(body),
+            "{target}: {answer}"
+        );
+    }
+    // In a text there are neither paths nor rows.
+    let text = start(DeskConfig::default(), OK, cut);
+    for (target, status) in [("/f", "403"), ("/9", "403"), ("/", "200")] {
+        assert!(text.ask(&get(target, "")).starts_with(&format!("HTTP/1.1 {status}")), "{target}");
+    }
+}
+
+#[test]
 fn facts_have_a_limit_and_must_be_text() {
     let set = start(DeskConfig { facts_bytes_max: 60, ..DeskConfig::default() }, OK, allow);
     set.desk.set_fields(vec!["x-purpose".into()]);

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use sluice_audit::{RequestId, RequestIds};
 use sluice_engine::Scratch;
+use sluice_policy::ResponseLimits;
 
 use super::body::{Head, Sink, Source, SourceFault};
 use super::gate::{AtGate, Barred, Permit};
@@ -69,6 +70,7 @@ impl SessionContext {
             ruleset: &route.config.ruleset,
             counted: &route.config.ruleset,
             masking: &route.config.masking,
+            limits: ResponseLimits::default(),
             places: &self.places,
             stats: &self.stats,
         }
@@ -608,9 +610,6 @@ impl ResponseSide<'_> {
             let started = Instant::now();
             let pushed = mask.push(&mut scratch.borrow_mut(), stats, &content, done, sink.content());
             pushed.map_err(|problem| self.fault(problem))?;
-            if self.permit.response_bytes_max().is_some_and(|max| mask.scanned() > max) {
-                return Err(self.fault(Problem::RESPONSE_TOO_LARGE));
-            }
             if done {
                 let masks = self.permit.masks(self.context, Direction::Response);
                 sink.end(forward::trailers(upstream.trailers(), &masks, &mut scratch.borrow_mut()));

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sluice_audit::RequestId;
 use sluice_engine::Ruleset;
+use sluice_policy::ResponseLimits;
 
 use super::body::{Sink, Source, SourceFault};
 use super::exchange::SessionContext;
@@ -101,7 +102,11 @@ impl<'a> Permit<'a> {
             (Some(own), Direction::Response) => &own.response,
             (None, _) => &self.route.config.ruleset,
         };
-        MaskContext { ruleset, counted: &self.route.config.ruleset, ..context.masks(self.route) }
+        let limits = match (&self.ruling, direction) {
+            (Some(ruling), Direction::Response) => ruling.verdict.limits,
+            (Some(_), Direction::Request) | (None, _) => ResponseLimits::default(),
+        };
+        MaskContext { ruleset, limits, ..context.masks(self.route) }
     }
 
     /// The body, where it was held: all of it.
@@ -116,11 +121,6 @@ impl<'a> Permit<'a> {
             Some(ruling) => Subject::Proved { issuer: &ruling.subject.issuer, id: &ruling.subject.id },
             None => Subject::At(address.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))),
         }
-    }
-
-    /// The most bytes of a response's body.
-    pub(crate) fn response_bytes_max(&self) -> Option<u64> {
-        self.ruling.as_ref()?.verdict.limits.bytes_max
     }
 
     /// Puts the gateway's own credential in place of the caller's.

@@ -159,7 +159,7 @@ impl Session<'_> {
         let masks = self.permit.masks(self.context, direction);
         let is_off = masks.masking.is_off;
         let mask = if is_off {
-            Mask::off(&masks, direction)
+            Mask::off(&masks, direction)?
         } else {
             let content = Content { format: Format::WebSocket(from), codings: Codings::default() };
             Mask::new(&masks, &content, direction, false)?

@@ -212,6 +212,8 @@ pub(crate) struct ForwardResponse {
     pub(crate) mask: Option<Mask>,
     /// The head must not wait for the body.
     pub(crate) is_live: bool,
+    /// The body is events.
+    pub(crate) is_events: bool,
 }
 
 /// Plans a response to `request`.
@@ -232,13 +234,13 @@ pub(crate) fn response(
         if length == BodyLength::None && !is_bodiless(head, request) {
             fields.push("Content-Length", "0");
         }
-        return Ok(ForwardResponse { fields, length, mask, is_live: false });
+        return Ok(ForwardResponse { fields, length, mask, is_live: false, is_events: false });
     }
     if head.status == 206 || head.fields.has("content-range") {
         return Err(Problem::RESPONSE_UNMASKABLE);
     }
     let is_decoded = leaves_decoded(&head.fields, request, masks);
-    let mut is_live = false;
+    let (mut is_live, mut is_events) = (false, false);
     let mask = match head.framing {
         Framing::Empty => None,
         Framing::Length(_) | Framing::Chunked | Framing::UntilClose => {
@@ -247,6 +249,7 @@ pub(crate) fn response(
                 Unreadable::Coding => Problem::RESPONSE_CODING_UNKNOWN,
             })?;
             is_live = content.is_live();
+            is_events = content.format == Format::Sse;
             Some(Mask::new(masks, &content, Direction::Response, is_decoded)?)
         }
     };
@@ -264,7 +267,7 @@ pub(crate) fn response(
         fields.push("Content-Length", "0");
     }
     let length = if mask.is_some() { BodyLength::Unknown } else { BodyLength::None };
-    Ok(ForwardResponse { fields, length, mask, is_live })
+    Ok(ForwardResponse { fields, length, mask, is_live, is_events })
 }
 
 /// A response that has no body whatever its fields say (RFC 9110, section 6.4.1).

@@ -128,6 +128,7 @@ impl Gateway {
                 stats,
                 limits: config.limits,
                 desk: config.desk.clone(),
+                recording: config.recording.clone(),
                 control: Arc::clone(&gateway.control),
                 shards,
                 seed: seed ^ u64::from(number).rotate_left(32),

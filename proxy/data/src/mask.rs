@@ -15,13 +15,14 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use sluice_engine::{
-    CodingError, CodingErrorKind, Decoder, Encoder, Format, FormatError, FormatErrorKind, Masker,
+    CodingError, CodingErrorKind, Decoder, Encoder, Finding, Format, FormatError, FormatErrorKind, Masker,
     MaskerOptions, OnError, RuleId, Ruleset, Scratch,
 };
 use sluice_policy::ResponseLimits;
 
 use crate::config::Masking;
 use crate::content::{Content, hides_ascii};
+use crate::desk::Secret;
 use crate::problem::Problem;
 use crate::size::Size;
 use crate::stats::{Matches, ShardStats};
@@ -76,6 +77,42 @@ pub(crate) struct Mask {
     seen: Option<Seen>,
     /// How much may come.
     size: Option<Size>,
+    copy: Option<Copied>,
+}
+
+/// What leaves of a body, and what was found in it, for the record.
+#[derive(Default)]
+pub(crate) struct Copied {
+    /// Masked, without codings.
+    pub(crate) masked: Vec<u8>,
+    pub(crate) found: Vec<Found>,
+    /// The piece that is being masked, and where it lies in the body.
+    plain: Vec<u8>,
+    at: u64,
+}
+
+/// A value that was found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) finding: Finding,
+    /// The value as it was spelled, where it came in one piece.
+    pub(crate) value: Option<Secret>,
+}
+
+impl Copied {
+    fn begin(&mut self, plain: &[u8], at: u64) {
+        self.plain.clear();
+        self.plain.extend_from_slice(plain);
+        self.at = at;
+    }
+
+    fn find(&mut self, finding: Finding) {
+        let place = |at: u64| at.checked_sub(self.at).and_then(|at| usize::try_from(at).ok());
+        let value =
+            place(finding.start).zip(place(finding.end)).and_then(|(from, to)| self.plain.get(from..to));
+        let value = value.map(Secret::new);
+        self.found.push(Found { finding, value });
+    }
 }
 
 /// What was seen of a body that is watched.
@@ -226,6 +263,7 @@ impl Mask {
             fault: None,
             seen: None,
             size,
+            copy: None,
         })
     }
 
@@ -248,12 +286,25 @@ impl Mask {
             fault: None,
             seen: None,
             size,
+            copy: None,
         })
     }
 
     /// From now on what the body says and what is found in it is kept.
     pub(crate) fn watch(&mut self) {
         self.seen = Some(Seen::default());
+    }
+
+    /// From now on what leaves is copied.
+    pub(crate) fn copy(&mut self) {
+        self.copy = Some(Copied::default());
+    }
+
+    /// What left since this was last asked.
+    pub(crate) fn take_copy(&mut self) -> Option<Copied> {
+        let copy = self.copy.as_mut()?;
+        let (masked, found) = (std::mem::take(&mut copy.masked), std::mem::take(&mut copy.found));
+        Some(Copied { masked, found, ..Copied::default() })
     }
 
     pub(crate) fn seen(&self) -> Option<&Seen> {
@@ -281,6 +332,7 @@ impl Mask {
             out.extend_from_slice(content);
             self.scanned += content.len() as u64;
             see(&mut self.seen, &mut self.size, content);
+            self.copy.iter_mut().for_each(|copy| copy.masked.extend_from_slice(content));
             ShardStats::count(&stats.bytes_passed_off, content.len() as u64);
             return self.within();
         }
@@ -299,6 +351,9 @@ impl Mask {
                 self.matches.count(finding.rule);
                 if let Some(seen) = &mut self.seen {
                     *seen.rules.entry(finding.rule.0).or_default() += 1;
+                }
+                if let Some(copy) = &mut self.copy {
+                    copy.find(finding);
                 }
             }
         }
@@ -333,7 +388,12 @@ impl Mask {
         let Some(coded) = &mut self.coded else {
             self.scanned += content.len() as u64;
             see(&mut self.seen, &mut self.size, content);
-            return text.push(scratch, content, last, out);
+            let Some(copy) = &mut self.copy else { return text.push(scratch, content, last, out) };
+            copy.begin(content, self.scanned - content.len() as u64);
+            let from = out.len();
+            let done = text.push(scratch, content, last, out);
+            copy.masked.extend_from_slice(out.get(from..).unwrap_or_default());
+            return done;
         };
         for piece in content.chunks(CODED_BYTES_AT_ONCE) {
             coded.has_begun = true;
@@ -341,6 +401,7 @@ impl Mask {
             self.scanned += coded.plain.len() as u64;
             see(&mut self.seen, &mut self.size, &coded.plain);
             text.push(scratch, &coded.plain, false, &mut coded.masked)?;
+            self.copy.iter_mut().for_each(|copy| copy.masked.extend_from_slice(&coded.masked));
             coded.encode(out)?;
         }
         if last {
@@ -348,6 +409,7 @@ impl Mask {
             self.scanned += coded.plain.len() as u64;
             see(&mut self.seen, &mut self.size, &coded.plain);
             text.push(scratch, &coded.plain, true, &mut coded.masked)?;
+            self.copy.iter_mut().for_each(|copy| copy.masked.extend_from_slice(&coded.masked));
         }
         coded.flush(last, out)
     }

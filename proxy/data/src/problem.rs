@@ -48,6 +48,16 @@ impl Problem {
         "overloaded",
         "nobody decided in time whether the request may go on, so it was refused: try again",
     );
+    pub(crate) const NOT_EVENTS: Problem = Problem::new(
+        502,
+        "upstream_unreachable",
+        "the upstream answered the request, once it was approved, with other than events",
+    );
+    pub(crate) const UNRECORDED: Problem = Problem::new(
+        503,
+        "overloaded",
+        "the exchange could not be recorded, so it was not let on: try again",
+    );
     pub(crate) const FACTS_TOO_LARGE: Problem = Problem::new(
         431,
         "too_large",
@@ -345,6 +355,16 @@ fn json_escaped(text: &str) -> String {
         }
     }
     out
+}
+
+/// The same as an event, for a response of events that has begun: the shape in which each provider tells of an error then.
+pub(crate) fn event(problem: &Problem, detail: &str, shape: Shape, id: RequestId) -> String {
+    let body = body(problem, &json_escaped(detail), shape, id);
+    match shape {
+        // Their SDKs look at the data alone.
+        Shape::OpenAi => format!("data: {body}\n\n"),
+        Shape::Anthropic | Shape::Problem | Shape::Grpc { .. } => format!("event: error\ndata: {body}\n\n"),
+    }
 }
 
 /// `detail` is escaped; no other text in it needs that, for all are constants of this crate.

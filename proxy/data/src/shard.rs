@@ -23,6 +23,7 @@ use crate::desk::{Desk, RulingCache};
 use crate::edge::connection::{Listener, Reader, Stream, Writer};
 use crate::edge::exchange::SessionContext;
 use crate::edge::http2::{self, server::Opening};
+use crate::edge::recording::Recording;
 use crate::edge::signal::Signal;
 use crate::edge::upstreams::Upstreams;
 use crate::edge::{health, http1, proxy_protocol};
@@ -46,6 +47,7 @@ pub(crate) struct ShardConfig {
     pub(crate) stats: Arc<ShardStats>,
     pub(crate) limits: Limits,
     pub(crate) desk: Option<Arc<Desk>>,
+    pub(crate) recording: Option<Recording>,
     pub(crate) control: Arc<ShardControl>,
     pub(crate) seed: u64,
     /// How many there are.
@@ -123,6 +125,7 @@ async fn serve_all(config: ShardConfig, since: Instant, started: &Sender<std::io
         places: CodedPlaces::new(config.limits.coded_bodies_max),
         rulings: RulingCache::new(config.desk.as_ref().map_or(0, |desk| desk.config().cached_max)).into(),
         desk: config.desk,
+        recording: config.recording,
         held_bytes: Cell::new(0),
         limits: config.limits,
         stats: config.stats,

@@ -1,7 +1,6 @@
 //! The gate: what goes on, with what in it, and what does not, with a desk that the test plays by hand.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -172,12 +171,8 @@ fn go() -> Ruling {
     let verdict = Verdict {
         action: sluice_policy::Action::Allow,
         policies: vec!["p".into()],
-        version: "1".into(),
-        reason: String::new(),
-        reveal: BTreeSet::new(),
-        fields: None,
-        limits: Default::default(),
-        risk: Default::default(),
+        version: "v".into(),
+        ..Verdict::default()
     };
     Ruling {
         subject: Arc::new(Subject {
@@ -433,6 +428,48 @@ fn a_response_is_cut_to_its_fields_and_rows_or_not_passed_on() {
     for (target, status) in [("/f", "403"), ("/9", "403"), ("/", "200")] {
         assert!(text.ask(&get(target, "")).starts_with(&format!("HTTP/1.1 {status}")), "{target}");
     }
+}
+
+#[test]
+fn a_client_that_reads_events_is_told_that_it_waits() {
+    const EVENTS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 28\r\n\r\ndata: AKIAEZH5VTGLTMQAZX6T\n\n";
+    let waits = |question: &Question| {
+        let id = "apr_1".into();
+        question.mailbox.put(Answer::Waiting { id, at_most: WAIT, reads_events: true });
+        let refusal =
+            Refusal { kind: RefusalKind::ApprovalDenied, detail: "not \"now\"".into(), retry_after_s: 0 };
+        Some(if question.asked.target.contains("no") {
+            Answer::Refused(refusal)
+        } else {
+            Answer::Go(Arc::new(go()))
+        })
+    };
+    let begun = |answer: &str| {
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"), "{answer}");
+        assert!(answer.contains(": waits for approval apr_1\n\n"), "{answer}");
+    };
+    let set = start(DeskConfig::default(), EVENTS, waits);
+    let answer = set.ask(&get("/v1/chat/completions", ""));
+    begun(&answer);
+    assert!(answer.contains("data: [key]\n\n") && !answer.contains(KEY), "{answer}");
+    assert!(set.requests.recv_timeout(WAIT).unwrap().contains("Accept-Encoding: identity\r\n"));
+    for (target, event) in [
+        ("/v1/chat/completions?no", "data: {\"error\":{\"message\":\"not \\\"now\\\"\""),
+        (
+            "/v1/messages?no",
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"permission_error\"",
+        ),
+    ] {
+        let answer = set.ask(&get(target, ""));
+        begun(&answer);
+        assert!(answer.contains(event), "{answer}");
+    }
+    set.nothing_went_on();
+    // What is no stream of events can't follow one that has begun.
+    let text = start(DeskConfig::default(), OK, waits);
+    let answer = text.ask(&get("/v1/chat/completions", ""));
+    begun(&answer);
+    assert!(answer.contains("\"code\":\"upstream_unreachable\"") && !answer.contains("[key]"), "{answer}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use sluice_policy::Access;
 
 use crate::desk::Desk;
+use crate::edge::recording::Recording;
 
 pub use limits::Limits;
 pub use listener::{ListenAddress, ListenerConfig};
@@ -42,6 +43,8 @@ pub struct GatewayConfig {
     pub limits: Limits,
     /// Where requests are decided; none: all go on, masked. Stays while the gateway runs.
     pub desk: Option<Arc<Desk>>,
+    /// Where exchanges are recorded; none: nowhere. Stays while the gateway runs.
+    pub recording: Option<Recording>,
 }
 
 /// Where requests go: what a running gateway can be given anew.
@@ -74,6 +77,7 @@ impl GatewayConfig {
             io: IoDriver::Auto,
             limits: Limits::default(),
             desk: None,
+            recording: None,
         }
     }
 }

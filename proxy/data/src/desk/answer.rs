@@ -21,6 +21,8 @@ pub enum Answer {
         id: Arc<str>,
         /// How long the request may be held for it.
         at_most: Duration,
+        /// The client reads events: it is told with comments that it waits, so that nothing between gives up.
+        reads_events: bool,
     },
     /// The request is refused; nothing of it goes on.
     Refused(Refusal),

@@ -43,16 +43,8 @@ fn asked(target: &str) -> Asked {
 }
 
 fn ruling(remembered: Option<Duration>) -> Arc<Ruling> {
-    let verdict = Verdict {
-        action: Action::Allow,
-        policies: Vec::new(),
-        version: "v".into(),
-        reason: String::new(),
-        reveal: Default::default(),
-        fields: None,
-        limits: Default::default(),
-        risk: Risk::default(),
-    };
+    let verdict =
+        Verdict { action: Action::Allow, policies: Vec::new(), version: "v".into(), ..Verdict::default() };
     Arc::new(Ruling {
         subject: Arc::new(Subject::default()),
         verdict: Arc::new(verdict),

@@ -14,12 +14,13 @@ use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use sluice_audit::{RequestId, RequestIds};
+use sluice_audit::{FrameKind, RequestId, RequestIds};
 use sluice_engine::Scratch;
 use sluice_policy::ResponseLimits;
 
 use super::body::{Head, Sink, Source, SourceFault};
 use super::gate::{AtGate, Barred, Permit};
+use super::recording::{Log, Recording};
 use super::signal::Signal;
 use super::upstream::{Answer, AnswerFault, ConnectFault, Pool, Running, Spoken};
 use super::upstreams::Upstreams;
@@ -51,6 +52,8 @@ pub(crate) struct SessionContext {
     pub(crate) rulings: RefCell<RulingCache>,
     /// Bytes of requests' bodies that are held.
     pub(crate) held_bytes: Cell<u64>,
+    /// Where exchanges are recorded; none: nowhere.
+    pub(crate) recording: Option<Recording>,
     pub(crate) ids: RefCell<RequestIds>,
     pub(crate) drain: Signal,
     pub(crate) since: Instant,
@@ -163,8 +166,10 @@ pub(crate) async fn exchange(
     let bodiless = head.method == "HEAD";
     // A request without a body leaves the connection at the start of the next one.
     let reusable = head.keep_alive && head.framing == Framing::Empty && !context.drain.is_set();
+    let begun = Cell::new(false);
     let refusal;
-    let (problem, detail) = match routed(context, client, head, id, source, sink).await {
+    let request = Request { context, client, head, id, begun: &begun };
+    let (problem, detail) = match routed(&request, source, sink).await {
         Ok(after) => return after,
         Err(Attempt::Problem(problem)) => (problem, problem.detail),
         Err(Attempt::Refused(refused)) => {
@@ -174,6 +179,12 @@ pub(crate) async fn exchange(
         Err(Attempt::Abort) => return After::Abort,
         Err(Attempt::Again { .. }) => (Problem::UNREACHABLE, Problem::UNREACHABLE.detail),
     };
+    if begun.get() {
+        context.stats.refusal(problem.code);
+        sink.content().extend_from_slice(problem::event(&problem, detail, shape, id).as_bytes());
+        sink.end(Fields::default());
+        return if sink.flush().await.is_ok() { After::Close } else { After::Abort };
+    }
     let sent = refuse(context, sink, (&problem, detail), shape, id, bodiless, reusable).await;
     match (sent, reusable) {
         (true, true) => After::KeepAlive,
@@ -182,14 +193,22 @@ pub(crate) async fn exchange(
     }
 }
 
-async fn routed(
-    context: &SessionContext,
-    client: &Client,
-    head: &RequestHead,
+/// A request whose head is in.
+struct Request<'a> {
+    context: &'a SessionContext,
+    client: &'a Client,
+    head: &'a RequestHead,
     id: RequestId,
+    /// A byte of the response has been sent.
+    begun: &'a Cell<bool>,
+}
+
+async fn routed(
+    request: &Request<'_>,
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
 ) -> Result<After, Attempt> {
+    let Request { context, client, head, id, begun } = *request;
     if has_dot_segments(&head.target) {
         return Err(Attempt::Problem(Problem::DOT_SEGMENTS));
     }
@@ -206,7 +225,53 @@ async fn routed(
         return Err(Attempt::Problem(Problem::NOT_TLS));
     }
     let handshake = Handshake::of(head, id).map_err(Attempt::Problem)?;
-    let permit = AtGate { context, client, table: &table, route, head, id }.pass(source, sink).await?;
+    let gate = AtGate { context, client, table: &table, route, head, id, begun };
+    let permit = match gate.pass(source, sink).await {
+        Ok(permit) => permit,
+        Err(barred) => {
+            if let (Some(mut log), Some((code, status))) =
+                (Log::new(context, &table, route, id, None), barred.outcome())
+            {
+                log.refused(context, head, code, status);
+            }
+            return Err(barred.into());
+        }
+    };
+    let log = Log::new(context, &table, route, id, Some(&permit));
+    if let Some(log) = &log {
+        Box::pin(log.request(context, head)).await.map_err(|e| Attempt::Problem(e.into()))?;
+    }
+    let asked = Asked {
+        context,
+        client,
+        table: &table,
+        number,
+        route,
+        permit: &permit,
+        log: log.as_ref(),
+        head,
+        id,
+        begun,
+        handshake,
+    };
+    let done = admitted(&asked, source, sink).await;
+    if let Some(log) = &log {
+        match &done {
+            Ok(After::KeepAlive | After::Close) => log.end("complete", None),
+            Ok(After::Abort) | Err(Attempt::Abort) => log.end("aborted", None),
+            Err(Attempt::Problem(problem)) => log.end(problem.code, Some(problem.status)),
+            Err(Attempt::Refused(refusal)) => log.end(Problem::of_refusal(refusal).code, None),
+            Err(Attempt::Again { .. }) => {
+                log.end(Problem::UNREACHABLE.code, Some(Problem::UNREACHABLE.status))
+            }
+        }
+    }
+    done
+}
+
+/// A request that may go on, where and when there is room for it.
+async fn admitted(asked: &Asked<'_>, source: &mut Source<'_>, sink: &mut Sink<'_>) -> Result<After, Attempt> {
+    let Asked { context, client, table, number, route, permit, head, .. } = *asked;
     if let Some(rate) = &route.rate {
         let now_ms = context.since.elapsed().as_millis() as u64;
         let subject = permit.subject(forwarded::client_address(&head.fields, client));
@@ -215,7 +280,7 @@ async fn routed(
             Attempt::Problem(Problem { retry_after_s: seconds, ..Problem::RATE_LIMITED })
         })?;
     }
-    let _slot = match (context.upstreams.slots(&table, number), &limits.concurrency) {
+    let _slot = match (context.upstreams.slots(table, number), &route.config.limits.concurrency) {
         (Some(slots), Some(limit)) => {
             let full = Attempt::Problem(Problem::ROUTE_FULL);
             let Ok(waiting) = slots.acquire() else { return Err(full) };
@@ -224,13 +289,12 @@ async fn routed(
         }
         (Some(_) | None, _) => None,
     };
-    let pool = context.upstreams.pool(&table, route.config.upstream);
+    let pool = context.upstreams.pool(table, route.config.upstream);
     let pool = pool.ok_or(Attempt::Problem(Problem::NO_ROUTE))?;
     let _place = pool.admit().ok_or(Attempt::Problem(Problem::UPSTREAM_FULL))?;
     let mut tries = Tries { may_reuse: true, tried: Vec::new() };
-    let asked = Asked { context, client, pool: &pool, route, permit: &permit, head, id, handshake };
     loop {
-        match attempt(&asked, source, sink, &mut tries).await {
+        match attempt(asked, &pool, source, sink, &mut tries).await {
             // A connection that had been idle was closed: that is no fault of the request's.
             Err(Attempt::Again { is_free: true }) if tries.may_reuse => tries.may_reuse = false,
             Err(Attempt::Again { .. })
@@ -277,25 +341,35 @@ impl From<Barred> for Attempt {
 struct Asked<'a> {
     context: &'a SessionContext,
     client: &'a Client,
-    pool: &'a Pool,
+    table: &'a Table,
+    /// Of its route.
+    number: usize,
     route: &'a Route,
     permit: &'a Permit<'a>,
+    log: Option<&'a Log<'a>>,
     head: &'a RequestHead,
     id: RequestId,
+    /// A byte of the response has been sent.
+    begun: &'a Cell<bool>,
     /// It asks for a WebSocket.
     handshake: Option<Handshake>,
 }
 
 async fn attempt(
     asked: &Asked<'_>,
+    pool: &Pool,
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
     tries: &mut Tries,
 ) -> Result<After, Attempt> {
-    let Asked { context, client, pool, route, permit, head, id, ref handshake } = *asked;
+    let Asked { context, client, route, permit, log, head, id, begun, ref handshake, .. } = *asked;
     let masks = permit.masks(context, Direction::Request);
     let mut plan = forward::request(head, pool.config(), &masks).map_err(Attempt::Problem)?;
     permit.apply(&mut plan.target, &mut plan.fields);
+    if begun.get() {
+        plan.fields = plan.fields.without(&["accept-encoding"]);
+        plan.fields.push("Accept-Encoding", "identity");
+    }
     forwarded::write(&mut plan.fields, head, client, route.config.forwarded);
     if let Some(handshake) = handshake {
         plan = websocket::request(handshake, plan, route.config.masking.is_off);
@@ -324,18 +398,19 @@ async fn attempt(
     }
     let body_taken = Cell::new(false);
     let request_done = Cell::new(false);
-    let begun = Cell::new(false);
-    let request = RequestSide { context, route, permit, mask: plan.mask, taken: &body_taken };
+    let request = RequestSide { context, route, permit, log, mask: plan.mask, taken: &body_taken };
     let response = ResponseSide {
         context,
         route,
         permit,
+        log,
         running: &running,
         head,
         id,
         asks_for_websocket: handshake.is_some(),
         request_done: &request_done,
-        begun: &begun,
+        begun,
+        continues: begun.get(),
     };
     let (request, response) = {
         let (request, response) = (pin!(request.run(source, &mut up_sink)), pin!(response.run(answer, sink)));
@@ -360,7 +435,7 @@ async fn attempt(
         Some(Err(ResponseFault::Problem(problem))) => Err(Attempt::Problem(problem)),
         Some(Err(ResponseFault::Upgraded(answer))) => {
             let Some(handshake) = handshake else { return Err(Attempt::Problem(Problem::BAD_RESPONSE)) };
-            let session = Session { context, route, permit, head, handshake, id };
+            let session = Session { context, route, permit, log, head, handshake, id };
             let (mut up_sink, messages) = upstream.split();
             let messages = messages.body(Framing::Empty);
             let mut messages = messages.ok_or(Attempt::Problem(Problem::BAD_RESPONSE))?;
@@ -430,6 +505,7 @@ struct RequestSide<'a> {
     context: &'a SessionContext,
     route: &'a Route,
     permit: &'a Permit<'a>,
+    log: Option<&'a Log<'a>>,
     mask: Option<Mask>,
     /// A byte of the body has been taken from the client.
     taken: &'a Cell<bool>,
@@ -440,6 +516,9 @@ impl RequestSide<'_> {
         let Some(mut mask) = self.mask.take() else {
             return upstream.flush().await.map_err(|_| RequestFault::Upstream);
         };
+        if let Some(log) = self.log {
+            log.watch(&mut mask);
+        }
         let result = self.pump(&mut mask, source, upstream).await;
         mask.close(&self.context.stats);
         result
@@ -477,6 +556,10 @@ impl RequestSide<'_> {
                 return Err(RequestFault::Problem(Problem::BODY_TOO_LARGE));
             }
             pushed.map_err(RequestFault::Problem)?;
+            if let Some(log) = self.log {
+                let recorded = Box::pin(log.body(mask, Direction::Request, FrameKind::Body)).await;
+                recorded.map_err(|e| RequestFault::Problem(e.into()))?;
+            }
             if done {
                 let masks = self.permit.masks(self.context, Direction::Request);
                 upstream.end(forward::trailers(source.trailers(), &masks, &mut scratch.borrow_mut()));
@@ -502,6 +585,7 @@ struct ResponseSide<'a> {
     context: &'a SessionContext,
     route: &'a Route,
     permit: &'a Permit<'a>,
+    log: Option<&'a Log<'a>>,
     running: &'a Running<'a>,
     head: &'a RequestHead,
     id: RequestId,
@@ -509,6 +593,8 @@ struct ResponseSide<'a> {
     request_done: &'a Cell<bool>,
     /// A byte of the response has been sent.
     begun: &'a Cell<bool>,
+    /// The gate has begun it: events follow, without codings.
+    continues: bool,
 }
 
 impl ResponseSide<'_> {
@@ -548,18 +634,30 @@ impl ResponseSide<'_> {
         let masks = self.permit.masks(self.context, Direction::Response);
         let plan = forward::response(&head, self.head, &masks, &mut scratch.borrow_mut());
         let mut plan = plan.map_err(ResponseFault::Problem)?;
-        let persists = sink.persists(plan.length);
+        if let Some(log) = self.log {
+            let recorded = Box::pin(log.response(self.context, head.status, &plan.fields)).await;
+            recorded.map_err(|e| ResponseFault::Problem(e.into()))?;
+        }
+        if self.continues && !(head.status == 200 && plan.is_events && !plan.fields.has("content-encoding")) {
+            return Err(ResponseFault::Problem(Problem::NOT_EVENTS));
+        }
+        let persists = sink.persists(plan.length) && !self.continues;
         let downstream = self.head.keep_alive && self.request_done.get() && persists;
         plan.fields.push("sluice-request-id", self.id.to_string());
         let first =
             Head::Response { status: head.status, persists: downstream && !self.context.drain.is_set() };
-        sink.head(first, plan.fields, plan.length);
+        if !self.continues {
+            sink.head(first, plan.fields, plan.length);
+        }
         let Some(mut mask) = plan.mask else {
             self.send(head.status, sink).await?;
             return Ok(Sent { downstream, upstream: head.keep_alive });
         };
         if plan.is_live {
             self.send(head.status, sink).await?;
+        }
+        if let Some(log) = self.log {
+            log.watch(&mut mask);
         }
         let mut body = upstream.body(head.framing).ok_or(ResponseFault::Abort)?;
         let result = self.pump(&mut mask, head.status, &mut body, sink).await;
@@ -610,6 +708,10 @@ impl ResponseSide<'_> {
             let started = Instant::now();
             let pushed = mask.push(&mut scratch.borrow_mut(), stats, &content, done, sink.content());
             pushed.map_err(|problem| self.fault(problem))?;
+            if let Some(log) = self.log {
+                let recorded = Box::pin(log.body(mask, Direction::Response, FrameKind::Body)).await;
+                recorded.map_err(|e| self.fault(e.into()))?;
+            }
             if done {
                 let masks = self.permit.masks(self.context, Direction::Response);
                 sink.end(forward::trailers(upstream.trailers(), &masks, &mut scratch.borrow_mut()));

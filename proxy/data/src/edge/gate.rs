@@ -22,7 +22,7 @@ use sluice_audit::RequestId;
 use sluice_engine::Ruleset;
 use sluice_policy::ResponseLimits;
 
-use super::body::{Sink, Source, SourceFault};
+use super::body::{Head, Sink, Source, SourceFault};
 use super::exchange::SessionContext;
 use crate::client::Client;
 use crate::codec::body::Framing;
@@ -32,7 +32,7 @@ use crate::content::Content;
 use crate::desk::{
     Answer, Asked, CREDENTIAL_FIELDS, Credential, Desk, HeldBody, Key, Refusal, RefusalKind, Ruling, Secret,
 };
-use crate::forward;
+use crate::forward::{self, BodyLength};
 use crate::forwarded;
 use crate::mask::{Direction, Mask, MaskContext, Seen};
 use crate::problem::Problem;
@@ -42,6 +42,9 @@ use crate::table::{Route, Table, normal_path};
 
 /// Answers to one question; a desk that says more than this is out of order.
 const ANSWERS_MAX: usize = 8;
+
+/// How often a client that reads events is told that its request waits.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// What a request goes on with.
 pub(crate) struct Permit<'a> {
@@ -57,6 +60,18 @@ pub(crate) enum Barred {
     Refused(Refusal),
     /// The client left.
     Gone,
+}
+
+impl Barred {
+    /// Its code and status; none where nobody is there to be told.
+    pub(crate) fn outcome(&self) -> Option<(&'static str, u16)> {
+        let problem = match self {
+            Barred::Problem(problem) => *problem,
+            Barred::Refused(refusal) => Problem::of_refusal(refusal),
+            Barred::Gone => return None,
+        };
+        Some((problem.code, problem.status))
+    }
 }
 
 impl From<Problem> for Barred {
@@ -109,6 +124,10 @@ impl<'a> Permit<'a> {
         MaskContext { ruleset, limits, ..context.masks(self.route) }
     }
 
+    pub(crate) fn ruling(&self) -> Option<&Ruling> {
+        self.ruling.as_deref()
+    }
+
     /// The body, where it was held: all of it.
     pub(crate) fn held(&self) -> Option<&[u8]> {
         self.held.as_ref().map(|held| held.content.as_slice())
@@ -147,6 +166,8 @@ pub(crate) struct AtGate<'a> {
     pub(crate) route: &'a Route,
     pub(crate) head: &'a RequestHead,
     pub(crate) id: RequestId,
+    /// A stream of events has begun, which says that the request waits.
+    pub(crate) begun: &'a Cell<bool>,
 }
 
 impl<'a> AtGate<'a> {
@@ -156,8 +177,20 @@ impl<'a> AtGate<'a> {
         source: &mut Source<'_>,
         sink: &mut Sink<'_>,
     ) -> Result<Permit<'a>, Barred> {
+        match &self.context.desk {
+            // In a place of its own, as all that most exchanges do without: every exchange would be as large else.
+            Some(desk) => Box::pin(self.decided(desk, source, sink)).await,
+            None => Ok(Permit { route: self.route, ruling: None, held: None }),
+        }
+    }
+
+    async fn decided(
+        &self,
+        desk: &Desk,
+        source: &mut Source<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Result<Permit<'a>, Barred> {
         let route = self.route;
-        let Some(desk) = &self.context.desk else { return Ok(Permit { route, ruling: None, held: None }) };
         let asked = self.facts(desk)?;
         let (key, epoch) = (Key::of(&asked), desk.epoch());
         let known = self.context.rulings.borrow_mut().find(epoch, &key, Instant::now());
@@ -166,13 +199,13 @@ impl<'a> AtGate<'a> {
             return Ok(Permit { route, ruling: Some(ruling), held: None });
         }
         let mut held = None;
-        let ruling = match self.ask(desk, asked.clone(), None).await? {
+        let ruling = match self.ask(desk, asked.clone(), None, sink).await? {
             Some(ruling) => ruling,
             None => {
                 let (content, body) = self.hold(desk, source, sink).await?;
                 held = Some(content);
                 // Who asks for it twice can't decide.
-                self.ask(desk, asked, Some(body)).await?.ok_or(Problem::UNDECIDED)?
+                self.ask(desk, asked, Some(body), sink).await?.ok_or(Problem::UNDECIDED)?
             }
         };
         if held.is_none() {
@@ -229,6 +262,7 @@ impl<'a> AtGate<'a> {
         desk: &Desk,
         asked: Asked,
         body: Option<HeldBody>,
+        sink: &mut Sink<'_>,
     ) -> Result<Option<Arc<Ruling>>, Barred> {
         let stats = &self.context.stats;
         ShardStats::count(&stats.verdicts_asked, 1);
@@ -236,20 +270,50 @@ impl<'a> AtGate<'a> {
             ShardStats::count(&stats.verdicts_missed, 1);
             return Err(Problem::UNDECIDED.into());
         };
-        let mut at_most = Duration::from_millis(desk.config().answer_ms_max);
+        let mut deadline = Instant::now() + Duration::from_millis(desk.config().answer_ms_max);
+        let mut tells = None;
         for _ in 0..ANSWERS_MAX {
-            let Ok(Ok(answer)) = monoio::time::timeout(at_most, answers.next()).await else {
-                ShardStats::count(&stats.verdicts_missed, 1);
-                return Err(Problem::UNDECIDED.into());
+            let answer = loop {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let step = if tells.is_some() { left.min(TELL_EVERY) } else { left };
+                match monoio::time::timeout(step, answers.next()).await {
+                    Ok(Ok(answer)) => break answer,
+                    Err(_) if step < left => self.tell_waiting(tells.as_deref(), sink).await?,
+                    Ok(Err(_)) | Err(_) => {
+                        ShardStats::count(&stats.verdicts_missed, 1);
+                        return Err(Problem::UNDECIDED.into());
+                    }
+                }
             };
             match answer {
                 Answer::Go(ruling) => return Ok(Some(ruling)),
                 Answer::ReadBody => return Ok(None),
-                Answer::Waiting { at_most: longer, .. } => at_most = longer,
+                Answer::Waiting { at_most, id, reads_events } => {
+                    deadline = Instant::now() + at_most;
+                    if reads_events && self.head.method != "HEAD" {
+                        self.tell_waiting(Some(&id), sink).await?;
+                        tells = Some(id);
+                    }
+                }
                 Answer::Refused(refusal) => return Err(Barred::Refused(refusal)),
             }
         }
         Err(Problem::UNDECIDED.into())
+    }
+
+    /// Says in a comment (WHATWG HTML, section 9.2.6) that the request waits; the first one begins the response.
+    async fn tell_waiting(&self, id: Option<&str>, sink: &mut Sink<'_>) -> Result<(), Barred> {
+        if !self.begun.replace(true) {
+            let mut fields = Fields::default();
+            fields.push("Content-Type", "text/event-stream");
+            fields.push("Cache-Control", "no-store");
+            fields.push("sluice-request-id", self.id.to_string());
+            self.context.stats.response(200);
+            sink.head(Head::Response { status: 200, persists: false }, fields, BodyLength::Unknown);
+        }
+        let comment = format!(": waits for approval {}\n\n", id.unwrap_or_default());
+        sink.content().extend_from_slice(comment.as_bytes());
+        sink.flush().await.map_err(|_| Barred::Gone)
     }
 
     /// Takes all of the body in, scanned as it comes.

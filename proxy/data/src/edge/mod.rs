@@ -8,6 +8,7 @@ pub(crate) mod health;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod proxy_protocol;
+pub(crate) mod recording;
 pub(crate) mod signal;
 pub(crate) mod tunnel;
 pub(crate) mod upstream;

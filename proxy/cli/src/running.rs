@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_control::{Admin, Config, ConfigError, Readiness, Reloads, keep_resolving};
+use sluice_control::{Admin, Config, ConfigError, Readiness, Reloads, RunningRecord, keep_resolving};
 use sluice_data::Gateway;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -16,6 +16,7 @@ pub(crate) struct Running {
     signals: Signals,
     reloads: Arc<Reloads>,
     readiness: Readiness,
+    record: Option<RunningRecord>,
     pub(crate) admin: Option<SocketAddr>,
 }
 
@@ -23,7 +24,7 @@ impl Running {
     /// Starts the shards, and the admin server where one is asked for. `read` gives the configuration anew at each
     /// reload. From now on signals wait for [`Running::until_signal`]: whoever knows the addresses may send one.
     pub(crate) async fn start(
-        config: Config,
+        mut config: Config,
         read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
         terminal: Terminal,
     ) -> Result<Running, Failure> {
@@ -32,6 +33,9 @@ impl Running {
             Some(address) => Some(Admin::bind(address).await.map_err(Failure::usage)?),
             None => None,
         };
+        let record = config.record.as_ref().map(RunningRecord::start).transpose();
+        let record = record.map_err(|e| Failure::work(format!("can't record: {e}")))?;
+        config.gateway.recording = record.as_ref().map(RunningRecord::recording);
         let reloads = Reloads::start(config, read, move |done| match done {
             Ok(in_force) => {
                 let (version, sha256) = (in_force.version, &in_force.sha256);
@@ -56,7 +60,7 @@ impl Running {
                 }
             });
         }
-        Ok(Running { signals, reloads, readiness, admin: address })
+        Ok(Running { signals, reloads, readiness, record, admin: address })
     }
 
     pub(crate) fn gateway(&self) -> &Gateway {
@@ -103,6 +107,9 @@ impl Running {
         let left = stats.snapshot().connections_open;
         if left > 0 {
             terminal.note(format_args!("sluice: {left} connections were closed at the end of the drain"));
+        }
+        if let Some(record) = self.record {
+            record.close().map_err(|e| Failure::work(format!("the record could not be closed: {e}")))?;
         }
         Ok(0)
     }

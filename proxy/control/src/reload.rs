@@ -8,11 +8,12 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use sluice_data::desk::DeskConfig;
 use sluice_data::{Gateway, IoDriver, Limits, UpstreamConfig};
 use sluice_patterns::Fault;
 use tokio::sync::Notify;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, RecordConfig};
 
 /// What gives the configuration anew.
 type Read = dyn Fn() -> Result<Config, ConfigError> + Send + Sync;
@@ -59,16 +60,26 @@ pub struct Reloads {
 }
 
 /// What only a start can set, besides what the gateway itself holds fixed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Fixed {
     admin: Option<SocketAddr>,
     io: IoDriver,
     limits: Limits,
+    record: Option<RecordConfig>,
+    desk: DeskConfig,
+    is_decided: bool,
 }
 
 impl Fixed {
     fn of(config: &Config) -> Fixed {
-        Fixed { admin: config.admin, io: config.gateway.io, limits: config.gateway.limits }
+        Fixed {
+            admin: config.admin,
+            io: config.gateway.io,
+            limits: config.gateway.limits,
+            record: config.record.clone(),
+            desk: config.desk.clone(),
+            is_decided: config.is_decided(),
+        }
     }
 
     /// What another configuration has otherwise.
@@ -77,6 +88,9 @@ impl Fixed {
             ("the address of the admin server", self.admin == other.admin),
             ("`io`", self.io == other.io),
             ("the limits of [gateway]", self.limits == other.limits),
+            ("[record]", self.record == other.record),
+            ("[decide]", self.desk == other.desk),
+            ("whether callers and policies decide at all", self.is_decided == other.is_decided),
         ];
         same.into_iter().find(|(_, is_same)| !is_same).map(|(what, _)| what)
     }

@@ -6,8 +6,10 @@
 //! configuration. `serde` was rejected, as it stops at the first fault and tells places only in part.
 
 mod condition;
+mod credential;
 mod files;
 mod gateway;
+mod issuer;
 mod listener;
 mod number;
 mod route;
@@ -15,6 +17,7 @@ mod shown;
 mod source;
 mod upstream;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -24,8 +27,11 @@ use sluice_data::{GatewayConfig, PathMatch, Routing};
 use sluice_patterns::Fault;
 use toml::de::DeTable;
 
+use crate::credential::Injection;
+use crate::identity::Issuer;
 pub use files::Files;
 pub use gateway::DRAIN_SECONDS;
+pub use issuer::IdentityFiles;
 use listener::Listener;
 use route::Route;
 use shown::Shown;
@@ -48,6 +54,12 @@ pub struct Config {
     pub name: String,
     /// What the data plane is told.
     pub gateway: GatewayConfig,
+    /// Who vouches for callers.
+    pub issuers: Vec<Issuer>,
+    /// What is revoked, and the keys that the gateway issues.
+    pub identity: IdentityFiles,
+    /// What upstreams are asked with, by their names.
+    pub credentials: BTreeMap<String, Injection>,
     /// Where the admin server listens; none: there is none.
     pub admin: Option<SocketAddr>,
     /// Seconds that running exchanges get to finish in a drain.
@@ -138,7 +150,18 @@ impl Config {
         files: Files,
     ) -> Config {
         let (name, warnings, shown) = ("sluice".to_owned(), Vec::new(), String::new());
-        Config { name, gateway, admin, drain_seconds, warnings, files, shown }
+        Config {
+            name,
+            gateway,
+            issuers: Vec::new(),
+            identity: IdentityFiles::default(),
+            credentials: BTreeMap::new(),
+            admin,
+            drain_seconds,
+            warnings,
+            files,
+            shown,
+        }
     }
 
     /// The configuration as TOML with every default, a valid configuration itself. Files are named from the root;
@@ -151,7 +174,10 @@ impl Config {
 
 /// The configuration in a document; none, or one that counts for nothing, where there are faults.
 fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
-    source.reader.known_keys(document, &["gateway", "admin", "listener", "upstream", "route"]);
+    source.reader.known_keys(
+        document,
+        &["gateway", "admin", "identity", "vault", "issuer", "listener", "upstream", "route"],
+    );
     for key in ["listener", "upstream", "route"] {
         let is_empty = document.get(key).is_none_or(|v| v.get_ref().as_array().is_some_and(|a| a.is_empty()));
         if is_empty {
@@ -160,6 +186,8 @@ fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
     }
     let whole = gateway::read(source, document);
     let admin = gateway::admin(source, document);
+    let servers = credential::vaults(source, document);
+    let (issuers, identity) = issuer::read(source, document, &servers);
     let mut names = Vec::new();
     let mut listeners = Vec::new();
     for (value, table) in source.tables(document, "listener", LISTENERS_MAX) {
@@ -167,7 +195,7 @@ fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
     }
     let (mut upstreams, mut upstream_names) = (Vec::new(), Vec::new());
     for (value, table) in source.tables(document, "upstream", UPSTREAMS_MAX) {
-        upstreams.extend(upstream::read(source, value, table, &mut upstream_names));
+        upstreams.extend(upstream::read(source, value, table, &mut upstream_names, &servers));
     }
     let (mut routes, mut names) = (Vec::new(), Vec::new());
     for (value, table) in source.tables(document, "route", ROUTES_MAX) {
@@ -180,7 +208,12 @@ fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
         return None;
     }
     check_use(source, &upstream_names, &routes);
-    assemble(&whole, admin.map(|(address, _)| address), &listeners, &upstreams, &routes)
+    let shown = format!("{}{}", servers.shown, issuer::shown(&issuers, &identity));
+    let admin = admin.map(|(address, _)| address);
+    let config = assemble(&whole, admin, &listeners, &upstreams, &routes, &shown)?;
+    let credential = |upstream: Upstream| Some((upstream.config.name, upstream.credential?));
+    let credentials = upstreams.into_iter().filter_map(credential).collect();
+    Some(Config { issuers, identity, credentials, ..config })
 }
 
 /// `connect` is of no use where no route takes that method, which has no path (RFC 9110, section 9.3.6).
@@ -217,6 +250,7 @@ fn assemble(
     listeners: &[Listener],
     upstreams: &[Upstream],
     routes: &[Route],
+    identity: &str,
 ) -> Option<Config> {
     let routing = Routing {
         upstreams: upstreams.iter().map(|u| u.config.clone()).collect(),
@@ -229,9 +263,12 @@ fn assemble(
     gateway.io = whole.io;
     gateway.limits = whole.limits;
     let drain_seconds = whole.drain_seconds;
-    let shown = Shown { gateway: &gateway, admin, drain_seconds, listeners, upstreams, routes }.to_string();
+    let shown =
+        Shown { gateway: &gateway, admin, drain_seconds, listeners, upstreams, routes, identity }.to_string();
     Some(Config { shown, ..Config::from_flags(gateway, admin, drain_seconds, Files::default()) })
 }
 
+#[cfg(test)]
+mod identity_tests;
 #[cfg(test)]
 mod tests;

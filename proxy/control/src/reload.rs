@@ -14,6 +14,7 @@ use sluice_patterns::Fault;
 use tokio::sync::Notify;
 
 use crate::config::{Config, ConfigError, RecordConfig};
+use crate::decide::Pool;
 
 /// What gives the configuration anew.
 type Read = dyn Fn() -> Result<Config, ConfigError> + Send + Sync;
@@ -49,6 +50,8 @@ fn url(upstream: &UpstreamConfig) -> String {
 /// Reads the configuration again, when asked.
 pub struct Reloads {
     gateway: Arc<Gateway>,
+    /// What decides requests; none where nothing does.
+    pool: Option<Arc<Pool>>,
     fixed: Fixed,
     read: Box<Read>,
     report: Box<Report>,
@@ -117,6 +120,7 @@ impl Reloads {
         let gateway = Arc::new(Gateway::start(config.gateway)?);
         Ok(Reloads {
             gateway,
+            pool: None,
             fixed,
             read: Box::new(read),
             report: Box::new(report),
@@ -125,6 +129,18 @@ impl Reloads {
             refused: AtomicU64::new(0),
             taken: Arc::default(),
         })
+    }
+
+    /// From now on reloads swap what this pool decides by, too.
+    #[must_use]
+    pub fn with_pool(self, pool: Option<Arc<Pool>>) -> Reloads {
+        Reloads { pool, ..self }
+    }
+
+    /// What decides requests.
+    #[must_use]
+    pub fn pool(&self) -> Option<&Arc<Pool>> {
+        self.pool.as_ref()
     }
 
     /// The gateway.
@@ -175,7 +191,12 @@ impl Reloads {
             return Err(refused(format!("{what} can't change while the gateway runs: it needs a restart")));
         }
         let next = InForce::new(lock(&self.in_force).version + 1, &config);
+        let deciders = self.pool.as_ref().map(|pool| pool.make(&config)).transpose();
+        let deciders = deciders.map_err(|e| refused(e.to_string()))?;
         self.gateway.reload(config.gateway.clone()).map_err(|e| refused(e.to_string()))?;
+        if let (Some(pool), Some(deciders)) = (&self.pool, deciders) {
+            pool.reload(deciders);
+        }
         *lock(&self.in_force) = next.clone();
         Ok(next)
     }

@@ -54,6 +54,9 @@ pub(super) fn read(source: &mut Source, document: &DeTable<'_>) -> Whole {
             number::read(source, limits, LIMITS, &mut whole.limits);
         }
     }
+    if document.get("issuer").is_some() {
+        whole.access = Some(Access::Proved);
+    }
     if whole.access.is_none() {
         let reason = "no identity is configured, so anyone who reaches the gateway could use it: \
                       `allow_anonymous = true` in [gateway] allows just that";

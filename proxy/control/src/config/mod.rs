@@ -6,8 +6,10 @@
 //! configuration. `serde` was rejected, as it stops at the first fault and tells places only in part.
 
 mod condition;
+mod credential;
 mod files;
 mod gateway;
+mod issuer;
 mod listener;
 mod number;
 mod policy;
@@ -30,8 +32,11 @@ use sluice_patterns::Fault;
 use sluice_policy::{PolicySet, Surface};
 use toml::de::DeTable;
 
+use crate::credential::Injection;
+use crate::identity::Issuer;
 pub use files::Files;
 pub use gateway::DRAIN_SECONDS;
+pub use issuer::IdentityFiles;
 use listener::Listener;
 use policy::Policies;
 pub use record::{RecordConfig, RecordLimits, SIGNING_KEY_FILE};
@@ -56,6 +61,12 @@ pub struct Config {
     pub name: String,
     /// What the data plane is told.
     pub gateway: GatewayConfig,
+    /// Who vouches for callers.
+    pub issuers: Vec<Issuer>,
+    /// What is revoked, and the keys that the gateway issues.
+    pub identity: IdentityFiles,
+    /// What upstreams are asked with, by their names.
+    pub credentials: BTreeMap<String, Injection>,
     /// Where the admin server listens; none: there is none.
     pub admin: Option<SocketAddr>,
     /// Seconds that running exchanges get to finish in a drain.
@@ -158,6 +169,9 @@ impl Config {
         Config {
             name: "sluice".to_owned(),
             gateway,
+            issuers: Vec::new(),
+            identity: IdentityFiles::default(),
+            credentials: BTreeMap::new(),
             admin,
             drain_seconds,
             allows_anonymous: true,
@@ -171,10 +185,10 @@ impl Config {
         }
     }
 
-    /// Requests are decided: there are policies.
+    /// Requests are decided: there are policies, or callers prove who they are.
     #[must_use]
     pub fn is_decided(&self) -> bool {
-        self.policies.is_some()
+        self.policies.is_some() || !self.issuers.is_empty() || !self.credentials.is_empty()
     }
 
     /// The configuration as TOML with every default, a valid configuration itself. Files are named from the root;
@@ -187,7 +201,10 @@ impl Config {
 
 /// The configuration in a document; none, or one that counts for nothing, where there are faults.
 fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
-    let keys = ["policies", "gateway", "admin", "decide", "record", "listener", "upstream", "route"];
+    let keys = [
+        "policies", "gateway", "admin", "decide", "record", "identity", "vault", "issuer", "listener",
+        "upstream", "route",
+    ];
     source.reader.known_keys(document, &keys);
     for key in ["listener", "upstream", "route"] {
         let is_empty = document.get(key).is_none_or(|v| v.get_ref().as_array().is_some_and(|a| a.is_empty()));
@@ -200,6 +217,8 @@ fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
     let policies = policy::read(source, document);
     let desk = policy::desk(source, document);
     let record = record::read(source, document);
+    let servers = credential::vaults(source, document);
+    let (issuers, identity) = issuer::read(source, document, &servers);
     let mut names = Vec::new();
     let mut listeners = Vec::new();
     for (value, table) in source.tables(document, "listener", LISTENERS_MAX) {
@@ -207,7 +226,7 @@ fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
     }
     let (mut upstreams, mut upstream_names) = (Vec::new(), Vec::new());
     for (value, table) in source.tables(document, "upstream", UPSTREAMS_MAX) {
-        upstreams.extend(upstream::read(source, value, table, &mut upstream_names));
+        upstreams.extend(upstream::read(source, value, table, &mut upstream_names, &servers));
     }
     let (mut routes, mut names) = (Vec::new(), Vec::new());
     for (value, table) in source.tables(document, "route", ROUTES_MAX) {
@@ -219,10 +238,17 @@ fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
     if !source.reader.faults.is_empty() {
         return None;
     }
+    if !issuers.is_empty() && policies.is_none() {
+        let reason =
+            "callers prove who they are, and nothing says what they may do: name files in `policies`";
+        source.reader.fault(&(0..0), reason);
+        return None;
+    }
     check_use(source, &upstream_names, &routes);
     let admin = admin.map(|(address, _)| address);
-    let parts = Parts { whole, policies, desk, record, admin, listeners, upstreams, routes };
-    parts.assemble()
+    let identity_shown = format!("{}{}", servers.shown, issuer::shown(&issuers, &identity));
+    let parts = Parts { whole, policies, desk, record, identity_shown, admin, listeners, upstreams, routes };
+    Some(Config { issuers, identity, ..parts.assemble()? })
 }
 
 /// `connect` is of no use where no route takes that method, which has no path (RFC 9110, section 9.3.6).
@@ -259,6 +285,7 @@ struct Parts {
     policies: Option<Policies>,
     desk: DeskConfig,
     record: Option<RecordConfig>,
+    identity_shown: String,
     admin: Option<SocketAddr>,
     listeners: Vec<Listener>,
     upstreams: Vec<Upstream>,
@@ -267,7 +294,8 @@ struct Parts {
 
 impl Parts {
     fn assemble(self) -> Option<Config> {
-        let Parts { whole, policies, desk, record, admin, listeners, upstreams, routes } = self;
+        let Parts { whole, policies, desk, record, identity_shown, admin, listeners, upstreams, routes } =
+            self;
         let routing = Routing {
             upstreams: upstreams.iter().map(|u| u.config.clone()).collect(),
             routes: routes.iter().map(|r| r.config.clone()).collect(),
@@ -288,9 +316,12 @@ impl Parts {
             listeners: &listeners,
             upstreams: &upstreams,
             routes: &routes,
+            identity: &identity_shown,
         };
         let shown = shown.to_string();
         let surfaces = routes.into_iter().map(|route| (route.config.name, Arc::new(route.surface))).collect();
+        let credential = |upstream: Upstream| Some((upstream.config.name, upstream.credential?));
+        let credentials = upstreams.into_iter().filter_map(credential).collect();
         let flags = Config::from_flags(gateway, admin, whole.drain_seconds, Files::default());
         Some(Config {
             shown,
@@ -299,10 +330,13 @@ impl Parts {
             surfaces,
             desk,
             record,
+            credentials,
             ..flags
         })
     }
 }
 
+#[cfg(test)]
+mod identity_tests;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use sluice_data::{
 };
 use sluice_policy::SQL_DIALECTS;
 
+use super::credential::shown_injection;
 use super::gateway::{IO_DRIVERS, Whole};
 use super::listener::Listener;
 use super::number::{self, CHECK, DECIDE, HEALTH, LIMITS, POOL, RECORD, RETRY, TIMEOUTS};
@@ -28,6 +29,8 @@ pub(super) struct Shown<'a> {
     pub(super) listeners: &'a [Listener],
     pub(super) upstreams: &'a [Upstream],
     pub(super) routes: &'a [Route],
+    /// Issuers and servers of secrets, as TOML.
+    pub(super) identity: &'a str,
 }
 
 impl Display for Shown<'_> {
@@ -48,6 +51,7 @@ impl Display for Shown<'_> {
         if let Some(record) = self.record {
             show_record(f, record)?;
         }
+        f.write_str(self.identity)?;
         self.listeners.iter().try_for_each(|listener| show_listener(f, listener))?;
         self.upstreams.iter().try_for_each(|upstream| show_upstream(f, upstream))?;
         self.routes.iter().try_for_each(|route| {
@@ -119,6 +123,9 @@ fn show_upstream(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt::Result
         if let Some(name) = &files.server_name {
             writeln!(f, "server_name = {}", text(name))?;
         }
+    }
+    if let Some(injection) = &upstream.credential {
+        writeln!(f, "credential = {}", shown_injection(injection))?;
     }
     writeln!(f, "protocol = {}", word(PROTOCOLS, &config.protocol))?;
     writeln!(f, "pool = {{ {} }}", number::inline(POOL, &config.pool))?;
@@ -206,11 +213,11 @@ fn show_route(f: &mut fmt::Formatter<'_>, route: &Route, upstream: &str) -> fmt:
 }
 
 /// A string of TOML.
-fn text(text: &(impl Display + ?Sized)) -> String {
+pub(super) fn text(text: &(impl Display + ?Sized)) -> String {
     toml::Value::String(text.to_string()).to_string()
 }
 
-fn list<T: Display>(items: &[T]) -> String {
+pub(super) fn list<T: Display>(items: &[T]) -> String {
     format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(", "))
 }
 
@@ -224,6 +231,6 @@ fn file(path: &Path) -> String {
 }
 
 /// From the root, so that the text is valid wherever it is put.
-fn absolute(path: &Path) -> String {
+pub(super) fn absolute(path: &Path) -> String {
     std::path::absolute(path).as_deref().unwrap_or(path).display().to_string()
 }

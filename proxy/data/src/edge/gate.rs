@@ -145,15 +145,14 @@ impl<'a> Permit<'a> {
     /// Puts the gateway's own credential in place of the caller's.
     pub(crate) fn apply(&self, target: &mut String, fields: &mut Fields) {
         let Some(ruling) = &self.ruling else { return };
-        if ruling.strips_credentials {
-            *fields = fields.without(&CREDENTIAL_FIELDS);
+        let names: Vec<String> = ruling.set_fields.iter().map(|set| set.name.to_ascii_lowercase()).collect();
+        let out: Vec<&str> = ruling.strip_fields.iter().chain(&names).map(String::as_str).collect();
+        if !out.is_empty() {
+            *fields = fields.without(&out);
         }
-        for set in &ruling.set_fields {
-            *fields = fields.without(&[set.name.to_ascii_lowercase().as_str()]);
-            fields.push(&set.name, set.value.bytes());
-        }
-        if !ruling.set_query.is_empty() {
-            *target = forward::with_query(target, &ruling.set_query);
+        ruling.set_fields.iter().for_each(|set| fields.push(&set.name, set.value.bytes()));
+        if !ruling.set_query.is_empty() || !ruling.strip_query.is_empty() {
+            *target = forward::with_query(target, &ruling.strip_query, &ruling.set_query);
         }
     }
 }

@@ -165,7 +165,7 @@ async fn reload(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respon
 }
 
 /// Whether a request comes from no page at all, or from one of the host that it is sent to.
-fn is_same_origin(headers: &HeaderMap) -> bool {
+pub(crate) fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, rest)| rest);

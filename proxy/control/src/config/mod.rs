@@ -5,6 +5,7 @@
 //! compiled, TLS files loaded, names resolved to indexes. Nothing is half taken: one fault, and there is no
 //! configuration. `serde` was rejected, as it stops at the first fault and tells places only in part.
 
+mod approvals;
 mod condition;
 mod files;
 mod gateway;
@@ -50,6 +51,8 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// Where the admin server listens; none: there is none.
     pub admin: Option<SocketAddr>,
+    /// How approvals are run; none: there are none.
+    pub approvals: Option<crate::approvals::Settings>,
     /// Seconds that running exchanges get to finish in a drain.
     pub drain_seconds: u64,
     /// What is allowed and hardly meant, as `file:line: warning: reason`.
@@ -138,7 +141,8 @@ impl Config {
         files: Files,
     ) -> Config {
         let (name, warnings, shown) = ("sluice".to_owned(), Vec::new(), String::new());
-        Config { name, gateway, admin, drain_seconds, warnings, files, shown }
+        let approvals = None;
+        Config { name, gateway, admin, approvals, drain_seconds, warnings, files, shown }
     }
 
     /// The configuration as TOML with every default, a valid configuration itself. Files are named from the root;
@@ -151,7 +155,7 @@ impl Config {
 
 /// The configuration in a document; none, or one that counts for nothing, where there are faults.
 fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
-    source.reader.known_keys(document, &["gateway", "admin", "listener", "upstream", "route"]);
+    source.reader.known_keys(document, &["gateway", "admin", "listener", "upstream", "route", "approvals"]);
     for key in ["listener", "upstream", "route"] {
         let is_empty = document.get(key).is_none_or(|v| v.get_ref().as_array().is_some_and(|a| a.is_empty()));
         if is_empty {
@@ -160,6 +164,7 @@ fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
     }
     let whole = gateway::read(source, document);
     let admin = gateway::admin(source, document);
+    let approvals = approvals::read(source, document);
     let mut names = Vec::new();
     let mut listeners = Vec::new();
     for (value, table) in source.tables(document, "listener", LISTENERS_MAX) {
@@ -180,7 +185,12 @@ fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
         return None;
     }
     check_use(source, &upstream_names, &routes);
-    assemble(&whole, admin.map(|(address, _)| address), &listeners, &upstreams, &routes)
+    let config = assemble(&whole, admin.map(|(address, _)| address), &listeners, &upstreams, &routes)?;
+    Some(approvals.into_iter().fold(config, |config, approvals| Config {
+        shown: format!("{}{}", config.shown, approvals.shown),
+        approvals: Some(approvals.settings),
+        ..config
+    }))
 }
 
 /// `connect` is of no use where no route takes that method, which has no path (RFC 9110, section 9.3.6).

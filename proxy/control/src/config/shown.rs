@@ -170,16 +170,16 @@ fn show_route(f: &mut fmt::Formatter<'_>, route: &Route, upstream: &str) -> fmt:
 }
 
 /// A string of TOML.
-fn text(text: &(impl Display + ?Sized)) -> String {
+pub(super) fn text(text: &(impl Display + ?Sized)) -> String {
     toml::Value::String(text.to_string()).to_string()
 }
 
-fn list<T: Display>(items: &[T]) -> String {
+pub(super) fn list<T: Display>(items: &[T]) -> String {
     format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(", "))
 }
 
 /// The word that stands for a value.
-fn word<T: PartialEq>(words: &[(&str, T)], value: &T) -> String {
+pub(super) fn word<T: PartialEq>(words: &[(&str, T)], value: &T) -> String {
     text(words.iter().find(|(_, other)| other == value).map_or("", |(word, _)| word))
 }
 

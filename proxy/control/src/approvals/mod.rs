@@ -39,4 +39,4 @@ pub use transition::{Origin, Recorded, SinkError, Transition, TransitionSink, Vi
 pub use web::{Authenticate, Authenticated, Unauthenticated, routes};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

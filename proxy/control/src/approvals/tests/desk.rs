@@ -13,10 +13,10 @@ use super::super::service::lock;
 use super::super::*;
 
 /// A folder that is gone with the test.
-pub(super) struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub(super) fn new() -> Folder {
+    pub(crate) fn new() -> Folder {
         let mut name = [0; 8];
         getrandom::fill(&mut name).unwrap();
         let path = std::env::temp_dir().join(format!("sluice-approvals-{}", hex(&name)));
@@ -24,11 +24,11 @@ impl Folder {
         Folder(path)
     }
 
-    pub(super) fn path(&self) -> &std::path::Path {
+    pub(crate) fn path(&self) -> &std::path::Path {
         &self.0
     }
 
-    pub(super) fn sqlite(&self) -> Database {
+    pub(crate) fn sqlite(&self) -> Database {
         Database::new(SecretString::from(format!("sqlite:{}", self.0.join("approvals.db").display())))
     }
 }
@@ -41,9 +41,9 @@ impl Drop for Folder {
 
 /// A record in memory.
 #[derive(Default)]
-pub(super) struct Record {
-    pub(super) taken: Mutex<Vec<Transition>>,
-    pub(super) fails: AtomicBool,
+pub(crate) struct Record {
+    pub(crate) taken: Mutex<Vec<Transition>>,
+    pub(crate) fails: AtomicBool,
 }
 
 impl TransitionSink for Record {
@@ -58,76 +58,76 @@ impl TransitionSink for Record {
     }
 }
 
-pub(super) struct Desk {
-    pub(super) approvals: Arc<Approvals>,
-    pub(super) hands: Arc<Hands>,
-    pub(super) record: Arc<Record>,
+pub(crate) struct Desk {
+    pub(crate) approvals: Arc<Approvals>,
+    pub(crate) hands: Arc<Hands>,
+    pub(crate) record: Arc<Record>,
 }
 
 /// When every desk opens.
-pub(super) const MORNING: i64 = 1_800_000_000_000;
+pub(crate) const MORNING: i64 = 1_800_000_000_000;
 
-pub(super) fn settings(database: Database) -> Settings {
+pub(crate) fn settings(database: Database) -> Settings {
     Settings { op_ms_max: 20_000, ..Settings::new(database) }
 }
 
 impl Desk {
-    pub(super) async fn open(database: Database) -> Desk {
+    pub(crate) async fn open(database: Database) -> Desk {
         Desk::with(settings(database)).await
     }
 
-    pub(super) async fn with(settings: Settings) -> Desk {
+    pub(crate) async fn with(settings: Settings) -> Desk {
         Desk::at(settings, Hands::at(MORNING)).await
     }
 
-    pub(super) async fn at(settings: Settings, hands: Arc<Hands>) -> Desk {
+    pub(crate) async fn at(settings: Settings, hands: Arc<Hands>) -> Desk {
         let record = Arc::new(Record::default());
         let sink: Arc<dyn TransitionSink> = Arc::<Record>::clone(&record);
         let approvals = Approvals::open_at(settings, Some(sink), Box::new(Arc::clone(&hands))).await;
         Desk { approvals: approvals.unwrap(), hands, record }
     }
 
-    pub(super) async fn ask(&self, request: &ApprovalRequest) -> Result<Asked, ApprovalError> {
+    pub(crate) async fn ask(&self, request: &ApprovalRequest) -> Result<Asked, ApprovalError> {
         self.approvals.ask(request.clone()).await
     }
 
     /// The id of a request that waits now.
-    pub(super) async fn pending(&self, request: &ApprovalRequest) -> ApprovalId {
+    pub(crate) async fn pending(&self, request: &ApprovalRequest) -> ApprovalId {
         match self.ask(request).await {
             Ok(Asked::Pending { id, .. }) => id,
             other => panic!("not pending: {other:?}"),
         }
     }
 
-    pub(super) async fn approve(&self, id: &ApprovalId, who: &Arc<Subject>) -> Result<State, ApprovalError> {
+    pub(crate) async fn approve(&self, id: &ApprovalId, who: &Arc<Subject>) -> Result<State, ApprovalError> {
         self.approvals.approve(id, Arc::clone(who), "looks right", Origin::default()).await
     }
 
-    pub(super) async fn deny(&self, id: &ApprovalId, who: &Arc<Subject>) -> Result<State, ApprovalError> {
+    pub(crate) async fn deny(&self, id: &ApprovalId, who: &Arc<Subject>) -> Result<State, ApprovalError> {
         self.approvals.deny(id, Arc::clone(who), "not today", Origin::default()).await
     }
 
-    pub(super) async fn revoke(&self, id: &ApprovalId, who: &Arc<Subject>) -> Result<State, ApprovalError> {
+    pub(crate) async fn revoke(&self, id: &ApprovalId, who: &Arc<Subject>) -> Result<State, ApprovalError> {
         self.approvals.revoke(id, Arc::clone(who), "changed my mind", Origin::default()).await
     }
 
-    pub(super) fn steps(&self) -> Vec<Step> {
+    pub(crate) fn steps(&self) -> Vec<Step> {
         lock(&self.record.taken).iter().map(|told| told.step).collect()
     }
 }
 
-pub(super) fn groups(names: &[&str]) -> Vec<Arc<str>> {
+pub(crate) fn groups(names: &[&str]) -> Vec<Arc<str>> {
     let mut names: Vec<Arc<str>> = names.iter().map(|name| Arc::from(*name)).collect();
     names.sort();
     names
 }
 
 /// A person at the issuer `corp`.
-pub(super) fn person(id: &str, names: &[&str]) -> Arc<Subject> {
+pub(crate) fn person(id: &str, names: &[&str]) -> Arc<Subject> {
     person_at("corp", id, names)
 }
 
-pub(super) fn person_at(issuer: &str, id: &str, names: &[&str]) -> Arc<Subject> {
+pub(crate) fn person_at(issuer: &str, id: &str, names: &[&str]) -> Arc<Subject> {
     Arc::new(Subject {
         issuer: issuer.into(),
         id: id.into(),
@@ -138,7 +138,7 @@ pub(super) fn person_at(issuer: &str, id: &str, names: &[&str]) -> Arc<Subject> 
     })
 }
 
-pub(super) fn agent(issuer: &str, id: &str, owner: Option<&str>) -> Arc<Subject> {
+pub(crate) fn agent(issuer: &str, id: &str, owner: Option<&str>) -> Arc<Subject> {
     Arc::new(Subject {
         kind: Kind::Agent,
         owner: owner.map(Arc::from),
@@ -147,7 +147,7 @@ pub(super) fn agent(issuer: &str, id: &str, owner: Option<&str>) -> Arc<Subject>
 }
 
 /// A request of `subject` that needs `terms`; `what` tells it from others.
-pub(super) fn request(subject: &Arc<Subject>, what: &str, terms: &[(&str, u32)]) -> ApprovalRequest {
+pub(crate) fn request(subject: &Arc<Subject>, what: &str, terms: &[(&str, u32)]) -> ApprovalRequest {
     let body = format!("{{\"prompt\": \"{what}\"}}");
     let digest = canonical_digest(&CanonicalParts {
         method: "POST",
@@ -180,7 +180,7 @@ fn counted(start: &str) -> String {
 }
 
 #[track_caller]
-pub(super) fn forbidden<T: std::fmt::Debug>(done: Result<T, ApprovalError>, wanted: &Forbidden) {
+pub(crate) fn forbidden<T: std::fmt::Debug>(done: Result<T, ApprovalError>, wanted: &Forbidden) {
     match done {
         Err(ApprovalError::Forbidden(why)) => assert_eq!(why, *wanted),
         other => panic!("not {wanted:?}: {other:?}"),

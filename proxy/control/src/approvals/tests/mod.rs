@@ -1,7 +1,7 @@
 //! Approvals as a whole, on SQLite and on PostgreSQL.
 
 mod deeds;
-mod desk;
+pub(crate) mod desk;
 mod grants;
 mod history;
 mod postgres;

@@ -65,8 +65,8 @@ impl fmt::Debug for Database {
 impl Database {
     /// By its URL: `sqlite:PATH` or `postgres://…`.
     #[must_use]
-    pub fn new(url: SecretString) -> Database {
-        Database { url }
+    pub fn new(url: impl Into<SecretString>) -> Database {
+        Database { url: url.into() }
     }
 
     fn flavour(&self) -> Option<Flavour> {

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use secrecy::SecretString;
 use sluice_policy::{ApprovalTerms, Kind, Proof, Risk, Subject};
 
 use super::super::clock::tests::Hands;
@@ -29,7 +28,7 @@ impl Folder {
     }
 
     pub(crate) fn sqlite(&self) -> Database {
-        Database::new(SecretString::from(format!("sqlite:{}", self.0.join("approvals.db").display())))
+        Database::new(format!("sqlite:{}", self.0.join("approvals.db").display()))
     }
 }
 

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use secrecy::SecretString;
 use sqlx::{Connection, Executor};
 
 use super::Scenario;
@@ -69,7 +68,7 @@ impl Server {
         let mut connection = sqlx::AnyConnection::connect(&self.url("postgres")).await.unwrap();
         connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
         connection.close().await.unwrap();
-        Database::new(SecretString::from(self.url(name)))
+        Database::new(self.url(name))
     }
 }
 

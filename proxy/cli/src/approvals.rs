@@ -299,7 +299,15 @@ fn show_one(read: &Value) -> Result<(), Failure> {
         ("state", text(read, "/state")),
         ("kind", text(read, "/kind")),
         ("ends in", seconds_left(read, number(read, "/now_ms"))),
-        ("who", format!("{}:{} ({})", text(read, "/subject/issuer"), text(read, "/subject/id"), text(read, "/subject/kind"))),
+        (
+            "who",
+            format!(
+                "{}:{} ({})",
+                text(read, "/subject/issuer"),
+                text(read, "/subject/id"),
+                text(read, "/subject/kind")
+            ),
+        ),
         ("proved by", text(read, "/subject/proof")),
         ("owner", text(read, "/subject/owner")),
         ("actor", text(read, "/subject/actor")),
@@ -310,15 +318,25 @@ fn show_one(read: &Value) -> Result<(), Failure> {
         ("operation", text(read, "/operation")),
         ("upstream", text(read, "/upstream")),
         ("policies", list("/policies")),
-        ("risk", format!("{} {}", number(read, "/risk/score"), each("/risk/parts", &|part| {
-            format!("{} {}", text(part, "/name"), number(part, "/score"))
-        }))),
+        (
+            "risk",
+            format!(
+                "{} {}",
+                number(read, "/risk/score"),
+                each("/risk/parts", &|part| {
+                    format!("{} {}", text(part, "/name"), number(part, "/score"))
+                })
+            ),
+        ),
         ("found in it", labels.join(", ")),
         ("unmasked", list("/scope/reveal")),
         ("asked because", text(read, "/asked_because")),
-        ("waits for", each("/waits_for", &|w| {
-            format!("{}: {} of {}", text(w, "/group"), number(w, "/missing"), number(w, "/min"))
-        })),
+        (
+            "waits for",
+            each("/waits_for", &|w| {
+                format!("{}: {} of {}", text(w, "/group"), number(w, "/missing"), number(w, "/min"))
+            }),
+        ),
         ("agreed", each("/votes", &|vote| format!("{}: {}", text(vote, "/who"), text(vote, "/reason")))),
         ("last reason", text(read, "/reason")),
         ("sha-256", text(read, "/digest")),
@@ -337,12 +355,16 @@ mod tests {
 
     #[test]
     fn nothing_writes_on_the_terminal() {
-        assert_eq!(shown("a\u{1b}[2Jb\r\u{9b}31m\u{202e}c\nd"), "a\u{FFFD}[2Jb\u{FFFD}\u{FFFD}31m\u{FFFD}c\nd");
+        assert_eq!(
+            shown("a\u{1b}[2Jb\r\u{9b}31m\u{202e}c\nd"),
+            "a\u{FFFD}[2Jb\u{FFFD}\u{FFFD}31m\u{FFFD}c\nd"
+        );
     }
 
     #[test]
     fn ids_are_no_paths() {
-        for (id, good) in [("3f0c", true), ("", false), ("../keys", false), ("a?b", false), ("a%2fb", false)] {
+        for (id, good) in [("3f0c", true), ("", false), ("../keys", false), ("a?b", false), ("a%2fb", false)]
+        {
             assert_eq!(checked(id).is_ok(), good, "{id}");
         }
     }

@@ -1,4 +1,5 @@
 //! `sluice approvals` as a process, against the API as the admin server serves it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -64,7 +65,11 @@ impl Drop for Scratch {
 
 async fn sluice(address: SocketAddr, token: &'static str, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
-    command.arg("approvals").args(args).env("SLUICE_ADMIN", format!("http://{address}")).env("SLUICE_TOKEN", token);
+    command
+        .arg("approvals")
+        .args(args)
+        .env("SLUICE_ADMIN", format!("http://{address}"))
+        .env("SLUICE_TOKEN", token);
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
@@ -84,7 +89,10 @@ async fn the_queue_is_worked_from_the_command_line() {
 
     let list = sluice(address, "bob", &["list", "--group", "leads"]).await;
     let text = String::from_utf8(list.stdout).unwrap();
-    assert!(list.status.success() && text.starts_with(id) && text.contains("corp:alice\tllm\tllm.chat"), "{text}");
+    assert!(
+        list.status.success() && text.starts_with(id) && text.contains("corp:alice\tllm\tllm.chat"),
+        "{text}"
+    );
     let show = sluice(address, "bob", &["show", id]).await;
     let text = String::from_utf8(show.stdout).unwrap();
     assert!(text.contains("a signed token") && text.contains("say \u{FFFD}[2J [password]"), "{text}");

@@ -242,19 +242,14 @@ impl Approval {
             return Err(Forbidden::TooManyVotes);
         }
         let vote = self.vote(who, reason, rules, now_ms)?;
-        let all: Vec<Vote> = self.votes.iter().chain([&vote]).map(|vote| vote.current(rules.people)).collect();
+        let all: Vec<Vote> =
+            self.votes.iter().chain([&vote]).map(|vote| vote.current(rules.people)).collect();
         let is_complete = self.missing(&all).iter().all(|n| *n == 0);
         self.change(if is_complete { Step::Approve } else { Step::Vote }, Some(vote), now_ms)
     }
 
     /// The vote of someone who may cast one.
-    fn vote(
-        &self,
-        who: &Approver,
-        reason: &str,
-        rules: &Rules<'_>,
-        now_ms: i64,
-    ) -> Result<Vote, Forbidden> {
+    fn vote(&self, who: &Approver, reason: &str, rules: &Rules<'_>, now_ms: i64) -> Result<Vote, Forbidden> {
         let account = Account::of(&who.subject);
         self.check_stranger(who, &account, rules.people)?;
         let asked = |groups: &[Arc<str>]| -> Vec<Arc<str>> {
@@ -262,10 +257,12 @@ impl Approval {
         };
         let own = asked(&rules.people.groups(&account, &who.subject.groups));
         let (groups, on_behalf_of) = if own.is_empty() {
-            let lent = who.delegated.iter().map(|(lender, groups)| {
-                (asked(&rules.people.groups(lender, groups)), lender)
-            });
-            let (groups, lender) = lent.into_iter().find(|(g, _)| !g.is_empty()).ok_or(Forbidden::NotInGroup)?;
+            let lent = who
+                .delegated
+                .iter()
+                .map(|(lender, groups)| (asked(&rules.people.groups(lender, groups)), lender));
+            let (groups, lender) =
+                lent.into_iter().find(|(g, _)| !g.is_empty()).ok_or(Forbidden::NotInGroup)?;
             (groups, Some(lender.clone()))
         } else {
             (own, None)
@@ -347,7 +344,8 @@ impl Vote {
 }
 
 fn check_person(who: &Approver) -> Result<(), Forbidden> {
-    let is_person = who.subject.kind == Kind::Human && !who.subject.is_anonymous() && !who.subject.id.is_empty();
+    let is_person =
+        who.subject.kind == Kind::Human && !who.subject.is_anonymous() && !who.subject.id.is_empty();
     // Someone who acts in a person's name is not that person.
     if is_person && who.subject.actor.is_none() { Ok(()) } else { Err(Forbidden::NotAPerson) }
 }

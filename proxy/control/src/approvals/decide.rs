@@ -320,13 +320,14 @@ impl Approvals {
 }
 
 fn check_scope(upstream: &str, scope: &Scope) -> Result<(), ApprovalError> {
-    let is_name = |text: &str| {
-        !text.is_empty() && text.len() <= TEXT_BYTES_MAX && !text.chars().any(char::is_control)
-    };
+    let is_name =
+        |text: &str| !text.is_empty() && text.len() <= TEXT_BYTES_MAX && !text.chars().any(char::is_control);
     // `*` alone would be everything.
-    let is_operation = |text: &Arc<str>| is_name(text) && **text != *"*" && !text.trim_end_matches('*').contains('*');
+    let is_operation =
+        |text: &Arc<str>| is_name(text) && **text != *"*" && !text.trim_end_matches('*').contains('*');
     let fields = scope.fields.as_deref().unwrap_or_default();
-    let is_small = scope.operations.len() <= SCOPE_MAX && scope.reveal.len() <= SCOPE_MAX && fields.len() <= SCOPE_MAX;
+    let is_small =
+        scope.operations.len() <= SCOPE_MAX && scope.reveal.len() <= SCOPE_MAX && fields.len() <= SCOPE_MAX;
     let is_good = is_small
         && is_name(upstream)
         && !scope.operations.is_empty()

@@ -52,8 +52,12 @@ impl fmt::Display for ApprovalError {
         f.write_str(match self {
             ApprovalError::Unavailable(StoreFault::Slow) => "the store of approvals does not answer in time",
             ApprovalError::Unavailable(StoreFault::Unreachable) => "the store of approvals can't be reached",
-            ApprovalError::Unavailable(StoreFault::Refused) => "the store of approvals has refused a statement",
-            ApprovalError::Unavailable(StoreFault::Unreadable) => "the store of approvals holds what can't be read",
+            ApprovalError::Unavailable(StoreFault::Refused) => {
+                "the store of approvals has refused a statement"
+            }
+            ApprovalError::Unavailable(StoreFault::Unreadable) => {
+                "the store of approvals holds what can't be read"
+            }
             ApprovalError::Unavailable(StoreFault::Closed) => "the store of approvals is closed",
             ApprovalError::Overloaded => "more approvals are pending than may be",
             ApprovalError::TooManyOfSubject => "the subject has as many pending approvals as it may",
@@ -93,7 +97,9 @@ impl From<sqlx::Error> for ApprovalError {
         ApprovalError::Unavailable(match error {
             sqlx::Error::PoolTimedOut => StoreFault::Slow,
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => StoreFault::Closed,
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => StoreFault::Unreachable,
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => {
+                StoreFault::Unreachable
+            }
             sqlx::Error::Decode(_)
             | sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::ColumnNotFound(_)

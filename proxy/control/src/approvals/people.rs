@@ -142,7 +142,8 @@ impl People {
     /// Whether a name out of a token (an owner, an actor) means `account`. It is `issuer:id`, the name of a person, or
     /// an id at the token's own issuer.
     fn is_named(&self, account: &Account, name: &str, issuer: &str) -> Sameness {
-        if name.eq_ignore_ascii_case(&account.id) || name.eq_ignore_ascii_case(&format!("{}/{}", account.issuer, account.id))
+        if name.eq_ignore_ascii_case(&account.id)
+            || name.eq_ignore_ascii_case(&format!("{}/{}", account.issuer, account.id))
         {
             return Sameness::Same;
         }

@@ -166,7 +166,10 @@ impl ApprovalRequest {
     pub(crate) fn key(&self) -> String {
         let subject = subject_key(&self.subject);
         let version = self.policy_version.as_bytes();
-        keyed("sluice.grant.v1", &[subject.as_bytes(), version, self.upstream.as_bytes(), self.digest.as_bytes()])
+        keyed(
+            "sluice.grant.v1",
+            &[subject.as_bytes(), version, self.upstream.as_bytes(), self.digest.as_bytes()],
+        )
     }
 
     pub(crate) fn detail(&self) -> Detail {

@@ -51,7 +51,10 @@ pub struct Approvals {
 
 impl fmt::Debug for Approvals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Approvals").field("store", &self.store).field("clock", &self.clock).finish_non_exhaustive()
+        f.debug_struct("Approvals")
+            .field("store", &self.store)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
     }
 }
 
@@ -150,7 +153,8 @@ impl Approvals {
             let sender = watches.entry(id.clone()).or_insert_with(|| watch::channel(State::Pending).0);
             sender.subscribe()
         };
-        let mut watch = Watch { approvals: Arc::clone(self), id: id.clone(), receiver, state: State::Pending };
+        let mut watch =
+            Watch { approvals: Arc::clone(self), id: id.clone(), receiver, state: State::Pending };
         watch.look().await?;
         Ok(watch)
     }
@@ -169,9 +173,7 @@ impl Approvals {
         let (clock, node) = (Arc::clone(&self.clock), self.node.clone());
         let cancelled = self
             .store
-            .write(move |c| {
-                Box::pin(async move { transitions::cancel(c, &node, &id, clock.now_ms()).await })
-            })
+            .write(move |c| Box::pin(async move { transitions::cancel(c, &node, &id, clock.now_ms()).await }))
             .await;
         match cancelled {
             Ok(written) => self.told(written).await.map(|_| true),
@@ -303,8 +305,10 @@ impl Approvals {
         self.note_recorded().await?;
         for id in ids {
             let asked = id.clone();
-            let is_left =
-                self.store.read(move |c| Box::pin(async move { events::has_unrecorded(c, &asked).await })).await?;
+            let is_left = self
+                .store
+                .read(move |c| Box::pin(async move { events::has_unrecorded(c, &asked).await }))
+                .await?;
             if !is_left {
                 lock(&self.unrecorded).remove(&id);
             }
@@ -319,7 +323,8 @@ impl Approvals {
             return Ok(());
         }
         let noted = taken.clone();
-        let done = self.store.write(move |c| Box::pin(async move { events::recorded(c, &noted).await })).await;
+        let done =
+            self.store.write(move |c| Box::pin(async move { events::recorded(c, &noted).await })).await;
         if done.is_err() {
             // They come again, which a record tells by their numbers.
             lock(&self.recorded).extend(taken);
@@ -400,7 +405,8 @@ impl Watch {
     /// The store does not answer: refuse the request.
     pub async fn decided(&mut self) -> Result<State, ApprovalError> {
         while self.state == State::Pending {
-            let changed = tokio::time::timeout(Duration::from_millis(WATCH_MS), self.receiver.changed()).await;
+            let changed =
+                tokio::time::timeout(Duration::from_millis(WATCH_MS), self.receiver.changed()).await;
             match changed {
                 Ok(Ok(())) => self.state = *self.receiver.borrow_and_update(),
                 Ok(Err(_)) | Err(_) => self.look().await?,

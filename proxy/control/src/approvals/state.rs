@@ -120,11 +120,9 @@ impl State {
             (State::Approved, Step::Use, GrantKind::Window) => Ok(State::Approved),
             (State::Approved, Step::Revoke, _) => Ok(State::Revoked),
             // A review looks back: it is closed whatever has become of the grant, and changes nothing of it.
-            (
-                State::Approved | State::Expired | State::Consumed | State::Revoked,
-                Step::Review,
-                _,
-            ) => Ok(self),
+            (State::Approved | State::Expired | State::Consumed | State::Revoked, Step::Review, _) => {
+                Ok(self)
+            }
             (State::Pending, Step::Ask | Step::Consume | Step::Use | Step::Revoke | Step::Review, _)
             | (
                 State::Approved,

@@ -59,7 +59,9 @@ impl Approvals {
                 let (clock, node) = (Arc::clone(&self.clock), self.node.clone());
                 let transitions = self
                     .store
-                    .write(move |c| Box::pin(async move { sweep::expire(c, &node, state, clock.now_ms()).await }))
+                    .write(move |c| {
+                        Box::pin(async move { sweep::expire(c, &node, state, clock.now_ms()).await })
+                    })
                     .await?;
                 let count = transitions.len();
                 ended += count;

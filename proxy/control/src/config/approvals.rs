@@ -116,7 +116,12 @@ fn referred(source: &mut Source, value: &Value<'_>) -> Option<(SecretString, Str
 }
 
 /// A secret of a table, and its line as TOML.
-fn secret(source: &mut Source, whole: &Value<'_>, table: &DeTable<'_>, key: &str) -> Option<(SecretString, String)> {
+fn secret(
+    source: &mut Source,
+    whole: &Value<'_>,
+    table: &DeTable<'_>,
+    key: &str,
+) -> Option<(SecretString, String)> {
     let Some(value) = table.get(key) else {
         source.reader.fault(&whole.span(), format!("`{key}` is needed: env:NAME or file:PATH"));
         return None;
@@ -206,7 +211,8 @@ fn persons(source: &mut Source, table: &DeTable<'_>, shown: &mut String) -> Vec<
             source.reader.fault(&value.span(), "another person has the same `slack`");
         }
         let named = names(source, table, "groups");
-        let _ = writeln!(shown, "\n[[approvals.person]]\nname = {}\naccounts = {}", text(&name), list(&accounts));
+        let _ =
+            writeln!(shown, "\n[[approvals.person]]\nname = {}\naccounts = {}", text(&name), list(&accounts));
         if let Some(slack) = &slack {
             let _ = writeln!(shown, "slack = {}", text(slack));
         }
@@ -226,7 +232,9 @@ fn webhooks(source: &mut Source, table: &DeTable<'_>, shown: &mut String) -> Vec
         let name = source.name(value, table, "webhook", &mut taken);
         let url = secret(source, value, table, "url");
         let key = secret(source, value, table, "secret");
-        let (Some(name), Some((url, url_line)), Some((secret, key_line))) = (name, url, key) else { continue };
+        let (Some(name), Some((url, url_line)), Some((secret, key_line))) = (name, url, key) else {
+            continue;
+        };
         let _ = writeln!(shown, "\n[[approvals.webhook]]\nname = {}\n{url_line}\n{key_line}", text(&name));
         webhooks.push(Webhook { name, url, secret });
     }

@@ -149,11 +149,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Members sorted by their keys' UTF-16 code units (RFC 8785, section 3.2.3).
-    fn write_members(
-        &self,
-        out: &mut String,
-        mut members: Vec<(String, String)>,
-    ) -> Result<(), Uncanonical> {
+    fn write_members(&self, out: &mut String, mut members: Vec<(String, String)>) -> Result<(), Uncanonical> {
         members.sort_by(|a, b| a.0.encode_utf16().cmp(b.0.encode_utf16()));
         if members.iter().zip(members.iter().skip(1)).any(|(a, b)| a.0 == b.0) {
             return Err(self.fault("an object has a key twice"));

@@ -283,8 +283,16 @@ fn counts(name: &str) -> bool {
         "x-real-ip",
         "x-request-id",
     ];
-    const PREFIXES: &[&str] =
-        &["amz-sdk-", "sec-ch-", "sec-fetch-", "sluice-", "x-b3-", "x-datadog-", "x-forwarded-", "x-stainless-"];
+    const PREFIXES: &[&str] = &[
+        "amz-sdk-",
+        "sec-ch-",
+        "sec-fetch-",
+        "sluice-",
+        "x-b3-",
+        "x-datadog-",
+        "x-forwarded-",
+        "x-stainless-",
+    ];
     LEFT_OUT.binary_search(&name).is_err() && !PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
@@ -335,7 +343,9 @@ impl ContentType {
     /// JSON is UTF-8 (RFC 8259, section 8.1).
     fn check_utf8(&self) -> Result<(), Uncanonical> {
         match self.parameter("charset") {
-            Some(charset) if !charset.eq_ignore_ascii_case("utf-8") && !charset.eq_ignore_ascii_case("us-ascii") => {
+            Some(charset)
+                if !charset.eq_ignore_ascii_case("utf-8") && !charset.eq_ignore_ascii_case("us-ascii") =>
+            {
                 Err(Uncanonical::new("JSON is in UTF-8"))
             }
             Some(_) | None => Ok(()),

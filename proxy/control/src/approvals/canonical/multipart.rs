@@ -29,7 +29,9 @@ pub(super) fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<Part<'a>>,
         let at = body.len() - rest.len();
         if let Some(end) = rest.strip_prefix(b"--") {
             let is_end = end.is_empty() || end == b"\r\n";
-            return is_end.then_some(parts).ok_or(Uncanonical::at("there is something behind the last part", at));
+            return is_end
+                .then_some(parts)
+                .ok_or(Uncanonical::at("there is something behind the last part", at));
         }
         let unended = Uncanonical::at("a line of a boundary goes on", at);
         let inner = rest.strip_prefix(b"\r\n").ok_or(unended)?;
@@ -58,7 +60,10 @@ fn read(part: &[u8], at: usize) -> Result<Part<'_>, Uncanonical> {
         let middle = line.iter().position(|&b| b == b':').ok_or(odd)?;
         let (name, value) = line.split_at(middle);
         let is_token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
-        if name.is_empty() || !name.iter().all(is_token) || line.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+        if name.is_empty()
+            || !name.iter().all(is_token)
+            || line.iter().any(|b| matches!(b, b'\r' | b'\n' | 0))
+        {
             return Err(odd);
         }
         let name = String::from_utf8(name.to_ascii_lowercase()).map_err(|_| odd)?;

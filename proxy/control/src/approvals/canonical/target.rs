@@ -26,7 +26,9 @@ pub(super) fn normal(text: &str) -> Result<String, Uncanonical> {
             return Err(Uncanonical::new("the target has a `%` without two digits"));
         };
         match u8::try_from(high * 16 + low) {
-            Ok(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => normal.push(char::from(byte)),
+            Ok(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                normal.push(char::from(byte))
+            }
             Ok(byte) => normal.push_str(&format!("%{byte:02X}")),
             Err(_) => return Err(Uncanonical::new("the target has a `%` without two digits")),
         }

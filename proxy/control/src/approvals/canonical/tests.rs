@@ -168,7 +168,12 @@ fn what_means_the_same_has_one_digest() {
     assert_eq!(of_target("/%61%2f", Some("q=%7e")), of_target("/a%2F", Some("q=~")));
     assert_eq!(
         of_fields(&[("X-Team", b" a "), ("accept", b"b")]),
-        of_fields(&[("Accept", b"b"), ("x-team", b"a"), ("traceparent", b"00-1"), ("Authorization", b"Bearer x")])
+        of_fields(&[
+            ("Accept", b"b"),
+            ("x-team", b"a"),
+            ("traceparent", b"00-1"),
+            ("Authorization", b"Bearer x")
+        ])
     );
     assert_eq!(
         digest("application/json; charset=UTF-8", b"1").unwrap(),

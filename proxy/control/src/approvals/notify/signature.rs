@@ -18,7 +18,12 @@ pub(crate) fn is_signed(key: &[u8], text: &[u8], signature: &str) -> bool {
     let bytes: Option<Vec<u8>> = signature
         .as_bytes()
         .chunks(2)
-        .map(|pair| std::str::from_utf8(pair).ok().filter(|p| p.len() == 2).and_then(|p| u8::from_str_radix(p, 16).ok()))
+        .map(|pair| {
+            std::str::from_utf8(pair)
+                .ok()
+                .filter(|p| p.len() == 2)
+                .and_then(|p| u8::from_str_radix(p, 16).ok())
+        })
         .collect();
     match (mac(key, text), bytes) {
         (Some(mac), Some(bytes)) => mac.verify_slice(&bytes).is_ok(),

@@ -151,7 +151,9 @@ impl Approvals {
             return Ok(Err(Untrusted::Replayed));
         }
         let Some(subject) = subject(&self.people(), &pressed.user) else {
-            return Ok(Ok("Nobody is known to Sluice by your id in Slack, or no groups of yours.".to_owned()));
+            return Ok(
+                Ok("Nobody is known to Sluice by your id in Slack, or no groups of yours.".to_owned()),
+            );
         };
         let origin = Origin { via: Via::Slack, address };
         let done = match pressed.is_approval {
@@ -175,7 +177,9 @@ pub(crate) fn message(told: &Transition, shown: &Value, page_url: Option<&str>) 
     let what = format!("`{}` at `{}`", escaped(text("/operation")), escaped(text("/upstream")));
     let head = match told.step {
         Step::Ask => format!("*{}* asks for {what}", escaped(&who)),
-        Step::BreakGlass => format!(":rotating_light: *The glass was broken* for {what} of {}", escaped(&who)),
+        Step::BreakGlass => {
+            format!(":rotating_light: *The glass was broken* for {what} of {}", escaped(&who))
+        }
         Step::Approve
         | Step::Deny
         | Step::Expire
@@ -227,9 +231,7 @@ fn facts(told: &Transition, shown: &Value) -> String {
 /// A field for the reason, and the buttons.
 fn asking(id: &str) -> [Value; 2] {
     let plain = |text: &str| json!({ "type": "plain_text", "text": text });
-    let button = |action: &str, text: &str, style: &str| {
-        json!({ "type": "button", "action_id": action, "value": id, "style": style, "text": plain(text) })
-    };
+    let button = |action: &str, text: &str, style: &str| json!({ "type": "button", "action_id": action, "value": id, "style": style, "text": plain(text) });
     [
         json!({
             "type": "input", "block_id": "sluice_reason", "label": plain("Reason"),

@@ -64,13 +64,19 @@ async fn a_webhook_is_signed_tried_again_and_at_last_dead() {
         assert!(signature::is_signed(b"key", &text, mac));
         assert!(!signature::is_signed(b"other", &text, mac));
         let read: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!((read["type"].as_str(), read["id"].as_str()), (Some("approval.ask"), ids.first().map(String::as_str).or(read["id"].as_str())));
+        assert_eq!(
+            (read["type"].as_str(), read["id"].as_str()),
+            (Some("approval.ask"), ids.first().map(String::as_str).or(read["id"].as_str()))
+        );
         ids.push(field("sluice-delivery"));
         desk.hands.pass(6_000);
     }
     assert_eq!(desk.approvals.send_due(&client).await, Ok(0));
     let dead = desk.approvals.dead_letters().await.unwrap();
-    assert_eq!((dead.len(), dead[0].tries, dead[0].last_error.as_str()), (1, 3, "it answered with status 500"));
+    assert_eq!(
+        (dead.len(), dead[0].tries, dead[0].last_error.as_str()),
+        (1, 3, "it answered with status 500")
+    );
     receiver.status.store(204, Ordering::SeqCst);
     desk.approvals.revive(&dead[0].id).await.unwrap();
     assert_eq!(desk.approvals.send_due(&client).await, Ok(1));

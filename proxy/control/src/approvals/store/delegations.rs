@@ -39,7 +39,9 @@ pub struct Delegation {
 
 type Row = (String, String, String, String, String, i64, i64, i64);
 
-fn read((id, lender, borrower, groups, reason, created_ms, ends_ms, revoked_ms): Row) -> Result<Delegation, ApprovalError> {
+fn read(
+    (id, lender, borrower, groups, reason, created_ms, ends_ms, revoked_ms): Row,
+) -> Result<Delegation, ApprovalError> {
     Ok(Delegation {
         id,
         lender: Account::parse(&lender).ok_or_else(unreadable)?,
@@ -91,7 +93,8 @@ pub(crate) async fn of(
 
 /// Lends a membership.
 pub(crate) async fn insert(c: &mut AnyConnection, lent: &Delegation) -> Result<(), ApprovalError> {
-    let sql = "SELECT COUNT(*) FROM approval_delegation WHERE lender = $1 AND ends_ms > $2 AND revoked_ms = 0";
+    let sql =
+        "SELECT COUNT(*) FROM approval_delegation WHERE lender = $1 AND ends_ms > $2 AND revoked_ms = 0";
     let open: i64 = sqlx::query_scalar(sql)
         .bind(lent.lender.to_string())
         .bind(lent.created_ms)
@@ -123,17 +126,14 @@ pub(crate) async fn revoke(
     lender: &Account,
     now_ms: i64,
 ) -> Result<(), ApprovalError> {
-    let sql = "UPDATE approval_delegation SET revoked_ms = $1 WHERE id = $2 AND lender = $3 AND revoked_ms = 0";
+    let sql =
+        "UPDATE approval_delegation SET revoked_ms = $1 WHERE id = $2 AND lender = $3 AND revoked_ms = 0";
     let done = sqlx::query(sql).bind(now_ms).bind(id).bind(lender.to_string()).execute(c).await?;
     if done.rows_affected() == 1 { Ok(()) } else { Err(ApprovalError::NotFound) }
 }
 
 /// The votes on pending approvals, and the delegations, that rest on a membership which the account no longer has.
-async fn lost(
-    c: &mut AnyConnection,
-    account: &Account,
-    groups: &[Arc<str>],
-) -> Result<Lost, ApprovalError> {
+async fn lost(c: &mut AnyConnection, account: &Account, groups: &[Arc<str>]) -> Result<Lost, ApprovalError> {
     let votes: Vec<(String, i64, String)> = sqlx::query_as(
         "SELECT v.approval_id, v.n, v.body FROM approval_vote v JOIN approval a ON a.id = v.approval_id \
          WHERE v.member = $1 AND a.state = 'pending'",
@@ -149,11 +149,12 @@ async fn lost(
             lost.votes.push((id, n, serde_json::to_string(&Vote { groups: left, ..vote })?));
         }
     }
-    let lent: Vec<(String, String)> =
-        sqlx::query_as("SELECT id, group_names FROM approval_delegation WHERE lender = $1 AND revoked_ms = 0")
-            .bind(account.to_string())
-            .fetch_all(c)
-            .await?;
+    let lent: Vec<(String, String)> = sqlx::query_as(
+        "SELECT id, group_names FROM approval_delegation WHERE lender = $1 AND revoked_ms = 0",
+    )
+    .bind(account.to_string())
+    .fetch_all(c)
+    .await?;
     for (id, names) in lent {
         let held: Vec<Arc<str>> = serde_json::from_str(&names)?;
         let left: Vec<&Arc<str>> = held.iter().filter(|g| groups.contains(g)).collect();

@@ -93,7 +93,8 @@ pub(crate) async fn dead(c: &mut AnyConnection) -> Result<Vec<Delivery>, Approva
 
 /// A dead letter is tried again.
 pub(crate) async fn revive(c: &mut AnyConnection, id: &str, now_ms: i64) -> Result<(), ApprovalError> {
-    let sql = "UPDATE approval_delivery SET state = 'due', due_ms = $1, tries = 0 WHERE id = $2 AND state = 'dead'";
+    let sql =
+        "UPDATE approval_delivery SET state = 'due', due_ms = $1, tries = 0 WHERE id = $2 AND state = 'dead'";
     let done = sqlx::query(sql).bind(now_ms).bind(id).execute(c).await?;
     if done.rows_affected() == 1 { Ok(()) } else { Err(ApprovalError::NotFound) }
 }

@@ -94,12 +94,7 @@ pub(crate) fn seen(state: State, expires_ms: i64, now_ms: i64) -> State {
 }
 
 /// The ids of a page and one more, from one index.
-fn select_ids(
-    query: &mut Statement,
-    filter: &Filter,
-    limit: u32,
-    now_ms: i64,
-) -> Result<(), ApprovalError> {
+fn select_ids(query: &mut Statement, filter: &Filter, limit: u32, now_ms: i64) -> Result<(), ApprovalError> {
     let state = match filter.state.as_deref() {
         None => Some(State::Pending),
         Some("all") => None,
@@ -109,7 +104,7 @@ fn select_ids(
         Some(group) if state == Some(State::Pending) => {
             // From the few that wait for it, in their order.
             query.push(
-                "SELECT a.id FROM approval_waiting w CROSS JOIN approval a ON a.id = w.approval_id \
+                "SELECT a.id FROM approval_waiting w JOIN approval a ON a.id = w.approval_id \
                  WHERE w.group_name = ",
             );
             query.text(group);
@@ -141,7 +136,11 @@ fn select_ids(
         query.push(" AND a.risk >= ").number(risk);
     }
     let (before, same, order) = if filter.group.is_some() {
-        (" AND (w.created_ms < ", " OR (w.created_ms = ", " ORDER BY w.created_ms DESC, w.approval_id DESC LIMIT ")
+        (
+            " AND (w.created_ms < ",
+            " OR (w.created_ms = ",
+            " ORDER BY w.created_ms DESC, w.approval_id DESC LIMIT ",
+        )
     } else {
         (" AND (a.created_ms < ", " OR (a.created_ms = ", " ORDER BY a.created_ms DESC, a.id DESC LIMIT ")
     };

@@ -247,7 +247,8 @@ impl Ask {
         let chain = self.request.subject.chain.as_deref().unwrap_or_default();
         if !insert(c, &approval, key, &subject, chain).await? {
             // Another node was first.
-            let sql = "SELECT id FROM approval WHERE request_key = $1 AND kind = 'single' AND state = 'pending'";
+            let sql =
+                "SELECT id FROM approval WHERE request_key = $1 AND kind = 'single' AND state = 'pending'";
             let id: Option<String> = sqlx::query_scalar(sql).bind(key).fetch_optional(&mut *c).await?;
             return match id {
                 Some(id) => Ok(self.pending(rows::id(&id)?, transitions)),

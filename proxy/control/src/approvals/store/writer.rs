@@ -105,7 +105,8 @@ impl Writer {
                 mpsc::error::TrySendError::Closed(_) => ApprovalError::Unavailable(StoreFault::Closed),
             })?,
             Way::Apart(permits) => {
-                let permit = Arc::clone(permits).try_acquire_owned().map_err(|_| ApprovalError::Overloaded)?;
+                let permit =
+                    Arc::clone(permits).try_acquire_owned().map_err(|_| ApprovalError::Overloaded)?;
                 let pool = self.pool.clone();
                 tokio::spawn(async move {
                     let _permit = permit;

@@ -28,7 +28,8 @@ fn linked(database: Database) -> Settings {
         accounts: accounts.iter().map(|text| account(text)).collect(),
         ..Person::default()
     };
-    let persons = vec![person("alice", &["corp:alice", "hub:ally"]), person("bob", &["hub:bobby", "corp:bob"])];
+    let persons =
+        vec![person("alice", &["corp:alice", "hub:ally"]), person("bob", &["hub:bobby", "corp:bob"])];
     Settings { people: Arc::new(People { persons, ..People::default() }), ..settings(database) }
 }
 
@@ -111,7 +112,8 @@ mod scenario {
             let program = Arc::new(Subject { kind, ..Subject::clone(&person("bot", &["leads"])) });
             forbidden(desk.approve(&id, &program).await, &Forbidden::NotAPerson);
         }
-        let nobody = Subject { proof: sluice_policy::Proof::None, ..Subject::clone(&person("eve", &["leads"])) };
+        let nobody =
+            Subject { proof: sluice_policy::Proof::None, ..Subject::clone(&person("eve", &["leads"])) };
         forbidden(desk.approve(&id, &Arc::new(nobody)).await, &Forbidden::NotAPerson);
         let other = ApprovalId::parse(&"0".repeat(32)).unwrap();
         assert_eq!(desk.approve(&other, &person("bob", &["leads"])).await, Err(ApprovalError::NotFound));
@@ -190,9 +192,7 @@ mod scenario {
         forbidden(desk.approve(&id, &carol).await, &Forbidden::NotInGroup);
         assert!(desk.approvals.delegations(&Account::of(&carol)).await.unwrap().is_empty());
         let third = lend(&bob, "corp:carol", 1).await.unwrap();
-        let end = async |id: &str, who: &Subject| {
-            desk.approvals.end_delegation(id, &Account::of(who)).await
-        };
+        let end = async |id: &str, who: &Subject| desk.approvals.end_delegation(id, &Account::of(who)).await;
         assert_eq!(end(&third.id, &carol).await, Err(ApprovalError::NotFound));
         assert_eq!(end(&third.id, &bob).await, Ok(()));
         forbidden(desk.approve(&id, &carol).await, &Forbidden::NotInGroup);
@@ -200,8 +200,11 @@ mod scenario {
     }
 
     pub(super) async fn the_glass_is_broken_and_reviewed(database: Database) {
-        let glass =
-            BreakGlass { groups: groups(&["oncall"]), review_groups: groups(&["audit"]), own_requests: false };
+        let glass = BreakGlass {
+            groups: groups(&["oncall"]),
+            review_groups: groups(&["audit"]),
+            own_requests: false,
+        };
         let settings = Settings { break_glass: Some(Arc::new(glass)), ..settings(database) };
         let desk = Desk::with(settings.clone()).await;
         let alice = person("alice", &["audit", "oncall"]);

@@ -109,7 +109,10 @@ mod scenario {
                 tasks.push(tokio::spawn(async move {
                     let mut won = 0;
                     for asked in some {
-                        won += usize::from(matches!(approvals.ask(asked).await.unwrap(), Asked::Consumed { .. }));
+                        won += usize::from(matches!(
+                            approvals.ask(asked).await.unwrap(),
+                            Asked::Consumed { .. }
+                        ));
                     }
                     won
                 }));
@@ -178,7 +181,11 @@ mod scenario {
         assert_eq!(desk.approve(&id, &person("bob", &["leads"])).await, Err(ApprovalError::Unrecorded));
         desk.record.fails.store(false, Ordering::SeqCst);
         let refused = desk.ask(&asked).await;
-        assert_eq!(refused, Err(ApprovalError::Unrecorded), "an approval that nobody recorded lets nothing through");
+        assert_eq!(
+            refused,
+            Err(ApprovalError::Unrecorded),
+            "an approval that nobody recorded lets nothing through"
+        );
     }
 
     pub(super) async fn limits_hold(database: Database) {
@@ -192,7 +199,10 @@ mod scenario {
         let id = desk.pending(&of(&bob, "1")).await;
         assert_eq!(desk.approvals.pending(), 3);
         assert_eq!(desk.ask(&of(&bob, "2")).await, Err(ApprovalError::Overloaded));
-        assert!(matches!(desk.ask(&of(&bob, "1")).await, Ok(Asked::Pending { .. })), "one that waits is found");
+        assert!(
+            matches!(desk.ask(&of(&bob, "1")).await, Ok(Asked::Pending { .. })),
+            "one that waits is found"
+        );
         desk.deny(&id, &person("carol", &["leads"])).await.unwrap();
         desk.pending(&of(&bob, "2")).await;
     }

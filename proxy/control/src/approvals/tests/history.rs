@@ -63,7 +63,11 @@ fn the_ways_are_those_that_are_drawn() {
                     _ => None,
                 };
                 let drawn = drawn.iter().find(|(from, by, _)| (*from, *by) == (state, step));
-                assert_eq!(state.after(step, kind).ok(), own.or(drawn.map(|(.., to)| *to)), "{state:?} {step:?}");
+                assert_eq!(
+                    state.after(step, kind).ok(),
+                    own.or(drawn.map(|(.., to)| *to)),
+                    "{state:?} {step:?}"
+                );
             }
         }
     }
@@ -91,7 +95,9 @@ async fn histories_linearise() {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let asked = all[(seed >> 33) as usize % all.len()].clone();
                 let id = match approvals.ask(asked).await {
-                    Ok(Asked::Pending { id, .. } | Asked::Consumed { id, .. } | Asked::Denied { id, .. }) => id,
+                    Ok(Asked::Pending { id, .. } | Asked::Consumed { id, .. } | Asked::Denied { id, .. }) => {
+                        id
+                    }
                     Err(error) => panic!("{error}"),
                 };
                 let who = Arc::clone(&who);

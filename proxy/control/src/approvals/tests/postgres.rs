@@ -37,7 +37,8 @@ impl Server {
             assert!(owned.unwrap().success(), "Debian's package makes the user");
         }
         let command = |program: &str| {
-            let mut command = if is_root { Command::new("setpriv") } else { Command::new(programs.join(program)) };
+            let mut command =
+                if is_root { Command::new("setpriv") } else { Command::new(programs.join(program)) };
             if is_root {
                 command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]);
                 command.arg(programs.join(program));
@@ -45,7 +46,8 @@ impl Server {
             command.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
             command
         };
-        let made = command("initdb").arg("-D").arg(&data).args(["-U", "postgres", "-A", "trust", "-N"]).status();
+        let made =
+            command("initdb").arg("-D").arg(&data).args(["-U", "postgres", "-A", "trust", "-N"]).status();
         assert!(made.unwrap().success(), "initdb");
         let mut server = command("postgres");
         server.arg("-D").arg(&data).arg("-k").arg(folder.path());
@@ -97,16 +99,11 @@ async fn everything_holds_on_postgresql() {
         skip("PostgreSQL is not installed (Debian: postgresql)");
         return;
     };
-    let all: Vec<&(&str, Scenario)> = [
-        super::grants::ALL,
-        super::deeds::ALL,
-        super::windows::ALL,
-        super::time::ALL,
-        super::scale::ALL,
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let all: Vec<&(&str, Scenario)> =
+        [super::grants::ALL, super::deeds::ALL, super::windows::ALL, super::time::ALL, super::scale::ALL]
+            .into_iter()
+            .flatten()
+            .collect();
     assert!(all.len() > 20);
     for (name, scenario) in all {
         println!("{name}");
@@ -120,7 +117,10 @@ async fn everything_holds_on_postgresql() {
     desk.pending(&asked).await;
     let signal = |name: &str| {
         let id = server.child.id().to_string();
-        let sent = Command::new("pkill").args([name, "-P", &id]).status().and(Command::new("kill").args([name, &id]).status());
+        let sent = Command::new("pkill")
+            .args([name, "-P", &id])
+            .status()
+            .and(Command::new("kill").args([name, &id]).status());
         assert!(sent.unwrap().success());
     };
     signal("-STOP");

@@ -58,7 +58,12 @@ mod scenario {
             (Filter { subject: text("corp:bot"), ..Filter::default() }, wanted(&[1, 3, 5, 7])),
             (Filter { group: text("dba"), ..Filter::default() }, wanted(&[0, 5])),
             (
-                Filter { group: text("leads"), upstream: text("llm"), risk_min: Some(60), ..Filter::default() },
+                Filter {
+                    group: text("leads"),
+                    upstream: text("llm"),
+                    risk_min: Some(60),
+                    ..Filter::default()
+                },
                 wanted(&[6, 7, 8]),
             ),
             (Filter { kind: text("window"), ..Filter::default() }, wanted(&[])),
@@ -89,7 +94,8 @@ async fn a_hundred_thousand_pending() {
         return;
     }
     let folder = Folder::new();
-    let most = Settings { pending_of_subject_max: 1_000_000, pending_ms: 86_400_000, ..settings(folder.sqlite()) };
+    let most =
+        Settings { pending_of_subject_max: 1_000_000, pending_ms: 86_400_000, ..settings(folder.sqlite()) };
     let desk = Arc::new(Desk::with(most).await);
     let began = Instant::now();
     let workers = (0..64).map(|worker| {

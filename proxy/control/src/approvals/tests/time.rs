@@ -105,7 +105,9 @@ mod scenario {
             let before_ms = desk.approvals.clock.now_ms() - desk.approvals.settings.kept_ms;
             let store = &desk.approvals.store;
             store
-                .write(move |c| Box::pin(async move { crate::approvals::store::sweep::forget(c, before_ms).await }))
+                .write(move |c| {
+                    Box::pin(async move { crate::approvals::store::sweep::forget(c, before_ms).await })
+                })
                 .await
         };
         desk.hands.pass(30 * 86_400_000);

@@ -6,7 +6,11 @@ use super::desk::{Desk, forbidden, groups, person, request};
 use super::scenarios;
 use crate::approvals::*;
 
-scenarios!(a_window_lets_its_scope_through, a_window_is_revoked_at_once, windows_that_are_too_wide_are_refused,);
+scenarios!(
+    a_window_lets_its_scope_through,
+    a_window_is_revoked_at_once,
+    windows_that_are_too_wide_are_refused,
+);
 
 fn wanted() -> WindowRequest {
     WindowRequest {
@@ -77,10 +81,8 @@ mod scenario {
     pub(super) async fn windows_that_are_too_wide_are_refused(database: Database) {
         let desk = Desk::open(database).await;
         let alice = person("alice", &[]);
-        let mut tries: Vec<WindowRequest> = [0, -1, 481, i64::MAX]
-            .into_iter()
-            .map(|minutes| WindowRequest { minutes, ..wanted() })
-            .collect();
+        let mut tries: Vec<WindowRequest> =
+            [0, -1, 481, i64::MAX].into_iter().map(|minutes| WindowRequest { minutes, ..wanted() }).collect();
         for operations in [&[][..], &["*"], &[""], &["a*b"], &["**"]] {
             let operations = operations.iter().map(|name| Arc::from(*name)).collect();
             tries.push(WindowRequest { operations, ..wanted() });

@@ -45,7 +45,9 @@ pub(super) async fn stream(
                         let id = format!("{}-{}", told.approval, told.seq);
                         event.id(id).json_data(told.as_ref()).unwrap_or_default()
                     }
-                    Err(RecvError::Lagged(missed)) => Event::default().event("missed").data(missed.to_string()),
+                    Err(RecvError::Lagged(missed)) => {
+                        Event::default().event("missed").data(missed.to_string())
+                    }
                     Err(RecvError::Closed) => break,
                 };
                 if sender.send(Ok(event)).await.is_err() {

@@ -34,7 +34,9 @@ impl From<ApprovalError> for Problem {
             ApprovalError::TooManyOfSubject => (429, "too_many"),
             ApprovalError::Anonymous => (401, "unauthenticated"),
             ApprovalError::NotFound => (404, "not_found"),
-            ApprovalError::Terms | ApprovalError::Uncanonical(_) | ApprovalError::Invalid(_) => (422, "invalid"),
+            ApprovalError::Terms | ApprovalError::Uncanonical(_) | ApprovalError::Invalid(_) => {
+                (422, "invalid")
+            }
             ApprovalError::Forbidden(Forbidden::NotNow(_) | Forbidden::Expired | Forbidden::NoReview) => {
                 (409, "not_now")
             }

@@ -116,11 +116,14 @@ async fn nobody_sees_what_is_not_theirs() {
     let site = Site::open().await;
     let id = site.desk.pending(&request(&person("alice", &[]), "x", &[("leads", 1)])).await;
     let own = site.desk.pending(&request(&agent("corp", "bot", Some("alice")), "y", &[("leads", 1)])).await;
-    for (who, wanted) in [("eve/ops", 404), ("bot/", 404), ("alice/", 200), ("bob/leads", 200), ("dave/oncall", 200)] {
+    for (who, wanted) in
+        [("eve/ops", 404), ("bot/", 404), ("alice/", 200), ("bob/leads", 200), ("dave/oncall", 200)]
+    {
         assert_eq!(site.get(&format!("/{id}"), who).await.0, wanted, "{who}");
     }
     let (_, list) = site.get("?subject=corp:alice", "bot/").await;
-    let ids: Vec<&str> = list["approvals"].as_array().unwrap().iter().filter_map(|a| a["id"].as_str()).collect();
+    let ids: Vec<&str> =
+        list["approvals"].as_array().unwrap().iter().filter_map(|a| a["id"].as_str()).collect();
     assert_eq!(ids, [own.as_str()], "a program sees its own");
     for path in ["", "/token", "/reviews", "/events", "/delegations", "/dead-letters"] {
         let (status, problem) = answer(site.client.get(site.url(path))).await;
@@ -173,7 +176,8 @@ async fn other_sites_pages_decide_nothing() {
     let form = site.client.post(&deed).header("cookie", session.1).header("x-sluice-token", &token);
     let (status, _) = answer(form.header("content-type", "text/plain").body(good)).await;
     assert_eq!(status, 415);
-    let own = [session, ("x-sluice-token", token.as_str()), ("origin", origin), ("sec-fetch-site", "same-origin")];
+    let own =
+        [session, ("x-sluice-token", token.as_str()), ("origin", origin), ("sec-fetch-site", "same-origin")];
     assert_eq!(post(&own, good).await.0, 200);
 }
 

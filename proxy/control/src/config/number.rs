@@ -133,6 +133,7 @@ numbers! {
         denial_ms: 0 to DAY_MS,
         kept_ms: 3_600_000 to 400 * DAY_MS,
         op_ms_max: 10 to 60_000,
+        hold_ms_max: 0 to HOUR_MS,
         retry_after_s: 1 to 3_600,
         pending_max: 1 to 1_000_000,
         pending_of_subject_max: 1 to 1_000_000,

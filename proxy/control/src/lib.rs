@@ -15,7 +15,8 @@ mod resolve;
 
 pub use admin::{Admin, AdminError, Readiness};
 pub use config::{
-    Config, ConfigError, DRAIN_SECONDS, FILE_BYTES_MAX, Files, IdentityFiles, LISTENERS_MAX, ROUTES_MAX, UPSTREAMS_MAX,
+    Config, ConfigError, DRAIN_SECONDS, FILE_BYTES_MAX, Files, IdentityFiles, LISTENERS_MAX, ROUTES_MAX,
+    UPSTREAMS_MAX,
 };
 pub use reload::{InForce, Reloads};
 pub use resolve::{RETRY_MAX, ResolveError, TTL_MAX, TTL_MIN, keep_resolving};

@@ -28,6 +28,13 @@ pub struct ContextNames {
     pub(super) names: Vec<Arc<str>>,
 }
 
+impl ContextNames {
+    /// Each of them, in lower case.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
+}
+
 /// Fields that have this meaning for every issuer: one that does not allow them refuses requests that have them.
 pub(super) const RESERVED: [&str; 3] = ["sluice-chain", "sluice-step", "sluice-purpose"];
 

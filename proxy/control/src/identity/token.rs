@@ -47,7 +47,8 @@ impl<'t> Unverified<'t> {
     /// It is none, or its header is not acceptable.
     pub(super) fn read(token: &'t str) -> Result<Unverified<'t>, Unproved> {
         let mut parts = token.split('.');
-        let [Some(header), Some(payload), Some(signature)] = [parts.next(), parts.next(), parts.next()] else {
+        let [Some(header), Some(payload), Some(signature)] = [parts.next(), parts.next(), parts.next()]
+        else {
             return Err(Unproved::Malformed);
         };
         match parts.count() {
@@ -61,7 +62,8 @@ impl<'t> Unverified<'t> {
         }
         let header = object(header)?;
         let algorithm = check(&header)?;
-        let is_signature = signature.len() <= SIGNATURE_BYTES_MAX && URL_SAFE_NO_PAD.decode(signature).is_ok();
+        let is_signature =
+            signature.len() <= SIGNATURE_BYTES_MAX && URL_SAFE_NO_PAD.decode(signature).is_ok();
         if signature.is_empty() || !is_signature {
             return Err(Unproved::Signature);
         }

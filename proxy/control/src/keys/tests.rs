@@ -58,7 +58,8 @@ async fn a_key_is_its_minter_until_it_ends_or_is_revoked() {
         assert_eq!(keys.find(&wrong, at(1)), Err(Unproved::UnknownCredential), "{wrong}");
     }
     // The store holds no key, and another gateway that reads it knows the key all the same.
-    let bytes = [std::fs::read(&path).unwrap(), std::fs::read(path.with_extension("db-wal")).unwrap()].concat();
+    let bytes =
+        [std::fs::read(&path).unwrap(), std::fs::read(path.with_extension("db-wal")).unwrap()].concat();
     let (_, random) = text.rsplit_once('_').unwrap();
     assert!(!bytes.windows(20).any(|window| window == &random.as_bytes()[..20]));
     let again = Keys::open(&path, &secret()).await.unwrap();

@@ -14,7 +14,7 @@ pub use sigv4::{
     AWS_FIELDS, AccessKey, AwsService, CHUNK_OVERHEAD_MAX, ChunkSigner, Payload, Signed, ToSign,
 };
 pub use source::{CredentialError, EXEC_TIME_MAX, Keeping, Source};
-pub use vault::{Vault, VaultAuth, VaultError, Vaults};
+pub use vault::{VAULTS_MAX, Vault, VaultAuth, VaultError, Vaults};
 
 #[cfg(test)]
 mod tests;

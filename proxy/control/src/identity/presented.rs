@@ -29,9 +29,9 @@ pub struct ContextNames {
 }
 
 impl ContextNames {
-    /// Each of them, in lower case.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(|name| &**name)
+    /// The names.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.names.iter()
     }
 }
 

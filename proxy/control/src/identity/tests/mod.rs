@@ -1,7 +1,7 @@
 //! Proofs of callers, and attacks on them.
 
 mod attacks;
-mod forge;
+pub(crate) mod forge;
 mod mappings;
 mod opaque;
 mod proofs;
@@ -15,7 +15,7 @@ use sluice_policy::Kind;
 use super::{Algorithm, Fetching, Freshness, Issuer, KeysFrom, Mapping, Means, Rules, Source, Tokens};
 
 /// An issuer whose tokens are for `sluice`.
-fn issuer_of(name: &str, issuer: &str, keys: KeysFrom) -> Issuer {
+pub(crate) fn issuer_of(name: &str, issuer: &str, keys: KeysFrom) -> Issuer {
     let tokens = Tokens {
         issuer: issuer.to_owned(),
         keys,
@@ -34,7 +34,7 @@ fn issuer_of(name: &str, issuer: &str, keys: KeysFrom) -> Issuer {
 }
 
 /// A file of keys that lives as long as the test's process may need it.
-fn keys_file(name: &str, keys: &Value) -> KeysFrom {
+pub(crate) fn keys_file(name: &str, keys: &Value) -> KeysFrom {
     let path: PathBuf = std::env::temp_dir().join(format!("sluice-{}-{name}.json", std::process::id()));
     std::fs::write(&path, keys.to_string()).unwrap();
     KeysFrom::File(path)

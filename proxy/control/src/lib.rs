@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+pub mod approvals;
 mod config;
 mod console;
 pub mod credential;

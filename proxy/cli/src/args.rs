@@ -227,7 +227,7 @@ pub(crate) struct ServeArgs {
     /// The gateway from a file, in place of all flags (`sluice check` tells what is wrong with it)
     #[arg(long, value_name = "FILE", conflicts_with_all = FLAGS_OF_ONE_ROUTE)]
     pub(crate) config: Option<PathBuf>,
-    /// Keep a record in DIR: not available yet
+    /// Record every exchange in DIR, masked, signed, on disk before it goes upstream
     #[arg(long, value_name = "DIR")]
     pub(crate) record: Option<PathBuf>,
 }

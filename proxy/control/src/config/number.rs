@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
+use sluice_data::desk::DeskConfig;
 use sluice_data::{HealthCheck, HealthConfig, Limits, PoolLimits, RetryConfig, RouteLimits};
 use toml::de::DeTable;
 
+use super::record::RecordLimits;
 use super::source::Source;
 
 /// A number among settings `T`.
@@ -50,6 +52,29 @@ numbers! {
         write_ms_max: 1 to HOUR_MS,
         interim_max: 0 to 1_000,
         h2_streams_max: 1 to 10_000,
+    }
+}
+
+numbers! {
+    /// `[decide]`.
+    DECIDE: DeskConfig {
+        questions_max: 1 to COUNT_MAX,
+        answer_ms_max: 1 to HOUR_MS,
+        facts_bytes_max: 1_024 to 1 << 20,
+        body_bytes_max: 1 to 1 << 30,
+        held_bytes_max: 1 to 1 << 40,
+        cached_max: 0 to COUNT_MAX,
+    }
+}
+
+numbers! {
+    /// `[record]`.
+    RECORD: RecordLimits {
+        segment_bytes_max: 65_536 to 1 << 40,
+        segment_seconds_max: 1 to 31_536_000,
+        queue_records_max: 1 to COUNT_MAX,
+        queue_bytes_max: 1_048_576 to 1 << 40,
+        sync_ms: 1 to HOUR_MS,
     }
 }
 

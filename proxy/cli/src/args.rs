@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     Check(CheckArgs),
     Approvals(ApprovalsArgs),
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     Demo(DemoArgs),
 }
 
@@ -245,6 +247,36 @@ pub(crate) struct CheckArgs {
     pub(crate) config: PathBuf,
 }
 
+/// Policies: check, test, explain.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Validate files of policies, as one set: each fault as file:line: reason, exit 2
+    Check {
+        /// TOML files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Run cases, and name the policies that none was decided by; exit 1 when one does not hold
+    Test {
+        /// The gateway's configuration, which names the policies
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Fail where a policy is covered by no case
+        #[arg(long)]
+        covered: bool,
+        /// A TOML file of cases
+        cases: PathBuf,
+    },
+    /// Print what is decided of a request, and of each policy why it does or does not match
+    Explain {
+        /// The gateway's configuration, which names the policies
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// A request in JSON; `-`: standard input
+        request: PathBuf,
+    },
+}
+
 /// Try it: a fake LLM and a fake trace store, the gateway before them, and the console, all on this machine.
 ///
 /// Prints lines to try. Exit: 0 on Ctrl-C.
@@ -415,6 +447,12 @@ mod tests {
             ("sluice approvals revoke", false),
             ("sluice check", false),
             ("sluice check --config f", true),
+            ("sluice policy check", false),
+            ("sluice policy check a.toml b.toml", true),
+            ("sluice policy test --config f", false),
+            ("sluice policy test --config f --covered cases.toml", true),
+            ("sluice policy explain --config f -", true),
+            ("sluice policy explain request.json", false),
             ("sluice demo --quiet --color never", true),
             ("sluice", false),
         ] {

@@ -10,6 +10,7 @@ mod demo;
 mod failure;
 mod mask;
 mod pack;
+mod policy;
 mod read_ahead;
 mod running;
 mod scan;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         args::Command::Scan(scan) => scan::run(&scan, &terminal),
         args::Command::Pack(pack) => pack::run(&pack, &terminal),
         args::Command::Check(check) => check::run(&check),
+        args::Command::Policy(policy) => policy::run(&policy, &terminal),
         args::Command::Serve(serve) => serve::run(serve, &terminal),
         args::Command::Approvals(approvals) => approvals::run(&approvals, &terminal),
         args::Command::Demo(demo) => demo::run(&demo, &terminal),

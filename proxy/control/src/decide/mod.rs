@@ -19,15 +19,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use axum::http::HeaderMap;
 use sluice_data::desk::{Answer, CREDENTIAL_FIELDS, Desk, Question, Refusal, RefusalKind, Rulesets, Ruling};
 use sluice_engine::Ruleset;
 use sluice_patterns::Fault;
-use sluice_policy::{Action, Decision, PolicySet, Subject, Verdict};
+use sluice_policy::{Action, Decision, Memory, MemoryLimits, PolicySet, Subject, Verdict};
 use tokio::sync::Semaphore;
 
 use crate::approvals::{Approvals, Authenticate, Authenticated, Settings, Unauthenticated};
@@ -35,6 +35,7 @@ use crate::config::Config;
 use crate::identity::SetupError;
 use crate::identity::{Identity, Presented, Proved, Revocations, Unproved};
 use crate::keys::Keys;
+use crate::reload::lock;
 use approve::{Approved, Case};
 use credentials::{Credentials, Injected, Missing};
 use facts::Surfaces;
@@ -124,6 +125,9 @@ pub struct Pool {
     keys: Option<Arc<Keys>>,
     /// Where people decide; none: what needs them is refused.
     approvals: Option<Arc<Approvals>>,
+    /// What went before: chains, quotas, first uses. It outlives reloads.
+    memory: Mutex<Memory>,
+    since: Instant,
 }
 
 /// Why requests can't be decided.
@@ -189,6 +193,8 @@ impl Pool {
             places: Arc::new(Semaphore::new(QUESTIONS_MAX)),
             keys,
             approvals,
+            memory: Memory::new(MemoryLimits::default()).into(),
+            since: Instant::now(),
         };
         pool.look();
         pool
@@ -299,7 +305,10 @@ impl Pool {
             Ok(facts) => facts,
             Err(refusal) => return Some(Answer::Refused(refusal)),
         };
-        let decision = deciders.policies.as_ref().map(|policies| policies.decide(&facts));
+        let decision = deciders.policies.as_ref().map(|policies| {
+            let (mut memory, now_ms) = (lock(&self.memory), self.since.elapsed().as_millis() as u64);
+            policies.decide_with(&facts, &mut memory, now_ms)
+        });
         let verdict = match decision {
             Some(Decision::NeedsBody) => return Some(Answer::ReadBody),
             Some(Decision::Decided(verdict)) => verdict,
@@ -316,7 +325,13 @@ impl Pool {
                 let (subject, verdict, body) = (&proved.subject, &*verdict, facts.body.as_ref());
                 let case = Case { pool: self, question, subject, verdict, terms, body };
                 match case.ask(approvals, before_waiting).await {
-                    Approved::Goes(id) => Some(id),
+                    Approved::Goes(id) => {
+                        if let Some(policies) = &deciders.policies {
+                            let now_ms = self.since.elapsed().as_millis() as u64;
+                            policies.note(&facts, &mut lock(&self.memory), now_ms);
+                        }
+                        Some(id)
+                    }
                     Approved::Answer(answer) => return Some(answer),
                     Approved::Gone => return None,
                 }

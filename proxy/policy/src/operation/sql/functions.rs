@@ -353,13 +353,8 @@ fn common_table<'a>(tokens: &[&'a Token], at: usize) -> Option<&'a str> {
     if !opens || **rest.next()? != Token::LParen {
         return None;
     }
-    let mut columns = rest.by_ref().take(COLUMNS_MAX);
-    if !columns.any(|token| !matches!(token, Token::Word(_) | Token::Comma)) {
-        return None;
-    }
-    let close = at
-        + 2
-        + tokens.get(at + 2..)?.iter().position(|token| !matches!(token, Token::Word(_) | Token::Comma))?;
+    let is_column = |token: &&&Token| matches!(token, Token::Word(_) | Token::Comma);
+    let close = at + 2 + rest.take(COLUMNS_MAX).take_while(is_column).count();
     let is_as = matches!(tokens.get(close + 1)?, Token::Word(word) if is_of(&["as"], word));
     (**tokens.get(close)? == Token::RParen && is_as && **tokens.get(close + 2)? == Token::LParen)
         .then_some(&name.value)

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use sluice_data::{IoDriver, ResponseCoding, UpstreamUrl};
 use sluice_engine::{Format, OnError, Schema, Strategy};
 
+use crate::approvals::ApprovalsArgs;
 use crate::terminal::Color;
 
 /// Masks secrets and personal data while they stream: in a pipe, in files, and as a gateway before LLM endpoints.
@@ -33,6 +34,7 @@ pub(crate) enum Command {
     Check(CheckArgs),
     #[command(subcommand)]
     Policy(PolicyCommand),
+    Approvals(ApprovalsArgs),
     Demo(DemoArgs),
 }
 
@@ -437,6 +439,12 @@ mod tests {
             ("sluice serve --config f --listen 127.0.0.1:0", false),
             ("sluice serve --config f --io auto", false),
             ("sluice serve --config f --allow-anonymous", false),
+            ("sluice approvals list --group dba --json", true),
+            ("sluice approvals list --limit 0", false),
+            ("sluice approvals show 3f --admin http://h", true),
+            ("sluice approvals approve 3f --reason r", true),
+            ("sluice approvals approve 3f", false),
+            ("sluice approvals revoke", false),
             ("sluice check", false),
             ("sluice check --config f", true),
             ("sluice policy check", false),

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_control::{Admin, Config, ConfigError, Pool, Readiness, Reloads, RunningRecord, keep_resolving};
+use sluice_control::approvals::{Approvals, Authenticate, TransitionSink, routes};
+use sluice_control::{
+    Admin, ApprovalRecord, Config, ConfigError, Pool, Readiness, Reloads, RunningRecord, keep_resolving,
+};
 use sluice_data::Gateway;
 use sluice_data::desk::Desk;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -34,9 +37,18 @@ impl Running {
             Some(address) => Some(Admin::bind(address).await.map_err(Failure::usage)?),
             None => None,
         };
-        let pool = start_pool(&mut config).await?;
         let record = config.record.as_ref().map(RunningRecord::start).transpose();
         let record = record.map_err(|e| Failure::work(format!("can't record: {e}")))?;
+        let approvals = start_approvals(&config, record.as_ref()).await?;
+        let pool = start_pool(&mut config, approvals.clone()).await?;
+        let admin = match (admin, &approvals, &pool) {
+            (Some(admin), Some(approvals), Some(pool)) => {
+                let authenticate: Arc<dyn Authenticate> = Arc::clone(pool) as _;
+                let routes = routes(Arc::clone(approvals), authenticate).map_err(Failure::work)?;
+                Some(admin.with_routes(routes))
+            }
+            (admin, ..) => admin,
+        };
         config.gateway.recording = record.as_ref().map(RunningRecord::recording);
         let reloads = Reloads::start(config, read, move |done| match done {
             Ok(in_force) => {
@@ -117,14 +129,31 @@ impl Running {
     }
 }
 
+/// Opens the approvals, where a configuration asks for them; every transition goes into the record, where there is one.
+async fn start_approvals(
+    config: &Config,
+    record: Option<&RunningRecord>,
+) -> Result<Option<Arc<Approvals>>, Failure> {
+    let Some(settings) = config.approvals.clone() else { return Ok(None) };
+    let sink =
+        record.map(|record| Arc::new(ApprovalRecord::new(record.recording())) as Arc<dyn TransitionSink>);
+    let approvals = Approvals::open(settings, sink).await;
+    let approvals = approvals.map_err(|e| Failure::work(format!("can't open the approvals: {e}")))?;
+    tokio::spawn(Arc::clone(&approvals).run());
+    Ok(Some(approvals))
+}
+
 /// Starts what decides requests, where a configuration asks for it. Credentials that can't be had now are tried again:
 /// until then their upstreams' requests are refused.
-async fn start_pool(config: &mut Config) -> Result<Option<Arc<Pool>>, Failure> {
+async fn start_pool(
+    config: &mut Config,
+    approvals: Option<Arc<Approvals>>,
+) -> Result<Option<Arc<Pool>>, Failure> {
     if !config.is_decided() {
         return Ok(None);
     }
     let desk = Arc::new(Desk::new(config.desk.clone()));
-    let (pool, faults) = Pool::start(Arc::clone(&desk), config).await.map_err(Failure::usage)?;
+    let (pool, faults) = Pool::start(Arc::clone(&desk), config, approvals).await.map_err(Failure::usage)?;
     faults.iter().for_each(|fault| tell(format_args!("{fault}; it is tried again")));
     tokio::spawn(Arc::clone(&pool).run());
     tokio::spawn(

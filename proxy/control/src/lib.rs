@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+pub mod approvals;
 mod config;
 mod console;
 pub mod credential;
@@ -21,6 +22,6 @@ pub use config::{
     RecordConfig, RecordLimits, SIGNING_KEY_FILE, UPSTREAMS_MAX,
 };
 pub use decide::{Pool, PoolError, QUESTIONS_MAX};
-pub use recorder::{RecordError, RunningRecord};
+pub use recorder::{ApprovalRecord, RecordError, RunningRecord};
 pub use reload::{InForce, Reloads};
 pub use resolve::{RETRY_MAX, ResolveError, TTL_MAX, TTL_MIN, keep_resolving};

@@ -2,13 +2,16 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
 use sluice_audit::{
-    DigestKey, Durability, EncryptionKey, LogOptions, Recorder, RecorderOptions, RecorderStats, SigningKey,
-    Writer,
+    Ack, ApprovalEvent, Caller, Context, Decision, DigestKey, Durability, EncryptionKey, Kind, LogOptions,
+    NewRecord, Payload, Recorder, RecorderOptions, RecorderStats, SigningKey, VerdictName, Writer,
 };
 use sluice_data::Recording;
 
+use crate::approvals::{Recorded, SinkError, Transition, TransitionSink};
 use crate::config::RecordConfig;
 
 /// The longest file of a key.
@@ -98,6 +101,68 @@ impl RunningRecord {
     /// The disk does not take it.
     pub fn close(self) -> Result<(), RecordError> {
         self.writer.close().map_err(|e| RecordError(e.to_string()))
+    }
+}
+
+/// What happens to approvals, in the record of exchanges.
+#[derive(Debug)]
+pub struct ApprovalRecord {
+    recording: Recording,
+    since: Instant,
+}
+
+impl ApprovalRecord {
+    /// In this record.
+    #[must_use]
+    pub fn new(recording: Recording) -> ApprovalRecord {
+        ApprovalRecord { recording, since: Instant::now() }
+    }
+
+    fn record(&self, transition: &Transition) -> NewRecord {
+        let text = |account: &crate::approvals::Account| format!("{}:{}", account.issuer, account.id);
+        let subject = Caller {
+            issuer: transition.subject.issuer.to_string(),
+            id: transition.subject.id.to_string(),
+            ..Caller::default()
+        };
+        let id = transition.request_id.parse().unwrap_or_default();
+        NewRecord {
+            wall_ns: u64::try_from(transition.at_ms).unwrap_or(0).saturating_mul(1_000_000),
+            mono_ns: self.since.elapsed().as_nanos() as u64,
+            kind: Kind::Approval,
+            context: Arc::new(Context {
+                session: id,
+                request: id,
+                subject: Some(subject),
+                upstream: transition.upstream.to_string(),
+                ..Context::default()
+            }),
+            decision: Some(Arc::new(Decision {
+                policies: transition.policies.iter().map(|id| id.to_string()).collect(),
+                policy_version: transition.policy_version.to_string(),
+                verdict: Some(VerdictName::Approve),
+                approval: Some(transition.approval.to_string()),
+            })),
+            payload: Payload::Approval(ApprovalEvent {
+                id: transition.approval.to_string(),
+                state: transition.to.name().to_owned(),
+                by: transition.who.as_ref().map(text).unwrap_or_default(),
+                reason: transition.why.clone(),
+            }),
+            ..NewRecord::default()
+        }
+    }
+}
+
+impl TransitionSink for ApprovalRecord {
+    fn record<'a>(&'a self, transition: &'a Transition) -> Recorded<'a> {
+        Box::pin(async move {
+            let record = ApprovalRecord::record(self, transition);
+            let (ack, durable) = Ack::new();
+            self.recording.recorder.room().await.map_err(|_| SinkError)?;
+            self.recording.recorder.record(record, Some(ack)).map_err(|_| SinkError)?;
+            durable.await.map_err(|_| SinkError)
+        })
     }
 }
 

@@ -71,6 +71,7 @@ struct Fixed {
     record: Option<RecordConfig>,
     desk: DeskConfig,
     is_decided: bool,
+    has_approvals: bool,
 }
 
 impl Fixed {
@@ -82,6 +83,7 @@ impl Fixed {
             record: config.record.clone(),
             desk: config.desk.clone(),
             is_decided: config.is_decided(),
+            has_approvals: config.approvals.is_some(),
         }
     }
 
@@ -92,6 +94,7 @@ impl Fixed {
             ("`io`", self.io == other.io),
             ("the limits of [gateway]", self.limits == other.limits),
             ("[record]", self.record == other.record),
+            ("whether there are [approvals]", self.has_approvals == other.has_approvals),
             ("[decide]", self.desk == other.desk),
             ("whether callers and policies decide at all", self.is_decided == other.is_decided),
         ];
@@ -196,6 +199,7 @@ impl Reloads {
         self.gateway.reload(config.gateway.clone()).map_err(|e| refused(e.to_string()))?;
         if let (Some(pool), Some(deciders)) = (&self.pool, deciders) {
             pool.reload(deciders);
+            pool.set_people(config.approvals.as_ref());
         }
         *lock(&self.in_force) = next.clone();
         Ok(next)

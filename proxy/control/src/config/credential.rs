@@ -244,9 +244,8 @@ fn show_vault(into: &mut String, name: &str, vault: &Vault) {
 
 /// `credential` of an upstream, read once the servers are known.
 pub(super) fn injection(source: &mut Source, table: &DeTable<'_>, servers: &Servers) -> Option<Injection> {
-    let keys =
-        ["kind", "name", "prefix", "from", "user", "region", "service", "id", "secret", "session", "payload"];
-    let (value, table) = source.inner(table, "credential", &keys)?;
+    let value = table.get("credential")?;
+    let table = source.reader.table(value)?;
     let Some(kind) = source.word(table, "kind", KINDS) else {
         if !table.contains_key("kind") {
             source

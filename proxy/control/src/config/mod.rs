@@ -5,6 +5,7 @@
 //! compiled, TLS files loaded, names resolved to indexes. Nothing is half taken: one fault, and there is no
 //! configuration. `serde` was rejected, as it stops at the first fault and tells places only in part.
 
+mod approvals;
 mod condition;
 mod credential;
 mod files;
@@ -69,6 +70,8 @@ pub struct Config {
     pub credentials: BTreeMap<String, Injection>,
     /// Where the admin server listens; none: there is none.
     pub admin: Option<SocketAddr>,
+    /// How approvals are run; none: there are none.
+    pub approvals: Option<crate::approvals::Settings>,
     /// Seconds that running exchanges get to finish in a drain.
     pub drain_seconds: u64,
     /// Callers who prove nothing may call.
@@ -173,6 +176,7 @@ impl Config {
             identity: IdentityFiles::default(),
             credentials: BTreeMap::new(),
             admin,
+            approvals: None,
             drain_seconds,
             allows_anonymous: true,
             policies: None,
@@ -202,8 +206,18 @@ impl Config {
 /// The configuration in a document; none, or one that counts for nothing, where there are faults.
 fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
     let keys = [
-        "policies", "gateway", "admin", "decide", "record", "identity", "vault", "issuer", "listener",
-        "upstream", "route",
+        "policies",
+        "gateway",
+        "admin",
+        "decide",
+        "record",
+        "approvals",
+        "identity",
+        "vault",
+        "issuer",
+        "listener",
+        "upstream",
+        "route",
     ];
     source.reader.known_keys(document, &keys);
     for key in ["listener", "upstream", "route"] {
@@ -219,6 +233,7 @@ fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
     let record = record::read(source, document);
     let servers = credential::vaults(source, document);
     let (issuers, identity) = issuer::read(source, document, &servers);
+    let approvals = approvals::read(source, document);
     let mut names = Vec::new();
     let mut listeners = Vec::new();
     for (value, table) in source.tables(document, "listener", LISTENERS_MAX) {
@@ -248,7 +263,12 @@ fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
     let admin = admin.map(|(address, _)| address);
     let identity_shown = format!("{}{}", servers.shown, issuer::shown(&issuers, &identity));
     let parts = Parts { whole, policies, desk, record, identity_shown, admin, listeners, upstreams, routes };
-    Some(Config { issuers, identity, ..parts.assemble()? })
+    let config = Config { issuers, identity, ..parts.assemble()? };
+    Some(approvals.into_iter().fold(config, |config, approvals| Config {
+        shown: format!("{}{}", config.shown, approvals.shown),
+        approvals: Some(approvals.settings),
+        ..config
+    }))
 }
 
 /// `connect` is of no use where no route takes that method, which has no path (RFC 9110, section 9.3.6).

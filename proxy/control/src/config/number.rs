@@ -8,6 +8,7 @@ use toml::de::DeTable;
 
 use super::record::RecordLimits;
 use super::source::Source;
+use crate::approvals;
 
 /// A number among settings `T`.
 pub(super) struct Number<T> {
@@ -121,6 +122,22 @@ numbers! {
     TIMEOUTS: RouteLimits {
         body_ms_max: 1 to HOUR_MS,
         upstream_ms_max: 1 to DAY_MS,
+    }
+}
+
+numbers! {
+    /// `[approvals]`.
+    APPROVALS: approvals::Settings {
+        pending_ms: 1_000 to DAY_MS,
+        grant_ms: 1_000 to DAY_MS,
+        denial_ms: 0 to DAY_MS,
+        kept_ms: 3_600_000 to 400 * DAY_MS,
+        op_ms_max: 10 to 60_000,
+        hold_ms_max: 0 to HOUR_MS,
+        retry_after_s: 1 to 3_600,
+        pending_max: 1 to 1_000_000,
+        pending_of_subject_max: 1 to 1_000_000,
+        tries_max: 1 to 100,
     }
 }
 

@@ -221,7 +221,7 @@ pub(super) fn list<T: Display>(items: &[T]) -> String {
 }
 
 /// The word that stands for a value.
-fn word<T: PartialEq>(words: &[(&str, T)], value: &T) -> String {
+pub(super) fn word<T: PartialEq>(words: &[(&str, T)], value: &T) -> String {
     text(words.iter().find(|(_, other)| other == value).map_or("", |(word, _)| word))
 }
 

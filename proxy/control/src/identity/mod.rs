@@ -507,4 +507,4 @@ fn tell(subject: &mut Subject, part: Part, value: &str) -> Result<(), Unproved> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

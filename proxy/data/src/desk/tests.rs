@@ -34,6 +34,7 @@ fn asked(target: &str) -> Asked {
         target: target.into(),
         path: target.into(),
         fields: Vec::new(),
+        head: Vec::new(),
         content_type: None,
         has_body: false,
         credentials: Vec::new(),

@@ -168,6 +168,7 @@ impl Asker {
             actor: optional(&self.actor),
             owner: optional(&self.owner),
             proof,
+            ..Subject::default()
         })
     }
 }

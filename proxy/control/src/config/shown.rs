@@ -7,13 +7,13 @@ use sluice_data::desk::DeskConfig;
 use sluice_data::{
     EndpointAddress, GatewayConfig, ListenAddress, PathMatch, ServerTlsFiles, UpstreamConfig, UpstreamUrl,
 };
-use sluice_policy::SQL_DIALECTS;
+use sluice_policy::{PROTOCOLS as PROTOCOLS_SPOKEN, SQL_DIALECTS};
 
 use super::credential::shown_injection;
 use super::gateway::{IO_DRIVERS, Whole};
 use super::listener::Listener;
 use super::number::{self, CHECK, DECIDE, HEALTH, LIMITS, POOL, RECORD, RETRY, TIMEOUTS};
-use super::policy::{self, PROTOCOLS as PROTOCOLS_SPOKEN, Policies};
+use super::policy::Policies;
 use super::record::{MODES, RecordConfig};
 use super::route::{FORWARDED, ON_ERROR, RATE_BY, RESPONSE_CODINGS, Route};
 use super::upstream::{PROTOCOLS, Upstream};
@@ -184,8 +184,7 @@ fn show_route(f: &mut fmt::Formatter<'_>, route: &Route, upstream: &str) -> fmt:
     let surface = &route.surface;
     writeln!(f, "speaks = {}", word(PROTOCOLS_SPOKEN, &surface.protocol))?;
     if !surface.sql.is_empty() {
-        let places: Vec<String> = surface.sql.iter().map(policy::spelled).collect();
-        writeln!(f, "sql = {}\nsql_dialect = {}", list(&places), word(SQL_DIALECTS, &surface.dialect))?;
+        writeln!(f, "sql = {}\nsql_dialect = {}", list(&surface.sql), word(SQL_DIALECTS, &surface.dialect))?;
     }
     let limits = &config.limits;
     if let Some(bytes) = limits.body_bytes_max {

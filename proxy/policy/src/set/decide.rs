@@ -171,6 +171,10 @@ impl PolicySet {
             let reason = format!("the request has more {what} than policies look at");
             return self.decided(Verdict { reason, ..Verdict::default() });
         }
+        if !facts.subject.is_within(&facts.upstream, &facts.route, &facts.method) {
+            let reason = "the caller's credential is not for such requests".to_owned();
+            return self.decided(Verdict { reason, ..Verdict::default() });
+        }
         let risk = self.score(facts, acts, before);
         let values = Values { facts, acts, risk: risk.score };
         let mut found = Found::default();

@@ -225,6 +225,18 @@ fn fields_of_policies_that_have_nothing_in_common() {
 }
 
 #[test]
+fn a_credential_is_for_what_it_is_for() {
+    let set = set("[[policy]]\nid = \"a\"\naction = \"allow\"\nwhen = \"true\"\n");
+    let with = |scope: &str| {
+        let subject = Arc::new(Subject { scopes: vec![scope.into()], ..subject("ada", &[]) });
+        decided(&set, &Facts { subject, ..facts("ada", &[], "GET", "/") }).action.clone()
+    };
+    assert_eq!(with("upstream:llm"), Action::Allow);
+    assert_eq!(with("upstream:traces"), Action::Block);
+    assert_eq!(with("method:POST"), Action::Block);
+}
+
+#[test]
 fn facts_over_their_limits_are_refused() {
     let set = set("[[policy]]\nid = \"a\"\naction = \"allow\"\nwhen = \"true\"\n");
     let groups = |count: usize| (0..count).map(|n| Arc::from(n.to_string())).collect::<Vec<Arc<str>>>();

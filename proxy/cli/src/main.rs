@@ -8,12 +8,14 @@ mod check;
 mod demo;
 mod failure;
 mod mask;
+mod notify;
 mod pack;
 mod read_ahead;
 mod running;
 mod scan;
 mod serve;
 mod terminal;
+mod upgrade;
 
 use std::process::ExitCode;
 

@@ -46,6 +46,12 @@ impl Collector for Counters {
         )?;
         counter(e, "aborted", "Exchanges broken off after the response had begun", stats.aborted)?;
         counter(e, "connections_accepted", "Connections accepted from clients", stats.connections_accepted)?;
+        counter(
+            e,
+            "accept_failures",
+            "Connections that could not be accepted: no more descriptors or memory",
+            stats.accept_failures,
+        )?;
         gauge(e, "connections_open", "Connections of clients that are open", stats.connections_open)?;
         let upstream = [
             ("connect", stats.upstream_connects),

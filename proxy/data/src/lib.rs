@@ -21,6 +21,7 @@ mod edge;
 mod forward;
 mod forwarded;
 mod gateway;
+mod listen;
 mod mask;
 mod problem;
 #[allow(dead_code, reason = "the edge takes it up")]
@@ -38,9 +39,10 @@ pub use config::{
 };
 pub use forwarded::ForwardedFields;
 pub use gateway::{DrainReport, Gateway, ReloadError, StartError};
+pub use listen::ListenSockets;
 pub use problem::Problem;
 pub use stats::{FIRST_BYTE_US, GatewayStats, REFUSALS, StatsSnapshot};
 pub use tls::{
-    ClientTls, ClientTlsFiles, IdentityError, PeerIdentity, ServerTls, ServerTlsFiles, TlsError, TlsFiles,
-    TlsWarning,
+    ClientTls, ClientTlsFiles, IdentityError, PeerIdentity, ServerTls, ServerTlsFiles, UnknownName, TlsError, TlsFiles,
+    TlsWarning, UnknownName,
 };

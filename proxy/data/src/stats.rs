@@ -75,6 +75,8 @@ counters! {
     aborted,
     /// Connections accepted from clients.
     connections_accepted,
+    /// Times that a connection could not be accepted: no more descriptors or memory.
+    accept_failures,
     /// Connections of clients that are open.
     connections_open,
     /// Connections made to the upstream.

@@ -8,7 +8,7 @@ use sluice_data::{
 };
 
 use super::gateway::IO_DRIVERS;
-use super::listener::Listener;
+use super::listener::{Listener, UNKNOWN_NAMES};
 use super::number::{self, CHECK, HEALTH, LIMITS, POOL, RETRY, TIMEOUTS};
 use super::route::{FORWARDED, ON_ERROR, RATE_BY, RESPONSE_CODINGS, Route};
 use super::upstream::{PROTOCOLS, Upstream};
@@ -51,7 +51,9 @@ fn show_listener(f: &mut fmt::Formatter<'_>, listener: &Listener) -> fmt::Result
     if let Some(files) = &listener.tls {
         writeln!(f, "tls = {}", server_tls(files))?;
     }
-    if matches!(config.address, ListenAddress::Tcp(_)) {
+    if matches!(config.address, ListenAddress::Unix(_)) {
+        writeln!(f, "mode = {}", text(&format!("{:04o}", config.mode)))?;
+    } else {
         writeln!(f, "trusted = {}\nproxy_protocol = {}", list(&config.trusted), config.proxy_protocol)?;
     }
     writeln!(f, "connect = {}\nabsolute_form = {}", config.connect, config.absolute_form)
@@ -62,7 +64,8 @@ fn server_tls(files: &ServerTlsFiles) -> String {
         format!("{{ cert = {}, key = {} }}", file(&pair.certificate), file(&pair.key))
     };
     let certificates: Vec<String> = files.certificates.iter().map(pair).collect();
-    let mut shown = format!("{{ certificates = [{}]", certificates.join(", "));
+    let unknown = word(UNKNOWN_NAMES, &files.unknown_name);
+    let mut shown = format!("{{ certificates = [{}], unknown_name = {unknown}", certificates.join(", "));
     // Writing to a string does not fail.
     let _ = match &files.client_ca {
         Some(ca) => {

@@ -192,7 +192,7 @@ async fn routed(
     if head.absolute.as_ref().is_some_and(|absolute| absolute.is_https) && !is_tls {
         return Err(Attempt::Problem(Problem::NOT_TLS));
     }
-    let handshake = Handshake::of(head, id).map_err(Attempt::Problem)?;
+    let handshake = Handshake::of(head, id, source.is_http2()).map_err(Attempt::Problem)?;
     if let Some(rate) = &route.rate {
         let now_ms = context.since.elapsed().as_millis() as u64;
         let address = forwarded::client_address(&head.fields, client);
@@ -508,6 +508,10 @@ impl ResponseSide<'_> {
             } else {
                 ResponseFault::Problem(Problem::BAD_RESPONSE)
             });
+        }
+        // In HTTP/2 such an answer would open the WebSocket (RFC 8441, section 4).
+        if self.asks_for_websocket && sink.is_http2() && (200..300).contains(&head.status) {
+            return Err(ResponseFault::Problem(Problem::WEBSOCKET_ANSWER));
         }
         let masks = self.context.masks(self.route);
         let plan = forward::response(&head, self.head, &masks, &mut scratch.borrow_mut());

@@ -17,7 +17,11 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::epoll::{
+    EpollCreateFlags, EpollEvent, EpollFlags, EpollOp, epoll_create1, epoll_ctl, epoll_wait,
+};
 use nix::sys::socket::{MsgFlags, recv};
+use nix::unistd::close as close_descriptor;
 
 use super::body::{Http1Sink, Sink, Source};
 use super::connection::{IoFault, Reader, Writer, close};
@@ -34,6 +38,8 @@ const LINGER_BYTES_MAX: usize = 256 * 1024;
 const LINGER_MS_MAX: u64 = 1_000;
 /// How often it is looked whether the client of an exchange is still there.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long a drain leaves a connection open that is idle.
+const DRAIN_IDLE: Duration = Duration::from_secs(1);
 /// Milliseconds that an exchange goes on for a client that has ended its side.
 const HALF_CLOSED_MS_MAX: u64 = 10_000;
 
@@ -160,7 +166,23 @@ fn end_of(socket: RawFd) -> End {
         return End::Both;
     }
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    if recv(socket, &mut [0u8], flags) == Ok(0) { End::Its } else { End::None }
+    match recv(socket, &mut [0u8], flags) {
+        Ok(0) => End::Its,
+        Ok(_) if has_end_behind(socket) == Ok(true) => End::Its,
+        Ok(_) | Err(_) => End::None,
+    }
+}
+
+/// Whether the client's side has ended behind bytes that nobody has read: over TLS an alert goes before the end.
+fn has_end_behind(socket: RawFd) -> nix::Result<bool> {
+    let epoll = epoll_create1(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    let mut wanted = EpollEvent::new(EpollFlags::EPOLLRDHUP, 0);
+    let mut seen = [EpollEvent::empty()];
+    let ready = epoll_ctl(epoll, EpollOp::EpollCtlAdd, socket, &mut wanted)
+        .and_then(|()| epoll_wait(epoll, &mut seen, 0));
+    close_descriptor(epoll)?;
+    let [seen] = seen;
+    Ok(ready? > 0 && seen.events().contains(EpollFlags::EPOLLRDHUP))
 }
 
 /// Makes the close of a connection a reset: the end of a body that only the close delimits must not look like one.
@@ -170,15 +192,16 @@ fn reset(socket: RawFd) {
     let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::Linger, &now);
 }
 
-/// Waits for the first byte of a request; false when none comes.
+/// Waits for the first byte of a request; false when none comes. A request that is under way when the shard begins to drain is
+/// still served, or a client would see its connection closed without an answer.
 pub(crate) async fn next_request(context: &SessionContext, reader: &mut Reader) -> bool {
     if reader.buffered().is_empty() {
-        if context.drain.is_set() {
-            return false;
-        }
         reader.shrink();
         let mut fill = pin!(reader.fill(context.limits.idle_ms_max));
-        let mut drained = pin!(context.drain.wait());
+        let mut drained = pin!(async {
+            context.drain.wait().await;
+            monoio::time::sleep(DRAIN_IDLE).await;
+        });
         let came = poll_fn(|cx| {
             if let Poll::Ready(read) = fill.as_mut().poll(cx) {
                 return Poll::Ready(matches!(read, Ok(len) if len > 0));

@@ -31,6 +31,7 @@ use sluice_engine::{Codings, Format, FormatErrorKind, WebSocketSide};
 use super::body::{Head, Sink, Source, SourceFault};
 use super::exchange::{After, SessionContext};
 use super::signal::Signal;
+use crate::codec::fields::Fields;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::content::Content;
 use crate::forward::{self, BodyLength, ForwardRequest};
@@ -139,6 +140,11 @@ impl Session<'_> {
         beside(ways, watch).await;
         requests.mask.close(stats);
         responses.mask.close(stats);
+        if !matches!(shared.end.get(), Some(End::Broken) | None) {
+            // In HTTP/2 the end of a stream must be said (RFC 8441, section 5); whether it arrives does not matter.
+            to_client.end(Fields::default());
+            let _ = to_client.flush().await;
+        }
         match shared.end.get() {
             Some(End::Closed | End::Away) => Ok(After::Close),
             Some(End::Fault { .. }) => {

@@ -203,6 +203,9 @@ impl Gateway {
             .shards
             .iter()
             .for_each(|s| s.use_rulesets(table.routes().iter().map(|r| &r.config.ruleset)));
+        let routes: Vec<&str> = table.routes().iter().map(|route| route.config.name.as_str()).collect();
+        let upstreams: Vec<&str> = table.upstreams().iter().map(|u| u.config.name.as_str()).collect();
+        self.stats.shards.iter().for_each(|s| s.named.keep(&routes, &upstreams));
         self.table.store(Arc::new(table));
         let resuming = |(mut new, old): (ListenerConfig, &ListenerConfig)| {
             if let (Some(tls), Some(old)) = (new.tls.take(), &old.tls) {

@@ -23,6 +23,7 @@ mod forwarded;
 mod gateway;
 mod listen;
 mod mask;
+mod named;
 mod problem;
 #[allow(dead_code, reason = "the edge takes it up")]
 mod rate;
@@ -40,6 +41,7 @@ pub use config::{
 pub use forwarded::ForwardedFields;
 pub use gateway::{DrainReport, Gateway, ReloadError, StartError};
 pub use listen::ListenSockets;
+pub use named::UpstreamSnapshot;
 pub use problem::Problem;
 pub use stats::{FIRST_BYTE_US, GatewayStats, REFUSALS, StatsSnapshot};
 pub use tls::{

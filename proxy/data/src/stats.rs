@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use sluice_engine::{RuleId, Ruleset};
 
+use crate::named::{Named, UpstreamSnapshot};
+
 /// Upper bounds of the buckets for time to first byte, in microseconds; the last bucket has none.
 pub const FIRST_BYTE_US: [u64; 8] = [50, 100, 200, 400, 800, 1_600, 6_400, 25_600];
 
@@ -34,6 +36,7 @@ macro_rules! counters {
             pub(crate) refusals: [AtomicU64; REFUSALS.len()],
             pub(crate) first_byte: [AtomicU64; FIRST_BYTE_US.len() + 1],
             pub(crate) matches: ArcSwap<MatchSets>,
+            pub(crate) named: Named,
         }
 
         /// The sums over all shards at one moment.
@@ -48,6 +51,10 @@ macro_rules! counters {
             pub first_byte: [u64; FIRST_BYTE_US.len() + 1],
             /// Matches by rule id.
             pub matches: BTreeMap<String, u64>,
+            /// Requests by route.
+            pub routes: BTreeMap<String, u64>,
+            /// What is counted by upstream.
+            pub upstreams: BTreeMap<String, UpstreamSnapshot>,
         }
 
         impl StatsSnapshot {
@@ -62,6 +69,7 @@ macro_rules! counters {
                 for (sum, n) in self.first_byte.iter_mut().zip(&shard.first_byte) {
                     *sum += n.load(Ordering::Relaxed);
                 }
+                shard.named.add_to(&mut self.routes, &mut self.upstreams);
                 shard.matches.load().sets.iter().for_each(|(_, set)| set.add_to(&mut self.matches));
             }
         }

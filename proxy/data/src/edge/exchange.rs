@@ -182,6 +182,7 @@ async fn routed(
     }
     let table = context.table.load_full();
     let (number, route) = table.route(head).ok_or(Attempt::Problem(Problem::NO_ROUTE))?;
+    context.upstreams.count_request(&table, number);
     let limits = &route.config.limits;
     if let (Framing::Length(len), Some(max)) = (head.framing, limits.body_bytes_max)
         && len > max

@@ -259,3 +259,38 @@ async fn linger(reader: &mut Reader, writer: &mut Writer) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    /// Waits until the socket has something to read, or its end.
+    fn end_after(act: impl Fn(&mut TcpStream)) -> End {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (served, _) = listener.accept().unwrap();
+        act(&mut client);
+        poll(&mut [PollFd::new(served.as_raw_fd(), PollFlags::POLLIN)], 5_000).unwrap();
+        end_of(served.as_raw_fd())
+    }
+
+    #[test]
+    fn the_end_of_a_client_is_seen_behind_bytes_that_nobody_reads() {
+        let ends = |client: &TcpStream| client.shutdown(Shutdown::Write).unwrap();
+        assert!(matches!(end_after(|client| client.write_all(b"more").unwrap()), End::None));
+        assert!(matches!(end_after(|client| ends(client)), End::Its));
+        assert!(matches!(
+            end_after(|client| {
+                // As an alert of TLS is (RFC 8446, section 6.1), and in one piece with the end.
+                client.write_all(&[21, 3, 3, 0, 19]).unwrap();
+                ends(client);
+                std::thread::yield_now();
+            }),
+            End::Its
+        ));
+    }
+}

@@ -73,7 +73,7 @@ fn an_endpoint_that_is_busy_gets_less() {
             let mut client = Wire::connect(gateway.address);
             client.send("GET /x HTTP/1.1\r\nhost: test\r\n\r\n");
             // Whether it is answered tells where it went.
-            client.stream().set_read_timeout(Some(std::time::Duration::from_millis(300))).expect("a timeout");
+            client.stream().set_read_timeout(Some(std::time::Duration::from_secs(2))).expect("a timeout");
             match client.stream().peek(&mut [0]) {
                 Ok(_) => {
                     assert_eq!(client.message().text(), "free", "{io}");
@@ -138,7 +138,7 @@ fn checks_take_an_endpoint_out_and_bring_it_in_again() {
     for io in DRIVERS {
         let is_ill = Arc::new(AtomicBool::new(false));
         let (one, other) = (endpoint("one", &is_ill), well("other"));
-        let check = "check = { path = \"/health\", every_ms = 100, ms_max = 100, rises = 2, falls = 2 }";
+        let check = "check = { path = \"/health\", every_ms = 300, ms_max = 300, rises = 2, falls = 2 }";
         let health = format!("health = {{ faults_max = 0, {check} }}");
         let gateway = one_shard(io, &lines(&[one.url(), other.url()], &health), "");
         let out = "sluice_upstream_targets{upstream=\"only\",state=\"out\"}";

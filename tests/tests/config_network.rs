@@ -109,8 +109,18 @@ fn fields_of_proxies_are_believed_from_trusted_peers_only() {
         for (trusted, fields, sent, wanted) in [
             ("", said, "x-forwarded", "x-forwarded-for=127.0.0.1|x-forwarded-proto=http|"),
             ("", hidden, "rfc7239", "forwarded=for=127.0.0.1;proto=http;host=test"),
-            ("\"127.0.0.1\", \"10.0.0.0/8\"", said, "x-forwarded", "x-forwarded-for=192.0.2.1, 10.0.0.9, 127.0.0.1|x-forwarded-proto=https|"),
-            ("\"127.0.0.1\"", hidden, "rfc7239", "forwarded=for=192.0.2.1;proto=https;host=test, for=127.0.0.1"),
+            (
+                "\"127.0.0.1\", \"10.0.0.0/8\"",
+                said,
+                "x-forwarded",
+                "x-forwarded-for=192.0.2.1, 10.0.0.9, 127.0.0.1|x-forwarded-proto=https|",
+            ),
+            (
+                "\"127.0.0.1\"",
+                hidden,
+                "rfc7239",
+                "forwarded=for=192.0.2.1;proto=https;host=test, for=127.0.0.1",
+            ),
             ("\"127.0.0.1\"", said, "none", ""),
         ] {
             let what = format!("{io} trusted = [{trusted}] {sent}");
@@ -152,8 +162,7 @@ fn connect_and_absolute_form_are_taken_where_they_are_configured() {
         assert_eq!(Wire::connect(gateway.address).exchange(absolute).status(), 400, "{io}");
         assert!(upstream.take_requests().is_empty(), "{io}");
 
-        let (upstream, gateway) =
-            start(io, "connect = true\nabsolute_form = true", "hosts = [\"api.test\"]");
+        let (upstream, gateway) = start(io, "connect = true\nabsolute_form = true", "hosts = [\"api.test\"]");
         assert_eq!(Wire::connect(gateway.address).exchange(absolute).status(), 200, "{io}");
         assert_eq!(upstream.take_requests().pop().expect("a request").head.target(), "/x", "{io}");
         let mut tunnel = Wire::connect(gateway.address);
@@ -182,7 +191,12 @@ fn a_unix_listener_has_the_mode_that_the_file_says_and_leads_to_a_unix_upstream(
             let folder = tempdir();
             let (listen, upstream) = (folder.join("listen.sock"), folder.join("upstream.sock"));
             let server = std::os::unix::net::UnixListener::bind(&upstream).expect("a socket");
-            let text = Configured::text(io, "", &format!("url = \"unix:{}\"\nauthority = \"here\"", upstream.display()), "");
+            let text = Configured::text(
+                io,
+                "",
+                &format!("url = \"unix:{}\"\nauthority = \"here\"", upstream.display()),
+                "",
+            );
             let more = format!(
                 "[[listener]]\nname = \"unix\"\nlisten = \"unix:{}\"\n{lines}\n\n[[upstream]]",
                 listen.display()

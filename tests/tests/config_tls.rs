@@ -105,10 +105,8 @@ fn a_reload_that_asks_for_certificates_resumes_nobody() {
         let client = server.client(version);
         assert!(is_served(&client, &gateway, "gateway.test"), "{version:?}");
         let more = format!(", client_ca = \"{}\"", known.certificate_file());
-        gateway.write(
-            "sluice.toml",
-            &Configured::text("uring", &tls(&[&server], &more), &plain(&upstream), ""),
-        );
+        gateway
+            .write("sluice.toml", &Configured::text("uring", &tls(&[&server], &more), &plain(&upstream), ""));
         assert_eq!(gateway.reload("").status(), 200);
         assert!(!is_served(&client, &gateway, "gateway.test"), "{version:?}");
         assert!(is_served(&server.client_with(version, Some(&known)), &gateway, "gateway.test"));
@@ -139,8 +137,7 @@ fn an_upstream_that_asks_for_a_certificate_gets_it() {
 fn a_wire_that_is_not_tls_gets_no_answer() {
     let server = Identity::new(&["gateway.test"]);
     let upstream = upstream();
-    let gateway =
-        Configured::start(&Configured::text("uring", &tls(&[&server], ""), &plain(&upstream), ""));
+    let gateway = Configured::start(&Configured::text("uring", &tls(&[&server], ""), &plain(&upstream), ""));
     let mut client = Wire::connect(gateway.address);
     client.send("GET /x HTTP/1.1\r\nhost: test\r\n\r\n");
     assert!(!client.rest().starts_with(b"HTTP"));

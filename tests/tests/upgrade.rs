@@ -232,7 +232,8 @@ fn a_new_process_that_does_not_start_changes_nothing() {
 fn the_file_of_a_unix_socket_stays_and_the_last_process_removes_it() {
     let upstream = Upstream::answering(|_| ok("text/plain", "answered"));
     let path = std::env::temp_dir().join(format!("sluice-upgrade-{}.sock", std::process::id()));
-    let listener = format!("[[listener]]\nname = \"unix\"\nlisten = \"unix:{}\"\n\n[[upstream]]", path.display());
+    let listener =
+        format!("[[listener]]\nname = \"unix\"\nlisten = \"unix:{}\"\n\n[[upstream]]", path.display());
     let mut gateway =
         Configured::start(&text("uring", &upstream.url()).replacen("[[upstream]]", &listener, 1));
     gateway.server.signal("USR2");

@@ -133,7 +133,10 @@ fn floods(stream: u32) -> Vec<(&'static str, Vec<u8>)> {
         ("WINDOW_UPDATE", frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
         ("unknown frames", frame(0xFA, 0, 0, &[0; 16])),
         ("resets of nothing", frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])),
-        ("CONTINUATION", [&begun[..], &frame(CONTINUATION, 0, stream, &block(&[("x", "y")])).repeat(64)].concat()),
+        (
+            "CONTINUATION",
+            [&begun[..], &frame(CONTINUATION, 0, stream, &block(&[("x", "y")])).repeat(64)].concat(),
+        ),
         ("a bomb of HPACK", frame(HEADERS, END_HEADERS, stream, &bomb)),
         ("empty DATA", [&frame(HEADERS, END_HEADERS, stream, &[OK])[..], &empty.repeat(512)].concat()),
         ("interim heads", interim.repeat(64)),
@@ -189,7 +192,11 @@ fn heads_and_trailers_without_end_are_cut_in_http1() {
             ("interim heads", "", "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n".repeat(20)),
             ("trailers", head, "x: y\r\n".repeat(200)),
             ("a line of trailers", &format!("{head}x: "), "y".repeat(4_000)),
-            ("an extension of a chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5;", "x".repeat(4_000)),
+            (
+                "an extension of a chunk",
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5;",
+                "x".repeat(4_000),
+            ),
         ] {
             let what = format!("{io}: {what}");
             let upstream = Upstream::bind();

@@ -167,10 +167,18 @@ fn what_is_no_such_request_is_refused() {
     let version = block(&[("sec-websocket-version", "13")]);
     let mut client = Frames::connect(gateway.address);
     for (number, (what, fields, flags)) in [
-        ("another protocol", [request("CONNECT", "connect-udp", &path), version.clone()].concat(), END_HEADERS),
+        (
+            "another protocol",
+            [request("CONNECT", "connect-udp", &path), version.clone()].concat(),
+            END_HEADERS,
+        ),
         ("another method", [request("GET", "websocket", &path), version.clone()].concat(), END_HEADERS),
         ("no version", request("CONNECT", "websocket", &path), END_HEADERS),
-        ("the end at once", [request("CONNECT", "websocket", &path), version.clone()].concat(), END_HEADERS | END_STREAM),
+        (
+            "the end at once",
+            [request("CONNECT", "websocket", &path), version.clone()].concat(),
+            END_HEADERS | END_STREAM,
+        ),
         (
             "a key",
             [

@@ -24,7 +24,7 @@ use std::time::Duration;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, send, sendmsg, socketpair,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
 };
 use sluice_data::ListenSockets;
 
@@ -111,8 +111,7 @@ impl Program {
 
 /// Both ends of what sockets are given through; neither waits for ever.
 fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (ours, theirs) =
-        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     for timeout in [Timeout::Recv, Timeout::Send] {
         set_socket_timeout(&ours, timeout, Some(READY_MAX))?;
         set_socket_timeout(&theirs, timeout, Some(READY_MAX))?;
@@ -146,9 +145,8 @@ fn give_one(to: &OwnedFd, kind: u8, name: &str, socket: Option<&OwnedFd>) -> io:
 
 fn is_ready(from: &OwnedFd) -> bool {
     let mut answer = [0; MESSAGE_BYTES_MAX];
-    let mut beside = RecvAncillaryBuffer::default();
-    let came = recvmsg(from, &mut [IoSliceMut::new(&mut answer)], &mut beside, RecvFlags::empty());
-    came.is_ok_and(|came| answer.get(..came.bytes) == Some(READY))
+    let came = recv(from, answer.as_mut_slice(), RecvFlags::empty());
+    came.is_ok_and(|(_, len)| answer.get(..len) == Some(READY))
 }
 
 fn end(child: &mut Child) {

@@ -90,6 +90,7 @@ impl Collector for Counters {
         )?;
         masking.encode(masked)?;
         first_byte(e, stats)?;
+        gauge(e, "shards_stalled", "Shards that have not run for two seconds", stats.shards_stalled)?;
         counter(e, "panics", "Panics caught; each closed its connection", stats.panics)?;
         let taken = self.in_force.version.saturating_sub(1);
         let reloads = [("taken", taken), ("refused", self.reloads_refused)];

@@ -106,15 +106,16 @@ impl Gateway {
         let bound = bind(&config.listeners, shards, io, handed)?;
         let Bound { addresses, shards: mut shard_sockets, sockets, files } = bound;
         let control = Arc::new(ShardControl::default());
+        let since = Instant::now();
         let table = Arc::new(ArcSwap::from_pointee(Table::new(config.routing, None)));
         let mut gateway = Gateway {
             addresses,
             io,
             listeners: Arc::new(ArcSwap::from_pointee(config.listeners)),
             table,
-            stats: Arc::new(GatewayStats { shards: Vec::new() }),
+            stats: Arc::new(GatewayStats { since, shards: Vec::new() }),
             control,
-            since: Instant::now(),
+            since,
             shards: Vec::new(),
             sockets: Mutex::new(Some(sockets)),
             files: Mutex::new(files),
@@ -142,7 +143,7 @@ impl Gateway {
                 return Err(StartError::Listen(address.unwrap_or(ListenAddress::Unix("".into())), e));
             }
         }
-        gateway.stats = Arc::new(GatewayStats { shards: all_stats });
+        gateway.stats = Arc::new(GatewayStats { since, shards: all_stats });
         Ok(gateway)
     }
 

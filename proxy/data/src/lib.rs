@@ -43,8 +43,8 @@ pub use gateway::{DrainReport, Gateway, ReloadError, StartError};
 pub use listen::ListenSockets;
 pub use named::UpstreamSnapshot;
 pub use problem::Problem;
-pub use stats::{FIRST_BYTE_US, GatewayStats, REFUSALS, StatsSnapshot};
+pub use stats::{FIRST_BYTE_US, GatewayStats, REFUSALS, STALLED_MS, StatsSnapshot};
 pub use tls::{
-    ClientTls, ClientTlsFiles, IdentityError, PeerIdentity, ServerTls, ServerTlsFiles, UnknownName, TlsError, TlsFiles,
+    ClientTls, ClientTlsFiles, IdentityError, PeerIdentity, ServerTls, ServerTlsFiles, TlsError, TlsFiles,
     TlsWarning, UnknownName,
 };

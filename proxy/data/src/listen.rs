@@ -130,8 +130,7 @@ fn tcp(
         let is_port = |port| wanted.port() == 0 || wanted.port() == port;
         socket.local_addr().is_ok_and(|address| address.ip() == wanted.ip() && is_port(address.port()))
     };
-    let mut sockets: Vec<TcpListener> =
-        handed.into_iter().map(TcpListener::from).filter(is_there).collect();
+    let mut sockets: Vec<TcpListener> = handed.into_iter().map(TcpListener::from).filter(is_there).collect();
     // The first socket's port is the port of all.
     let mut address = match sockets.first() {
         Some(socket) => socket.local_addr()?,
@@ -156,9 +155,8 @@ fn listen_tcp(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// The one socket of a path.
 fn unix(path: &Path, mode: u32, handed: Vec<OwnedFd>) -> std::io::Result<(UnixListener, SocketFile)> {
-    let is_there = |socket: &UnixListener| {
-        socket.local_addr().is_ok_and(|address| address.as_pathname() == Some(path))
-    };
+    let is_there =
+        |socket: &UnixListener| socket.local_addr().is_ok_and(|address| address.as_pathname() == Some(path));
     match handed.into_iter().map(UnixListener::from).find(is_there) {
         Some(socket) => {
             let file = SocketFile::of(path)?;

@@ -171,6 +171,7 @@ async fn serve_all(config: ShardConfig, since: Instant, started: &Sender<std::io
         if deadline > 0 && since.elapsed().as_millis() as u64 >= deadline {
             break;
         }
+        context.stats.beat(context.since);
         monoio::time::sleep(TICK).await;
     }
     open.get()
@@ -238,7 +239,7 @@ async fn accept(
             return Some(result);
         }
         // Dropped on its way, it would take a connection that nobody serves.
-        canceller.cancel();
+        drop(canceller.cancel());
         if let Ok(accepted) = accepted.await {
             return Some(Ok(accepted));
         }
@@ -251,6 +252,7 @@ async fn tick(control: &ShardControl, context: &SessionContext) {
     let mut ticks = 0u64;
     while !control.draining.load(Ordering::Relaxed) {
         monoio::time::sleep(TICK).await;
+        context.stats.beat(context.since);
         ticks += 1;
         if ticks.is_multiple_of(50) {
             context.upstreams.sweep();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use sluice_engine::{RuleId, Ruleset};
@@ -11,6 +12,9 @@ use crate::named::{Named, UpstreamSnapshot};
 
 /// Upper bounds of the buckets for time to first byte, in microseconds; the last bucket has none.
 pub const FIRST_BYTE_US: [u64; 8] = [50, 100, 200, 400, 800, 1_600, 6_400, 25_600];
+
+/// Milliseconds without a sign of life after which a shard counts as stalled: it looks for a drain 50 times a second.
+pub const STALLED_MS: u64 = 2_000;
 
 /// Codes of refusals, in the order of their counters.
 pub const REFUSALS: [&str; 10] = [
@@ -37,6 +41,8 @@ macro_rules! counters {
             pub(crate) first_byte: [AtomicU64; FIRST_BYTE_US.len() + 1],
             pub(crate) matches: ArcSwap<MatchSets>,
             pub(crate) named: Named,
+            /// Milliseconds after the gateway's start at which the shard was last seen to run.
+            pub(crate) beat_ms: AtomicU64,
         }
 
         /// The sums over all shards at one moment.
@@ -51,6 +57,8 @@ macro_rules! counters {
             pub first_byte: [u64; FIRST_BYTE_US.len() + 1],
             /// Matches by rule id.
             pub matches: BTreeMap<String, u64>,
+            /// Shards that have not run for [`STALLED_MS`].
+            pub shards_stalled: u64,
             /// Requests by route.
             pub routes: BTreeMap<String, u64>,
             /// What is counted by upstream.
@@ -166,6 +174,11 @@ impl ShardStats {
         counter.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// The shard runs.
+    pub(crate) fn beat(&self, since: Instant) {
+        self.beat_ms.store(since.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn response(&self, status: u16) {
         let class = usize::from(status / 100).saturating_sub(1);
         if let Some(counter) = self.responses.get(class) {
@@ -227,6 +240,7 @@ impl ShardStats {
 /// The counters of a gateway.
 #[derive(Debug)]
 pub struct GatewayStats {
+    pub(crate) since: Instant,
     pub(crate) shards: Vec<Arc<ShardStats>>,
 }
 
@@ -236,6 +250,10 @@ impl GatewayStats {
     pub fn snapshot(&self) -> StatsSnapshot {
         let mut snapshot = StatsSnapshot::default();
         self.shards.iter().for_each(|s| snapshot.add(s));
+        let now_ms = self.since.elapsed().as_millis() as u64;
+        let is_stalled =
+            |s: &&Arc<ShardStats>| now_ms.saturating_sub(s.beat_ms.load(Ordering::Relaxed)) > STALLED_MS;
+        snapshot.shards_stalled = self.shards.iter().filter(is_stalled).count() as u64;
         snapshot
     }
 }
@@ -253,7 +271,7 @@ mod tests {
             shard.first_byte(50);
             shard.first_byte(1 << 40);
         }
-        let sums = GatewayStats { shards }.snapshot();
+        let sums = GatewayStats { since: Instant::now(), shards }.snapshot();
         assert_eq!(
             (sums.responses[1], sums.refusals[4], sums.first_byte[0], sums.first_byte[8]),
             (2, 2, 2, 2)

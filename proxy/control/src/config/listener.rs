@@ -17,7 +17,8 @@ const MODE_MAX: u32 = 0o777;
 pub(super) const UNKNOWN_NAMES: &[(&str, UnknownName)] =
     &[("first", UnknownName::First), ("refuse", UnknownName::Refuse)];
 
-const KEYS: &[&str] = &["name", "listen", "mode", "tls", "trusted", "proxy_protocol", "connect", "absolute_form"];
+const KEYS: &[&str] =
+    &["name", "listen", "mode", "tls", "trusted", "proxy_protocol", "connect", "absolute_form"];
 
 /// A listener, and what it is shown by.
 #[derive(Debug)]

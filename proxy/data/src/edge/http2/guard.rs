@@ -77,8 +77,7 @@ impl Look {
     /// Takes a byte; true once the fields turn out to begin with a pseudo-field.
     fn push(&mut self, byte: u8) -> bool {
         self.bytes.push(byte);
-        self.bytes.len() == self.wanted
-            && begins_with_pseudo(self.bytes.get(self.from..).unwrap_or_default())
+        self.bytes.len() == self.wanted && begins_with_pseudo(self.bytes.get(self.from..).unwrap_or_default())
     }
 }
 

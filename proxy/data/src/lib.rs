@@ -17,6 +17,7 @@ mod client;
 pub mod codec;
 mod config;
 mod content;
+pub mod desk;
 mod edge;
 mod forward;
 mod forwarded;
@@ -25,9 +26,9 @@ mod listen;
 mod mask;
 mod named;
 mod problem;
-#[allow(dead_code, reason = "the edge takes it up")]
 mod rate;
 mod shard;
+mod size;
 mod stats;
 mod table;
 mod tls;
@@ -38,6 +39,7 @@ pub use config::{
     ResponseCoding, RetryConfig, RouteConfig, RouteLimits, RouteMatch, Routing, UpstreamConfig,
     UpstreamProtocol, UpstreamUrl, UpstreamUrlError,
 };
+pub use edge::recording::Recording;
 pub use forwarded::ForwardedFields;
 pub use gateway::{DrainReport, Gateway, ReloadError, StartError};
 pub use listen::ListenSockets;

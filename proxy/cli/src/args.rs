@@ -165,7 +165,8 @@ const FLAGS_OF_ONE_ROUTE: &[&str] = &[
 /// Run the gateway, masking both ways: as FILE says, or everything from ADDR to URL.
 ///
 /// SIGTERM and SIGINT drain: nothing new is accepted, what runs may finish; a second one ends at once. SIGHUP
-/// reads the configuration and the packs again; one fault, and nothing changes.
+/// reads the configuration and the packs again; one fault, and nothing changes. SIGUSR2 starts the program anew on the
+/// same sockets and drains.
 ///
 /// Exit: 0 after a drain; 2 usage, or a bad configuration or pack, each fault as file:line: reason.
 #[derive(Debug, clap::Args)]

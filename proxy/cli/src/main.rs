@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod failure;
 mod mask;
+mod notify;
 mod pack;
 mod policy;
 mod read_ahead;
@@ -16,6 +17,7 @@ mod running;
 mod scan;
 mod serve;
 mod terminal;
+mod upgrade;
 
 use std::process::ExitCode;
 

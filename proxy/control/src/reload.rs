@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sluice_data::desk::DeskConfig;
-use sluice_data::{Gateway, IoDriver, Limits, UpstreamConfig};
+use sluice_data::{Gateway, IoDriver, Limits, ListenSockets, UpstreamConfig};
 use sluice_patterns::Fault;
 use tokio::sync::Notify;
 
@@ -109,18 +109,19 @@ impl fmt::Debug for Reloads {
 }
 
 impl Reloads {
-    /// Starts a gateway by `config`. `read` gives the configuration at each reload; `report` is told how each went.
+    /// Starts a gateway by `config`, on `handed` sockets where there are any. `read` gives the configuration at each reload; `report` is told how each went.
     ///
     /// # Errors
     /// The gateway does not start.
     pub fn start(
         config: Config,
+        handed: ListenSockets,
         read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
         report: impl Fn(&Result<InForce, ConfigError>) + Send + Sync + 'static,
     ) -> Result<Reloads, sluice_data::StartError> {
         let in_force = Mutex::new(InForce::new(1, &config));
         let fixed = Fixed::of(&config);
-        let gateway = Arc::new(Gateway::start(config.gateway)?);
+        let gateway = Arc::new(Gateway::start_with(config.gateway, handed)?);
         Ok(Reloads {
             gateway,
             pool: None,

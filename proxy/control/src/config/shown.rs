@@ -11,7 +11,7 @@ use sluice_policy::{PROTOCOLS as PROTOCOLS_SPOKEN, SQL_DIALECTS};
 
 use super::credential::shown_injection;
 use super::gateway::{IO_DRIVERS, Whole};
-use super::listener::Listener;
+use super::listener::{Listener, UNKNOWN_NAMES};
 use super::number::{self, CHECK, DECIDE, HEALTH, LIMITS, POOL, RECORD, RETRY, TIMEOUTS};
 use super::policy::Policies;
 use super::record::{MODES, RecordConfig};
@@ -85,7 +85,9 @@ fn show_listener(f: &mut fmt::Formatter<'_>, listener: &Listener) -> fmt::Result
     if let Some(files) = &listener.tls {
         writeln!(f, "tls = {}", server_tls(files))?;
     }
-    if matches!(config.address, ListenAddress::Tcp(_)) {
+    if matches!(config.address, ListenAddress::Unix(_)) {
+        writeln!(f, "mode = {}", text(&format!("{:04o}", config.mode)))?;
+    } else {
         writeln!(f, "trusted = {}\nproxy_protocol = {}", list(&config.trusted), config.proxy_protocol)?;
     }
     writeln!(f, "connect = {}\nabsolute_form = {}", config.connect, config.absolute_form)
@@ -96,7 +98,8 @@ fn server_tls(files: &ServerTlsFiles) -> String {
         format!("{{ cert = {}, key = {} }}", file(&pair.certificate), file(&pair.key))
     };
     let certificates: Vec<String> = files.certificates.iter().map(pair).collect();
-    let mut shown = format!("{{ certificates = [{}]", certificates.join(", "));
+    let unknown = word(UNKNOWN_NAMES, &files.unknown_name);
+    let mut shown = format!("{{ certificates = [{}], unknown_name = {unknown}", certificates.join(", "));
     // Writing to a string does not fail.
     let _ = match &files.client_ca {
         Some(ca) => {

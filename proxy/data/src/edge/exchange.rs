@@ -214,6 +214,7 @@ async fn routed(
     }
     let table = context.table.load_full();
     let (number, route) = table.route(head).ok_or(Attempt::Problem(Problem::NO_ROUTE))?;
+    context.upstreams.count_request(&table, number);
     let limits = &route.config.limits;
     if let (Framing::Length(len), Some(max)) = (head.framing, limits.body_bytes_max)
         && len > max
@@ -224,7 +225,7 @@ async fn routed(
     if head.absolute.as_ref().is_some_and(|absolute| absolute.is_https) && !is_tls {
         return Err(Attempt::Problem(Problem::NOT_TLS));
     }
-    let handshake = Handshake::of(head, id).map_err(Attempt::Problem)?;
+    let handshake = Handshake::of(head, id, source.is_http2()).map_err(Attempt::Problem)?;
     let gate = AtGate { context, client, table: &table, route, head, id, begun };
     let permit = match gate.pass(source, sink).await {
         Ok(permit) => permit,
@@ -630,6 +631,10 @@ impl ResponseSide<'_> {
             } else {
                 ResponseFault::Problem(Problem::BAD_RESPONSE)
             });
+        }
+        // In HTTP/2 such an answer would open the WebSocket (RFC 8441, section 4).
+        if self.asks_for_websocket && sink.is_http2() && (200..300).contains(&head.status) {
+            return Err(ResponseFault::Problem(Problem::WEBSOCKET_ANSWER));
         }
         let masks = self.permit.masks(self.context, Direction::Response);
         let plan = forward::response(&head, self.head, &masks, &mut scratch.borrow_mut());

@@ -3,6 +3,7 @@
 // They panic where the reader has left: see `terminal`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod approvals;
 mod args;
 mod check;
 mod demo;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         args::Command::Pack(pack) => pack::run(&pack, &terminal),
         args::Command::Check(check) => check::run(&check),
         args::Command::Serve(serve) => serve::run(serve, &terminal),
+        args::Command::Approvals(approvals) => approvals::run(&approvals, &terminal),
         args::Command::Demo(demo) => demo::run(&demo, &terminal),
     };
     match done {

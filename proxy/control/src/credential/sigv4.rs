@@ -338,13 +338,6 @@ mod tests {
             ),
             (
                 "GET",
-                "/%E1%88%B4",
-                &[],
-                "",
-                "8318018e0b0f223aa2bbf98705b62bb787dc9c0e678f255a891fd03141be5d85",
-            ),
-            (
-                "GET",
                 "/?-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz=\
                  -._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
                 &[],

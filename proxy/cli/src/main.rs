@@ -4,6 +4,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
+mod audit;
 mod check;
 mod demo;
 mod failure;
@@ -13,6 +14,7 @@ mod read_ahead;
 mod running;
 mod scan;
 mod serve;
+mod sessions;
 mod terminal;
 
 use std::process::ExitCode;
@@ -34,6 +36,8 @@ fn main() -> ExitCode {
         args::Command::Pack(pack) => pack::run(&pack, &terminal),
         args::Command::Check(check) => check::run(&check),
         args::Command::Serve(serve) => serve::run(serve, &terminal),
+        args::Command::Sessions(command) => sessions::run(&command),
+        args::Command::Audit(command) => audit::run(&command, &terminal),
         args::Command::Demo(demo) => demo::run(&demo, &terminal),
     };
     match done {

@@ -7,12 +7,15 @@ mod admin;
 mod config;
 mod console;
 mod metrics;
+mod record;
 mod reload;
 mod resolve;
 
 pub use admin::{Admin, AdminError, Readiness};
 pub use config::{
-    Config, ConfigError, DRAIN_SECONDS, FILE_BYTES_MAX, Files, LISTENERS_MAX, ROUTES_MAX, UPSTREAMS_MAX,
+    Config, ConfigError, DRAIN_SECONDS, FILE_BYTES_MAX, Files, LISTENERS_MAX, ROUTES_MAX, RecordConfig,
+    RecordNumbers, UPSTREAMS_MAX,
 };
+pub use record::{Filter, Index, IndexError, LIST_MAX, Session};
 pub use reload::{InForce, Reloads};
 pub use resolve::{RETRY_MAX, ResolveError, TTL_MAX, TTL_MIN, keep_resolving};

@@ -10,6 +10,7 @@ mod files;
 mod gateway;
 mod listener;
 mod number;
+mod record;
 mod route;
 mod shown;
 mod source;
@@ -27,6 +28,7 @@ use toml::de::DeTable;
 pub use files::Files;
 pub use gateway::DRAIN_SECONDS;
 use listener::Listener;
+pub use record::{RecordConfig, RecordNumbers};
 use route::Route;
 use shown::Shown;
 use source::Source;
@@ -52,6 +54,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// Seconds that running exchanges get to finish in a drain.
     pub drain_seconds: u64,
+    /// The record that is kept; none: nothing is recorded.
+    pub record: Option<RecordConfig>,
     /// What is allowed and hardly meant, as `file:line: warning: reason`.
     pub warnings: Vec<Fault>,
     /// What it was read from.
@@ -138,7 +142,7 @@ impl Config {
         files: Files,
     ) -> Config {
         let (name, warnings, shown) = ("sluice".to_owned(), Vec::new(), String::new());
-        Config { name, gateway, admin, drain_seconds, warnings, files, shown }
+        Config { name, gateway, admin, drain_seconds, record: None, warnings, files, shown }
     }
 
     /// The configuration as TOML with every default, a valid configuration itself. Files are named from the root;
@@ -151,7 +155,7 @@ impl Config {
 
 /// The configuration in a document; none, or one that counts for nothing, where there are faults.
 fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
-    source.reader.known_keys(document, &["gateway", "admin", "listener", "upstream", "route"]);
+    source.reader.known_keys(document, &["gateway", "admin", "record", "listener", "upstream", "route"]);
     for key in ["listener", "upstream", "route"] {
         let is_empty = document.get(key).is_none_or(|v| v.get_ref().as_array().is_some_and(|a| a.is_empty()));
         if is_empty {
@@ -160,6 +164,7 @@ fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
     }
     let whole = gateway::read(source, document);
     let admin = gateway::admin(source, document);
+    let record = record::read(source, document);
     let mut names = Vec::new();
     let mut listeners = Vec::new();
     for (value, table) in source.tables(document, "listener", LISTENERS_MAX) {
@@ -180,7 +185,7 @@ fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
         return None;
     }
     check_use(source, &upstream_names, &routes);
-    assemble(&whole, admin.map(|(address, _)| address), &listeners, &upstreams, &routes)
+    assemble(&whole, admin.map(|(address, _)| address), record, &listeners, &upstreams, &routes)
 }
 
 /// `connect` is of no use where no route takes that method, which has no path (RFC 9110, section 9.3.6).
@@ -214,6 +219,7 @@ fn check_use(source: &mut Source, upstreams: &[(String, usize)], routes: &[Route
 fn assemble(
     whole: &gateway::Whole,
     admin: Option<SocketAddr>,
+    record: Option<RecordConfig>,
     listeners: &[Listener],
     upstreams: &[Upstream],
     routes: &[Route],
@@ -229,8 +235,17 @@ fn assemble(
     gateway.io = whole.io;
     gateway.limits = whole.limits;
     let drain_seconds = whole.drain_seconds;
-    let shown = Shown { gateway: &gateway, admin, drain_seconds, listeners, upstreams, routes }.to_string();
-    Some(Config { shown, ..Config::from_flags(gateway, admin, drain_seconds, Files::default()) })
+    let shown = Shown {
+        gateway: &gateway,
+        admin,
+        record: record.as_ref(),
+        drain_seconds,
+        listeners,
+        upstreams,
+        routes,
+    };
+    let shown = shown.to_string();
+    Some(Config { shown, record, ..Config::from_flags(gateway, admin, drain_seconds, Files::default()) })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use sluice_data::{HealthCheck, HealthConfig, Limits, PoolLimits, RetryConfig, RouteLimits};
 use toml::de::DeTable;
 
+use super::record::RecordNumbers;
 use super::source::Source;
 
 /// A number among settings `T`.
@@ -96,6 +97,17 @@ numbers! {
     TIMEOUTS: RouteLimits {
         body_ms_max: 1 to HOUR_MS,
         upstream_ms_max: 1 to DAY_MS,
+    }
+}
+
+numbers! {
+    /// `[record]`.
+    RECORD: RecordNumbers {
+        segment_bytes_max: 65_536 to 1 << 32,
+        segment_seconds_max: 1 to 86_400,
+        queue_records_max: 16 to COUNT_MAX,
+        queue_bytes_max: 2_097_152 to 1 << 34,
+        sync_ms: 10 to 60_000,
     }
 }
 

@@ -9,7 +9,8 @@ use sluice_data::{
 
 use super::gateway::IO_DRIVERS;
 use super::listener::Listener;
-use super::number::{self, CHECK, HEALTH, LIMITS, POOL, RETRY, TIMEOUTS};
+use super::number::{self, CHECK, HEALTH, LIMITS, POOL, RECORD, RETRY, TIMEOUTS};
+use super::record::{DURABILITIES, RecordConfig};
 use super::route::{FORWARDED, ON_ERROR, RATE_BY, RESPONSE_CODINGS, Route};
 use super::upstream::{PROTOCOLS, Upstream};
 
@@ -17,6 +18,7 @@ use super::upstream::{PROTOCOLS, Upstream};
 pub(super) struct Shown<'a> {
     pub(super) gateway: &'a GatewayConfig,
     pub(super) admin: Option<std::net::SocketAddr>,
+    pub(super) record: Option<&'a RecordConfig>,
     pub(super) drain_seconds: u64,
     pub(super) listeners: &'a [Listener],
     pub(super) upstreams: &'a [Upstream],
@@ -32,6 +34,9 @@ impl Display for Shown<'_> {
         if let Some(admin) = self.admin {
             writeln!(f, "\n[admin]\nlisten = {}", text(&admin))?;
         }
+        if let Some(record) = self.record {
+            show_record(f, record)?;
+        }
         self.listeners.iter().try_for_each(|listener| show_listener(f, listener))?;
         self.upstreams.iter().try_for_each(|upstream| show_upstream(f, upstream))?;
         self.routes.iter().try_for_each(|route| {
@@ -39,6 +44,16 @@ impl Display for Shown<'_> {
             show_route(f, route, upstream)
         })
     }
+}
+
+fn show_record(f: &mut fmt::Formatter<'_>, record: &RecordConfig) -> fmt::Result {
+    writeln!(f, "\n[record]\ndir = {}", file(&record.dir))?;
+    writeln!(f, "durability = {}", word(DURABILITIES, &record.durability))?;
+    writeln!(f, "strict_response = {}", record.strict_response)?;
+    for (name, reference) in record.references() {
+        writeln!(f, "{name} = {}", text(reference))?;
+    }
+    write!(f, "{}", number::lines(RECORD, &record.numbers))
 }
 
 fn show_listener(f: &mut fmt::Formatter<'_>, listener: &Listener) -> fmt::Result {

@@ -10,6 +10,13 @@ use sluice_engine::{Format, OnError, Schema, Strategy};
 use crate::approvals::ApprovalsArgs;
 use crate::terminal::Color;
 
+mod record;
+
+pub(crate) use record::{
+    AuditCommand, ExportArgs, ListArgs, RecordArgs, RecordKeyArgs, ReplayArgs, RetainArgs, SessionsCommand,
+    VerdictArg, VerifyArgs,
+};
+
 /// Masks secrets and personal data while they stream: in a pipe, in files, and as a gateway before LLM endpoints.
 #[derive(Debug, Parser)]
 #[command(name = "sluice", version, propagate_version = true, max_term_width = 100)]
@@ -35,6 +42,10 @@ pub(crate) enum Command {
     Approvals(ApprovalsArgs),
     #[command(subcommand)]
     Policy(PolicyCommand),
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
+    #[command(subcommand)]
+    Audit(AuditCommand),
     Demo(DemoArgs),
 }
 

@@ -233,7 +233,11 @@ fn explain_in_pack(
         }
     }
     let own: Vec<_> = all.iter().filter(|(id, _)| id_of(id) == rule.id).map(|(_, r)| r.clone()).collect();
-    let done = if rule.action == Action::Label { "labelled" } else { "masked" };
+    let done = match rule.action {
+        Action::Label => "labelled",
+        Action::Shadow => "counted, and changed in nothing",
+        Action::Mask | Action::Off => "masked",
+    };
     steps.push(match own.is_empty() {
         true => step("verdict", false, "the rule matches nothing in this text, in this pack"),
         false => step("verdict", true, format!("{done}: {}", list(own.into_iter()))),

@@ -39,9 +39,14 @@ pub fn explain(pack: &Pack, id: &str, text: &str) -> Option<Vec<Step>> {
     if rule.action == Action::Off {
         steps.push(step("action", false, "the rule is off; the steps below are as if it were on"));
     }
-    match &rule.pattern {
-        Pattern::Regex(regex) => explain_regex(rule, regex, text, &mut steps),
-        Pattern::Enclosed { begin, end } => explain_enclosed(begin, end, text, &mut steps),
+    match (&rule.pattern, pack.exact.iter().find(|set| set.rule() == rule.id)) {
+        (_, Some(set)) => {
+            let detail =
+                format!("the rule has {} exact values; a value is whole words of the text", set.len());
+            steps.push(step("exact", true, detail));
+        }
+        (Pattern::Regex(regex), None) => explain_regex(rule, regex, text, &mut steps),
+        (Pattern::Enclosed { begin, end }, None) => explain_enclosed(begin, end, text, &mut steps),
     }
     let found = alone_in(pack, index).map(|r| spans(&r, text)).unwrap_or_default();
     steps.push(match found.len() {

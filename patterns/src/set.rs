@@ -8,7 +8,7 @@ use sluice_engine::{CompileOptions, Field, Ruleset};
 
 use crate::fault::{Fault, PackError};
 use crate::pack::compile_together;
-use crate::sign::Trust;
+use crate::sign::{TRUST_VARIABLE, Trust};
 use crate::{Pack, builtin};
 
 /// One or more packs, in the order in which overlaps of equal rules are settled.
@@ -33,15 +33,12 @@ pub enum SetError {
     Packs(PackError),
     /// No built-in pack has this name; those that there are.
     Unknown(String),
-    /// The keys that are trusted can't be read.
-    Trust(String),
 }
 
 impl fmt::Display for SetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SetError::Packs(error) => error.fmt(f),
-            SetError::Trust(reason) => reason.fmt(f),
             SetError::Unknown(name) => {
                 let names: Vec<&str> = builtin::ALL.iter().map(|b| b.name).collect();
                 write!(f, "there is no pack `{name}`: built in are {}", names.join(" and "))
@@ -87,7 +84,11 @@ impl PackSet {
     /// The faults of all of them; where there is none but in rules that don't compile, [`PackSet::compile`] tells
     /// those.
     pub fn load<S: AsRef<str>>(names: &[S]) -> Result<PackSet, SetError> {
-        PackSet::load_trusted(names, &Trust::from_env().map_err(SetError::Trust)?)
+        let unread = |reason| {
+            let file = TRUST_VARIABLE.to_owned();
+            SetError::Packs(PackError::new(vec![Fault { file, line: 0, reason }]))
+        };
+        PackSet::load_trusted(names, &Trust::from_env().map_err(unread)?)
     }
 
     /// As [`PackSet::load`], with files only as `trust` has them, whatever the environment says.

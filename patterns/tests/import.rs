@@ -29,14 +29,17 @@ fn check(dialect: Dialect, file: &str) {
     let found: usize = imported.carried.iter().map(|c| c.found).sum();
     let missed: Vec<_> = imported.carried.iter().filter(|c| c.found < c.examples).collect();
     assert!(found as f64 >= examples as f64 * 0.98, "{file}: {found} of {examples}: {missed:#?}");
-    // The pack that is written holds every example that it has.
+    println!("{file}: {} of {all} rules, {found} of {examples} examples", imported.carried.len());
+    if dialect != Dialect::Gitleaks {
+        return;
+    }
+    // The pack that is written is the pack that was imported: of one tool, for compiling all of them takes its time.
     let text = imported.to_toml("imported", "1.0.0", "");
     let pack = Pack::parse("imported.toml", &text).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(pack.rules.len(), imported.rules.len());
     for (one, other) in pack.rules.iter().zip(&imported.rules) {
         assert_eq!(format!("{:?}", one.rule), format!("{:?}", other.rule));
     }
-    println!("{file}: {} of {all} rules, {found} of {examples} examples", imported.carried.len());
 }
 
 #[test]

@@ -12,10 +12,10 @@ mod python;
 mod tools;
 mod value;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use sluice_engine::{Built, Confidence, Rule, Ruleset, Scratch, Validator};
+use sluice_engine::{Built, CompileOptions, Confidence, Rule, Ruleset, Scratch, Source, Validator};
 
 use crate::examples::{alone, values};
 use crate::pack::{Example, LIMITS, PackRule, Places};
@@ -73,7 +73,7 @@ pub struct Carried {
     pub rules: Vec<String>,
     /// How they differ from the original.
     pub notes: Vec<String>,
-    /// Examples that the original finds a value in.
+    /// Its examples, but for those whose values have less entropy than it asks for: it does not find them either.
     pub examples: usize,
     /// Those in which ours find one.
     pub found: usize,
@@ -134,39 +134,61 @@ fn carry_all(foreign: Vec<Foreign>) -> Imported {
             Err(reason) => imported.refused.push(Refused { id: foreign.id, reason }),
         }
     }
-    let mut reasons = compile_all(&ready).into_iter();
-    let mut scratch = Scratch::new();
+    let (built, reasons) = compile_all(&mut ready);
+    imported.refused.extend(reasons);
+    let (mut scratch, mut number) = (Scratch::new(), 0);
     for (foreign, rules) in ready {
-        match reasons.next().flatten() {
-            Some(reason) => imported.refused.push(Refused { id: foreign.id, reason }),
-            None => imported.take(foreign, rules, &mut scratch),
-        }
+        let alone = |n: usize| {
+            let only = built.as_ref()?.only(number + n)?;
+            Ruleset::link(&[Source::Built(&only)], &CompileOptions::default()).ok()
+        };
+        let count = rules.len();
+        imported.take(foreign, rules, &alone, &mut scratch);
+        number += count;
     }
     imported
 }
 
-/// Why the engine refuses each of them, if it does.
-fn compile_all(ready: &[(Foreign, Vec<Rule>)]) -> Vec<Option<String>> {
-    let mut reasons = vec![None; ready.len()];
+/// Compiles all rules together, once more without those that the engine refuses.
+fn compile_all(ready: &mut Vec<(Foreign, Vec<Rule>)>) -> (Option<Built>, Vec<Refused>) {
+    let all =
+        |ready: &[(Foreign, Vec<Rule>)]| ready.iter().flat_map(|(_, rules)| rules.iter().cloned()).collect();
+    let error = match Built::compile(all(ready)) {
+        Ok(built) => return (Some(built), Vec::new()),
+        Err(error) => error,
+    };
     let owners: Vec<usize> =
         ready.iter().enumerate().flat_map(|(n, (_, rules))| rules.iter().map(move |_| n)).collect();
-    let rules = ready.iter().flat_map(|(_, rules)| rules.iter().cloned()).collect();
-    let Err(error) = Built::compile(rules) else { return reasons };
+    let mut reasons: BTreeMap<usize, String> = BTreeMap::new();
     for fault in error.errors() {
-        if let Some(reason) = owners.get(fault.rule).and_then(|owner| reasons.get_mut(*owner)) {
-            *reason = Some(fault.reason.clone());
+        if let Some(owner) = owners.get(fault.rule) {
+            reasons.entry(*owner).or_insert_with(|| fault.reason.clone());
         }
     }
-    reasons
+    let (mut refused, mut number) = (Vec::new(), 0);
+    ready.retain(|(foreign, _)| {
+        let reason = reasons.get(&number).cloned();
+        number += 1;
+        refused.extend(reason.map(|reason| Refused { id: foreign.id.clone(), reason }));
+        !reasons.contains_key(&(number - 1))
+    });
+    (Built::compile(all(ready)).ok(), refused)
 }
 
 impl Imported {
-    /// Takes the rules of one original, with the examples that hold.
-    fn take(&mut self, foreign: Foreign, rules: Vec<Rule>, scratch: &mut Scratch) {
+    /// Takes the rules of one original, with the examples that hold; `alone` gives each of them compiled.
+    fn take(
+        &mut self,
+        foreign: Foreign,
+        rules: Vec<Rule>,
+        alone: &dyn Fn(usize) -> Option<Arc<Ruleset>>,
+        scratch: &mut Scratch,
+    ) {
         let mut found = vec![false; foreign.examples.len()];
+        let mut weak = vec![false; foreign.examples.len()];
         let ids = rules.iter().map(|rule| rule.id.clone()).collect();
-        for rule in rules {
-            let Some(ruleset) = alone(&rule) else { continue };
+        for (n, rule) in rules.into_iter().enumerate() {
+            let Some(ruleset) = alone(n) else { continue };
             let mut kept = Vec::new();
             for (text, found) in foreign.examples.iter().zip(&mut found) {
                 let matches = values(&ruleset, scratch, text);
@@ -175,20 +197,19 @@ impl Imported {
                     kept.extend(example(text, matches));
                 }
             }
+            if found.contains(&false) {
+                mark_weak(&rule, &foreign.examples, &mut weak, scratch);
+            }
             kept.extend(counterexamples(&foreign, &ruleset, scratch));
-            self.rules.push(PackRule {
-                rule,
-                source: String::new(),
-                examples: kept,
-                line: 0,
-                places: Places::default(),
-            });
+            let places = Places::default();
+            self.rules.push(PackRule { rule, source: String::new(), examples: kept, line: 0, places });
         }
+        let weak = weak.iter().zip(&found).filter(|(weak, found)| **weak && !**found).count();
         self.carried.push(Carried {
             id: foreign.id,
             rules: ids,
             notes: foreign.notes,
-            examples: found.len(),
+            examples: found.len() - weak,
             found: found.iter().filter(|found| **found).count(),
         });
     }
@@ -197,6 +218,19 @@ impl Imported {
     #[must_use]
     pub fn to_toml(&self, name: &str, version: &str, description: &str) -> String {
         write::pack(name, version, description, &self.rules)
+    }
+}
+
+/// Marks the examples in which the rule finds a value of less entropy than it asks for: the original leaves those out as well.
+fn mark_weak(rule: &Rule, examples: &[String], weak: &mut [bool], scratch: &mut Scratch) {
+    let mut any = rule.clone();
+    any.validators.retain(|validator| !matches!(validator, Validator::Entropy { .. }));
+    if any.validators.len() == rule.validators.len() {
+        return;
+    }
+    let Some(ruleset) = alone(&any) else { return };
+    for (text, weak) in examples.iter().zip(weak) {
+        *weak |= !values(&ruleset, scratch, text).is_empty();
     }
 }
 

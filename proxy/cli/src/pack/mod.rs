@@ -6,7 +6,7 @@ mod score;
 mod watch;
 
 use std::io::{BufRead, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sluice_engine::AllowList;
 use sluice_patterns::overrides::{from_hex, to_hex};
@@ -31,7 +31,9 @@ pub(crate) fn run(command: &PackCommand, terminal: &Terminal) -> Result<u8, Fail
         PackCommand::Score(args) => score::run(args),
         PackCommand::Import(args) => import::run(args, terminal),
         PackCommand::Build { packs, out, sign_key } => build(packs, out, sign_key.as_deref(), terminal),
-        PackCommand::Sign { pack, key, out } => sign_pack(pack, key, out.as_ref().unwrap_or(pack), terminal),
+        PackCommand::Sign { pack, key, out } => {
+            sign_pack(pack, key, out.as_deref().unwrap_or(pack), terminal)
+        }
         PackCommand::Hash { salt } => hash(salt.as_deref()),
         PackCommand::Schema => print(SCHEMA.trim_end()).map(|()| 0),
         PackCommand::Explain { pack, rule, text } => explain_text(pack, rule, text, terminal),
@@ -98,7 +100,7 @@ fn signed(bytes: &[u8], key: &Path) -> Result<Vec<u8>, Failure> {
     sign::sign(bytes, &text).map_err(|e| named(&e))
 }
 
-fn sign_pack(pack: &Path, key: &Path, out: &PathBuf, terminal: &Terminal) -> Result<u8, Failure> {
+fn sign_pack(pack: &Path, key: &Path, out: &Path, terminal: &Terminal) -> Result<u8, Failure> {
     let bytes = std::fs::read(pack).map_err(|e| Failure::usage(format!("{}: {e}", pack.display())))?;
     // What is damaged, or another version's, is not signed.
     let name = pack.display().to_string();

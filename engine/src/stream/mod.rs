@@ -43,6 +43,7 @@ mod batch;
 mod bundles;
 mod candidate;
 mod clean;
+mod exact;
 mod marks;
 mod repeats;
 mod resolve;
@@ -144,6 +145,8 @@ pub struct Scratch {
     pub(crate) text: Vec<u8>,
     pub(crate) symbols: Symbols,
     pub(crate) hits: Hits,
+    /// Room for exact values.
+    pub(crate) exact: crate::exact::Room,
     targets: [Targets; 2],
     tails: Tails,
     ends: Ends,

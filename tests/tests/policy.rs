@@ -52,10 +52,13 @@ fn folder(name: &str, files: &[(&str, &str)]) -> PathBuf {
 }
 
 fn sluice(folder: &Path, words: &[&str]) -> (Option<i32>, String) {
-    let words: Vec<String> = words
-        .iter()
-        .map(|word| if word.contains('.') { folder.join(word).display().to_string() } else { (*word).to_owned() })
-        .collect();
+    let words: Vec<String> =
+        words
+            .iter()
+            .map(|word| {
+                if word.contains('.') { folder.join(word).display().to_string() } else { (*word).to_owned() }
+            })
+            .collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let Output { status, stdout, stderr } = run(Build::Debug, &words, b"");
     let text = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
@@ -70,8 +73,12 @@ fn cases_hold_or_not() {
              path = \"/v1/messages\"\nsubject = {{ id = \"ada\", groups = [\"staff\"] }}\n"
         )
     };
-    let files =
-        [("c.toml", CONFIG), ("policy.toml", POLICY), ("good.toml", &case("allow")), ("bad.toml", &case("block"))];
+    let files = [
+        ("c.toml", CONFIG),
+        ("policy.toml", POLICY),
+        ("good.toml", &case("allow")),
+        ("bad.toml", &case("block")),
+    ];
     let folder = folder("cases", &files);
     let (code, text) = sluice(&folder, &["policy", "test", "--config", "c.toml", "good.toml"]);
     assert_eq!(code, Some(0), "{text}");
@@ -87,7 +94,8 @@ fn cases_hold_or_not() {
 #[test]
 fn a_request_is_explained() {
     let request = r#"{"subject":{"id":"eve","groups":["staff"]},"method":"POST","path":"/v1/messages"}"#;
-    let files = [("c.toml", CONFIG), ("policy.toml", POLICY), ("r.json", request), ("x.json", "{\n\"who\":1}")];
+    let files =
+        [("c.toml", CONFIG), ("policy.toml", POLICY), ("r.json", request), ("x.json", "{\n\"who\":1}")];
     let folder = folder("explain", &files);
     let (code, text) = sluice(&folder, &["policy", "explain", "--config", "c.toml", "r.json"]);
     assert_eq!(code, Some(0), "{text}");
@@ -109,7 +117,8 @@ fn every_fault_of_a_policy_is_one_of_the_configuration() {
     let policy = "[[policy]]\nid = \"a\"\naction = \"permit\"\n\n[[policy]]\nid = \"a\"\naction = \"block\"\nwhen = \"1\"\n";
     let config = CONFIG.replace("\"mysql\"", "\"oracle\"");
     let folder = folder("faults", &[("c.toml", &config), ("policy.toml", policy)]);
-    for command in [&["check", "--config", "c.toml"][..], &["policy", "test", "--config", "c.toml", "c.toml"]] {
+    for command in [&["check", "--config", "c.toml"][..], &["policy", "test", "--config", "c.toml", "c.toml"]]
+    {
         let (code, text) = sluice(&folder, command);
         assert_eq!(code, Some(2), "{text}");
         for wanted in [

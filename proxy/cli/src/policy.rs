@@ -46,7 +46,9 @@ fn policies(config: &Path) -> Result<Arc<PolicySet>, Failure> {
     let config = Config::read(config).map_err(Failure::faults)?;
     config.warnings.iter().for_each(tell);
     let name = config.name;
-    config.policies.ok_or_else(|| Failure::usage(format!("{name} names no policies: `policies = [\"policy.toml\"]`")))
+    config
+        .policies
+        .ok_or_else(|| Failure::usage(format!("{name} names no policies: `policies = [\"policy.toml\"]`")))
 }
 
 fn test(config: &Path, covered: bool, path: &Path, terminal: &Terminal) -> Result<u8, Failure> {
@@ -67,7 +69,9 @@ fn test(config: &Path, covered: bool, path: &Path, terminal: &Terminal) -> Resul
     let is_good = failures.is_empty() && !(covered && !uncovered.is_empty());
     let word = terminal.mark(is_good, if is_good { "ok" } else { "FAILED" });
     let (good, known) = (cases - failures.len(), policies - uncovered.len());
-    print(format_args!("{name}: {word}: {good} of {cases} cases hold, {known} of {policies} policies are covered"))?;
+    print(format_args!(
+        "{name}: {word}: {good} of {cases} cases hold, {known} of {policies} policies are covered"
+    ))?;
     Ok(u8::from(!is_good))
 }
 
@@ -99,7 +103,8 @@ fn shown(verdict: &Verdict) -> String {
         }
         Action::Allow | Action::Block => Vec::new(),
     };
-    let names = |names: &mut dyn Iterator<Item = &Arc<str>>| names.map(|name| json!(**name)).collect::<Vec<_>>();
+    let names =
+        |names: &mut dyn Iterator<Item = &Arc<str>>| names.map(|name| json!(**name)).collect::<Vec<_>>();
     let limits = &verdict.limits;
     let fields = verdict.fields.as_ref().map(|list| json!({ "allow": list.allow, "drop": list.drop }));
     let shadow = verdict.shadow.iter().map(|(id, action)| json!({ "id": **id, "action": action }));

@@ -22,7 +22,8 @@ pub use access::{Access, AccessError};
 pub use body::Unreadable;
 pub use facts::{BodyFacts, FACT_LIMITS, FactLimits, Facts, Statement};
 pub use operation::{
-    BucketIn, PROTOCOLS, Protocol, SQL_DIALECTS, SqlDialect, SqlPlace, Surface, path_model, statement_operations,
+    BucketIn, PROTOCOLS, Protocol, SQL_DIALECTS, SqlDialect, SqlPlace, Surface, path_model,
+    statement_operations,
 };
 pub use request::Request;
 pub use set::{Considered, Explanation, FILE_BYTES_MAX, PolicyError, PolicySet};

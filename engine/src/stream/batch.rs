@@ -205,7 +205,7 @@ impl Batch {
                 scan.begin_whole(&self.bytes[start..end]);
             }
             let window = (at - start) as u64;
-            if scan.find_at(ruleset, scratch, window, targets) {
+            if targets.iter().any(|target| scan.find_at(ruleset, scratch, window, *target)) {
                 self.texts[n].is_clean = false;
             }
         }
@@ -256,9 +256,9 @@ impl Scan {
         self.text.extend_from_slice(text);
     }
 
-    /// Looks at the windows at a place of it; whether anything has been found. What becomes of that is not told here.
-    fn find_at(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, at: u64, targets: &[Target]) -> bool {
-        self.take_targets(ruleset, scratch, at, targets.iter().copied());
+    /// Looks at a window of it; whether anything has been found. What becomes of that is not told here.
+    fn find_at(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, window: u64, target: Target) -> bool {
+        self.take_target(ruleset, scratch, window, target);
         self.end_candidates(ruleset, scratch);
         self.found
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::mask::Strategy;
+use crate::validate::scheme::Scheme;
 
 /// One kind of value to find, and what to do with it.
 ///
@@ -100,6 +101,8 @@ pub enum Validator {
         /// At least this many different bytes.
         distinct: usize,
     },
+    /// The check digits of a public numbering scheme, such as a country's tax numbers.
+    Scheme(&'static Scheme),
 }
 
 /// Values that are known not to matter: examples, placeholders.

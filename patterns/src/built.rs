@@ -56,6 +56,7 @@ impl Pack {
         let mut out = Writer::default();
         [&self.name, &self.version, &self.description].into_iter().for_each(|text| out.text(text));
         for rule in &self.rules {
+            out.text(&rule.source);
             out.size(rule.line);
             out.count(rule.examples.len());
             for example in &rule.examples {
@@ -103,11 +104,12 @@ fn read_notes(file: &str, built: Built, notes: &[u8]) -> Result<Pack, Damage> {
     let (name, version, description) = (from.text()?, from.text()?, from.text()?);
     let mut rules = Vec::with_capacity(built.rules().len());
     for rule in built.rules() {
+        let source = from.text()?;
         let line = from.size(usize::MAX)?;
         let examples = from.list(EXAMPLE_BYTES_MIN, |from| {
             Ok(Example { text: from.text()?, matches: from.texts()?, line: from.size(usize::MAX)? })
         })?;
-        rules.push(PackRule { rule: rule.clone(), examples, line, places: Places::default() });
+        rules.push(PackRule { rule: rule.clone(), source, examples, line, places: Places::default() });
     }
     let fields = field::read_built(&mut from)?;
     from.end()?;

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sluice_engine::{
-    Action, Built, CompileOptions, Confidence, Field, Pattern, Rule, RuleError, Ruleset, Source, Strategy,
-    Suppress, TokenKey, Validator,
+    Action, Built, CompileOptions, Confidence, Field, Pattern, Rule, RuleError, Ruleset, Scheme, Source,
+    Strategy, Suppress, TokenKey, Validator,
 };
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -72,6 +72,8 @@ pub struct Pack {
 pub struct PackRule {
     /// The rule itself.
     pub rule: Rule,
+    /// Where the form is described: a standard, a provider's documentation, a public rule set; may be empty.
+    pub source: String,
     /// Texts and what the rule finds in them.
     pub examples: Vec<Example>,
     /// Line of its `[[rule]]`; in a built pack, that of the TOML file.
@@ -94,6 +96,8 @@ pub struct Example {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Places {
     fields: Vec<(Field, usize)>,
+    /// The file, where it is another one than the pack's: built-in packs are put together from several.
+    pub(crate) file: Option<&'static str>,
 }
 
 impl PackRule {
@@ -108,6 +112,7 @@ const RULE_KEYS: &[&str] = &[
     "id",
     "entity",
     "description",
+    "source",
     "regex",
     "begin",
     "end",
@@ -204,7 +209,8 @@ impl Pack {
     /// A fault of one of its rules.
     pub(crate) fn fault(&self, rule: &PackRule, field: Field, reason: String) -> Fault {
         let line = if self.built.is_some() { 0 } else { rule.line_of(field) };
-        Fault { file: self.file.clone(), line, reason }
+        let file = rule.places.file.unwrap_or(&self.file).to_owned();
+        Fault { file, line, reason }
     }
 }
 
@@ -320,7 +326,8 @@ fn read_rule(reader: &mut Reader, value: &Spanned<DeValue<'_>>, table: &DeTable<
             None
         }
     };
-    let description = table.get("description").and_then(|v| reader.string(v)).unwrap_or_default();
+    let mut plain = |key: &str| table.get(key).and_then(|v| reader.string(v)).unwrap_or_default();
+    let (description, source) = (plain("description"), plain("source"));
     let keywords = list(reader, table, "keywords", &mut places, Field::Keyword);
     let validators = read_validators(reader, table, &mut places);
     let suppress = read_suppress(reader, table, &mut places);
@@ -361,7 +368,7 @@ fn read_rule(reader: &mut Reader, value: &Spanned<DeValue<'_>>, table: &DeTable<
         strategy: strategy.unwrap_or(Strategy::Label),
         priority: priority.map(|n| n as i32),
     };
-    Some(PackRule { rule, examples, line: reader.line(&value.span()), places })
+    Some(PackRule { rule, source, examples, line: reader.line(&value.span()), places })
 }
 
 fn list(
@@ -423,6 +430,10 @@ fn read_validator(
         reader.known_keys(table, &["kind"]);
         return Some(validator.clone());
     }
+    if let Some(scheme) = Scheme::find(&kind) {
+        reader.known_keys(table, &["kind"]);
+        return Some(Validator::Scheme(scheme));
+    }
     match kind.as_str() {
         "entropy" => {
             reader.known_keys(table, &["kind", "min"]);
@@ -447,6 +458,7 @@ fn read_validator(
         _ => {
             let mut names: Vec<&str> = PLAIN_VALIDATORS.iter().map(|(name, _)| *name).collect();
             names.extend(["entropy", "chars"]);
+            names.extend(Scheme::all().map(Scheme::name));
             reader.fault(
                 &kind_value.span(),
                 format!("unknown validator `{kind}`: one of {}", names.join(", ")),

@@ -40,7 +40,7 @@ impl fmt::Display for SetError {
             SetError::Packs(error) => error.fmt(f),
             SetError::Unknown(name) => {
                 let names: Vec<&str> = builtin::ALL.iter().map(|b| b.name).collect();
-                write!(f, "there is no pack `{name}`: built in are {}", names.join(" and "))
+                write!(f, "there is no pack `{name}`: built in are {}", names.join(", "))
             }
         }
     }
@@ -61,20 +61,20 @@ pub fn load(name: &str) -> Result<Pack, SetError> {
 fn load_unchecked(name: &str) -> Result<Pack, SetError> {
     if name.starts_with("builtin:") {
         let builtin = builtin::find(name).ok_or_else(|| SetError::Unknown(name.to_owned()))?;
-        return Pack::parse_unchecked(builtin.name, builtin.text).map_err(SetError::Packs);
+        return builtin.load_unchecked().map_err(SetError::Packs);
     }
     Pack::read_unchecked(Path::new(name)).map_err(SetError::Packs)
 }
 
 impl PackSet {
-    /// Loads packs by name; none: all built-in ones.
+    /// Loads packs by name; none: those of [`builtin::DEFAULT`].
     ///
     /// # Errors
     /// The faults of all of them; where there is none but in rules that don't compile, [`PackSet::compile`] tells
     /// those.
     pub fn load<S: AsRef<str>>(names: &[S]) -> Result<PackSet, SetError> {
-        let all: Vec<&str> = builtin::ALL.iter().map(|b| b.name).collect();
-        let names: Vec<&str> = if names.is_empty() { all } else { names.iter().map(AsRef::as_ref).collect() };
+        let named = names.iter().map(AsRef::as_ref);
+        let names: Vec<&str> = if names.is_empty() { builtin::DEFAULT.to_vec() } else { named.collect() };
         let (mut packs, mut faults) = (Vec::new(), Vec::new());
         for name in names {
             match load_unchecked(name) {

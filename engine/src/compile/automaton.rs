@@ -192,11 +192,6 @@ impl Automaton {
         self.table.step(state, byte)
     }
 
-    /// The column of a byte: bytes of one column lead from any state to the same.
-    pub(crate) fn column(&self, byte: u8) -> u8 {
-        self.table.column(byte)
-    }
-
     /// True when the text ending here completes a match.
     pub(crate) fn matches_at_end(&self, state: State) -> bool {
         self.table.matches_at_end(state)

@@ -190,11 +190,6 @@ impl Table {
         }
     }
 
-    /// Bytes of one column lead from any state to the same.
-    pub(crate) fn column(&self, byte: u8) -> u8 {
-        self.class[usize::from(byte)]
-    }
-
     /// True when some continuation (the end included) gives a match that has not been told yet.
     #[inline]
     pub(crate) fn is_live(&self, state: State) -> bool {

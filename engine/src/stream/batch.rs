@@ -163,6 +163,7 @@ impl Batch {
             scratch.hits = hits;
         }
         self.bytes.truncate(len);
+        self.look_for_exact(ruleset, scratch);
     }
 
     /// Looks at hits of a block that begins at `from`: the place of each, and what the prefilter tells its windows by, which
@@ -204,11 +205,21 @@ impl Batch {
                 scan.begin_whole(&self.bytes[start..end]);
             }
             let window = (at - start) as u64;
-            if scan.find_at(ruleset, scratch, window, targets) {
+            if targets.iter().any(|target| scan.find_at(ruleset, scratch, window, *target)) {
                 self.texts[n].is_clean = false;
             }
         }
         scratch.forget_piece();
+    }
+
+    /// Looks for exact values in the texts that are clean so far.
+    fn look_for_exact(&mut self, ruleset: &Ruleset, scratch: &mut Scratch) {
+        let Some(exact) = &ruleset.exact else { return };
+        for text in self.texts.iter_mut().filter(|text| text.is_clean) {
+            let bytes = self.bytes.get(text.from as usize..text.to as usize).unwrap_or_default();
+            let place = crate::exact::Place::default();
+            exact.find(bytes, place, usize::MAX, true, &mut scratch.exact, &mut |_, _| text.is_clean = false);
+        }
     }
 
     /// Tells the texts that are not clean, in order, keeps the others, and is empty then.
@@ -245,9 +256,9 @@ impl Scan {
         self.text.extend_from_slice(text);
     }
 
-    /// Looks at the windows at a place of it; whether anything has been found. What becomes of that is not told here.
-    fn find_at(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, at: u64, targets: &[Target]) -> bool {
-        self.take_targets(ruleset, scratch, at, targets.iter().copied());
+    /// Looks at a window of it; whether anything has been found. What becomes of that is not told here.
+    fn find_at(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, window: u64, target: Target) -> bool {
+        self.take_target(ruleset, scratch, window, target);
         self.end_candidates(ruleset, scratch);
         self.found
     }

@@ -13,8 +13,7 @@
 //!  kernel ────────────► candidates ─────────────────────────► spans ──────────────────────► sink
 //!                       (starts)       (validators …)        (pending)  begin before it  (resolve)
 //! ```
-//! The kernel sees a start once its window has come whole. The rules that one place asks for are walked together until all
-//! but a few have failed ([`bundles`]). At the end of a chunk ([`marks`]) the starts whose windows are
+//! The kernel sees a start once its window has come whole. At the end of a chunk ([`marks`]) the starts whose windows are
 //! cut there are tried as well: what could still become a value is held, what is decided leaves. Which windows are cut is
 //! told by an automaton that is made as it goes ([`tails`]), and only of those is asked whose value may have begun. A short
 //! text that was found clean is not scanned when it comes again ([`clean`]), and what has come before within a longer one is
@@ -40,9 +39,9 @@
 //! steps); leftmost-first over the union of all rules (one rule's match would hide another's).
 
 mod batch;
-mod bundles;
 mod candidate;
 mod clean;
+mod exact;
 mod marks;
 mod repeats;
 mod resolve;
@@ -65,7 +64,6 @@ use crate::kernel::{Hits, Symbols};
 use crate::mask::Strategy;
 use crate::ruleset::{RuleId, Ruleset};
 pub(crate) use batch::Batch;
-use bundles::Bundles;
 use clean::Clean;
 use repeats::Repeats;
 use scan::Scan;
@@ -144,10 +142,11 @@ pub struct Scratch {
     pub(crate) text: Vec<u8>,
     pub(crate) symbols: Symbols,
     pub(crate) hits: Hits,
+    /// Room for exact values.
+    pub(crate) exact: crate::exact::Room,
     targets: [Targets; 2],
     tails: Tails,
     ends: Ends,
-    bundles: Bundles,
     clean: Clean,
     repeats: Repeats,
     /// Short texts that are looked at together.

@@ -44,9 +44,9 @@ impl Found {
         scratch.targets = self.lists;
     }
 
-    /// The list that has the next window, and its place.
-    fn peek(&self) -> Option<(usize, u32)> {
-        let peek = |list: usize| self.lists[list].get(self.next[list]).map(|(at, _)| (list, *at));
+    /// The next window and its list.
+    fn peek(&self) -> Option<(usize, u32, Target)> {
+        let peek = |list: usize| self.lists[list].get(self.next[list]).map(|(at, t)| (list, *at, *t));
         match (peek(0), peek(1)) {
             (Some(word), Some(class)) => Some(if class.1 < word.1 { class } else { word }),
             (word, class) => word.or(class),
@@ -81,19 +81,15 @@ impl Scan {
             found.seek(self.at);
         }
         let mut checked = None;
-        while let Some((list, at)) = found.peek() {
+        while let Some((list, at, target)) = found.peek() {
             let start = found.from + u64::from(at);
             self.at = start;
             // All windows of a place are taken before an enclosed value is entered.
             if checked.replace(at) != Some(at) && self.has_ready_opening(ruleset) {
                 return;
             }
-            let first = found.next[list];
-            let here = found.lists[list].get(first..).unwrap_or_default();
-            let count = here.iter().take_while(|(place, _)| *place == at).count();
-            let targets = here.iter().take(count).map(|(_, target)| *target);
-            self.take_targets(ruleset, scratch, start, targets);
-            found.next[list] = first + count;
+            self.take_target(ruleset, scratch, start, target);
+            found.next[list] += 1;
         }
         self.at = self.at.max(to);
         let forgotten = self.at.saturating_sub(ruleset.prefilter.reach as u64);
@@ -230,28 +226,14 @@ impl Scan {
         !self.openings.is_empty() && self.opening_ready(ruleset, false).is_some()
     }
 
-    /// Tries the starts that the windows at a place tell of.
-    pub(super) fn take_targets(
+    /// Tries the starts that a window tells of.
+    pub(super) fn take_target(
         &mut self,
         ruleset: &Ruleset,
         scratch: &mut Scratch,
         window: u64,
-        targets: impl Iterator<Item = Target> + Clone,
+        target: Target,
     ) {
-        let Scratch { bundles, work, .. } = scratch;
-        let at = (window - self.base) as usize;
-        let mut alive = bundles.alive(ruleset, targets.clone(), &self.text, at, &mut work.steps);
-        for target in targets {
-            if alive & 1 == 1 {
-                self.take_target(ruleset, scratch, window, target);
-            }
-            // Further ones than there are bits are tried.
-            alive = alive >> 1 | 1 << 63;
-        }
-    }
-
-    /// Tries the starts that a window tells of.
-    fn take_target(&mut self, ruleset: &Ruleset, scratch: &mut Scratch, window: u64, target: Target) {
         match target.run.and_then(|run| ruleset.prefilter.runs.get(run)) {
             Some(run) => self.try_run(ruleset, scratch, run, window),
             None => {

@@ -5,6 +5,7 @@
 
 mod approvals;
 mod args;
+mod audit;
 mod check;
 mod demo;
 mod failure;
@@ -16,6 +17,7 @@ mod read_ahead;
 mod running;
 mod scan;
 mod serve;
+mod sessions;
 mod terminal;
 mod upgrade;
 
@@ -40,6 +42,8 @@ fn main() -> ExitCode {
         args::Command::Policy(policy) => policy::run(&policy, &terminal),
         args::Command::Serve(serve) => serve::run(serve, &terminal),
         args::Command::Approvals(approvals) => approvals::run(&approvals, &terminal),
+        args::Command::Sessions(command) => sessions::run(&command),
+        args::Command::Audit(command) => audit::run(&command, &terminal),
         args::Command::Demo(demo) => demo::run(&demo, &terminal),
     };
     match done {

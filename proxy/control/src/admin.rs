@@ -91,7 +91,7 @@ impl Admin {
         match handed {
             Some((address, socket)) => {
                 let listener = TcpListener::from_std(socket).map_err(|e| AdminError(address, e))?;
-                Ok(Admin { listener, address })
+                Ok(Admin { listener, address, others: Router::new() })
             }
             None => Admin::bind(address).await,
         }

@@ -1,7 +1,6 @@
 //! The record as a configuration asks for it: keys read from their files, the writer started.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,11 +12,6 @@ use sluice_data::Recording;
 
 use crate::approvals::{Recorded, SinkError, Transition, TransitionSink};
 use crate::config::RecordConfig;
-
-/// The longest file of a key.
-const KEY_BYTES_MAX: u64 = 64 * 1024;
-/// The fewest bytes of a secret under which values have digests.
-const DIGEST_KEY_BYTES_MIN: usize = 16;
 
 /// A record that is being written.
 #[derive(Debug)]
@@ -44,40 +38,15 @@ impl RunningRecord {
     /// # Errors
     /// A key can't be read, or the record can't be written or is damaged.
     pub fn start(config: &RecordConfig) -> Result<RunningRecord, RecordError> {
-        std::fs::create_dir_all(&config.folder)
-            .map_err(|e| RecordError(format!("can't make the folder {}: {e}", config.folder.display())))?;
-        let in_file = |file: &Path, e: &dyn fmt::Display| RecordError(format!("{}: {e}", file.display()));
-        let signing = |file: &Path| SigningKey::load_or_create(file).map_err(|e| in_file(file, &e));
-        let mut log = LogOptions::new(config.folder.clone(), signing(&config.signing_key)?);
-        log.previous_key = config.previous_key.as_deref().map(signing).transpose()?;
-        if let Some(file) = &config.encryption_key {
-            let text = String::from_utf8_lossy(&read(file)?).trim().to_owned();
-            log.encryption_key = Some(EncryptionKey::from_hex(&text).map_err(|e| in_file(file, &e))?);
-        }
-        log.segment_bytes_max = config.limits.segment_bytes_max;
-        log.segment_seconds_max = config.limits.segment_seconds_max;
-        let digests = match &config.digest_key {
-            Some(file) => {
-                let secret = read(file)?;
-                if secret.trim_ascii().len() < DIGEST_KEY_BYTES_MIN {
-                    let reason = format!("a digest key has at least {DIGEST_KEY_BYTES_MIN} bytes");
-                    return Err(in_file(file, &reason));
-                }
-                Some(DigestKey::new(secret.trim_ascii()))
-            }
-            None => None,
-        };
-        let options = RecorderOptions {
-            durability: config.mode,
-            queue_records_max: config.limits.queue_records_max,
-            queue_bytes_max: config.limits.queue_bytes_max,
-            sync_ms: config.limits.sync_ms,
-            ..RecorderOptions::new(log)
-        };
-        let (recorder, writer) =
-            Recorder::start(options).map_err(|e| RecordError(format!("{}: {e}", config.folder.display())))?;
-        // In `relaxed` an acknowledged record is written, which is what must be before upstream sees anything.
-        let strict = matches!(config.mode, Durability::Strict);
+        let folder = config.dir.display();
+        std::fs::create_dir_all(&config.dir)
+            .map_err(|e| RecordError(format!("can't make the folder {folder}: {e}")))?;
+        let in_folder = |e: &dyn fmt::Display| RecordError(format!("{folder}: {e}"));
+        let options = config.recorder().map_err(|e| in_folder(&e))?;
+        let (recorder, writer) = Recorder::start(options).map_err(|e| in_folder(&e))?;
+        // In `relaxed` what is written counts as recorded, and nothing waits for the disk.
+        let strict = matches!(config.durability, Durability::Strict);
+        let digests = config.digest_key.clone();
         let recording = Recording { recorder, strict, strict_response: config.strict_response, digests };
         Ok(RunningRecord { recording, writer })
     }
@@ -164,12 +133,4 @@ impl TransitionSink for ApprovalRecord {
             durable.await.map_err(|_| SinkError)
         })
     }
-}
-
-fn read(file: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, RecordError> {
-    let fault = |e: std::io::Error| RecordError(format!("can't read {}: {e}", file.display()));
-    if std::fs::metadata(file).map_err(fault)?.len() > KEY_BYTES_MAX {
-        return Err(RecordError(format!("{} is too large for a key", file.display())));
-    }
-    std::fs::read(file).map(zeroize::Zeroizing::new).map_err(fault)
 }

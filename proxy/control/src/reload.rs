@@ -13,7 +13,7 @@ use sluice_data::{Gateway, IoDriver, Limits, ListenSockets, UpstreamConfig};
 use sluice_patterns::Fault;
 use tokio::sync::Notify;
 
-use crate::config::{Config, ConfigError, RecordConfig};
+use crate::config::{Config, ConfigError};
 use crate::decide::Pool;
 
 /// What gives the configuration anew.
@@ -68,7 +68,8 @@ struct Fixed {
     admin: Option<SocketAddr>,
     io: IoDriver,
     limits: Limits,
-    record: Option<RecordConfig>,
+    /// As it shows itself: without its keys.
+    record: String,
     desk: DeskConfig,
     is_decided: bool,
     has_approvals: bool,
@@ -80,7 +81,7 @@ impl Fixed {
             admin: config.admin,
             io: config.gateway.io,
             limits: config.gateway.limits,
-            record: config.record.clone(),
+            record: format!("{:?}", config.record),
             desk: config.desk.clone(),
             is_decided: config.is_decided(),
             has_approvals: config.approvals.is_some(),

@@ -14,7 +14,7 @@ use super::gateway::{IO_DRIVERS, Whole};
 use super::listener::{Listener, UNKNOWN_NAMES};
 use super::number::{self, CHECK, DECIDE, HEALTH, LIMITS, POOL, RECORD, RETRY, TIMEOUTS};
 use super::policy::Policies;
-use super::record::{MODES, RecordConfig};
+use super::record::{DURABILITIES, RecordConfig};
 use super::route::{FORWARDED, ON_ERROR, RATE_BY, RESPONSE_CODINGS, Route};
 use super::upstream::{PROTOCOLS, Upstream};
 
@@ -62,17 +62,13 @@ impl Display for Shown<'_> {
 }
 
 fn show_record(f: &mut fmt::Formatter<'_>, record: &RecordConfig) -> fmt::Result {
-    writeln!(f, "\n[record]\nfolder = {}\nmode = {}", file(&record.folder), word(MODES, &record.mode))?;
-    writeln!(f, "strict_response = {}\nsigning_key = {}", record.strict_response, file(&record.signing_key))?;
-    let RecordConfig { previous_key, encryption_key, digest_key, .. } = record;
-    for (name, path) in
-        [("previous_key", previous_key), ("encryption_key", encryption_key), ("digest_key", digest_key)]
-    {
-        if let Some(path) = path {
-            writeln!(f, "{name} = {}", file(path))?;
-        }
+    writeln!(f, "\n[record]\ndir = {}", file(&record.dir))?;
+    writeln!(f, "durability = {}", word(DURABILITIES, &record.durability))?;
+    writeln!(f, "strict_response = {}", record.strict_response)?;
+    for (name, reference) in record.references() {
+        writeln!(f, "{name} = {}", text(reference))?;
     }
-    write!(f, "{}", number::lines(RECORD, &record.limits))
+    write!(f, "{}", number::lines(RECORD, &record.numbers))
 }
 
 fn show_listener(f: &mut fmt::Formatter<'_>, listener: &Listener) -> fmt::Result {

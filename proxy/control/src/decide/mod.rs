@@ -294,11 +294,11 @@ impl Pool {
     ) -> Option<Answer> {
         let Question { asked, body, .. } = question;
         if !proved.subject.is_within(&asked.upstream, &asked.route, &asked.method) {
-            return Answer::Refused(Refusal {
+            return Some(Answer::Refused(Refusal {
                 kind: RefusalKind::Denied,
                 detail: "this key is not for that upstream, route or method".to_owned(),
                 retry_after_s: 0,
-            });
+            }));
         }
         let surface = deciders.surfaces.get(&asked.route).cloned().unwrap_or_default();
         let facts = match facts::of(asked, Arc::clone(&proved.subject), surface, body.as_ref()) {

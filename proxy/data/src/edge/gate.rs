@@ -389,6 +389,10 @@ fn labels(ruleset: &Ruleset, rules: &BTreeMap<u32, u64>) -> BTreeMap<String, u64
     let mut add = |label: String, count: u64| *labels.entry(label).or_default() += count;
     for (number, count) in rules {
         let id = sluice_engine::RuleId(*number);
+        // A rule in the shadow is counted and decides nothing.
+        if ruleset.rule(id).is_some_and(|rule| rule.action == sluice_engine::Action::Shadow) {
+            continue;
+        }
         let own = ruleset.rule(id).map_or(&[][..], |rule| &rule.labels);
         own.iter().for_each(|label| add(label.clone(), *count));
         if let Some(name) = ruleset.name(id) {

@@ -1,6 +1,6 @@
 //! Calls of functions in the tokens of a statement.
 
-use sqlparser::tokenizer::{Token, Whitespace, Word};
+use sqlparser::tokenizer::{Token, Word};
 
 /// Functions that compute from what they are given, in the servers that we know. Any other may write, wait, or read
 /// files.
@@ -304,7 +304,6 @@ const KEYWORDS: &[&str] = &[
     "window",
     "with",
     "within",
-    "group",
 ];
 
 /// Whether a function is called that is not known.
@@ -322,11 +321,7 @@ pub(super) fn has_unknown(tokens: &[Token]) -> bool {
 }
 
 fn is_space(token: &Token) -> bool {
-    match token {
-        Token::Whitespace(Whitespace::Space | Whitespace::Newline | Whitespace::Tab) => true,
-        Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)) => true,
-        _ => false,
-    }
+    matches!(token, Token::Whitespace(_))
 }
 
 fn is_of(list: &[&str], word: &Word) -> bool {

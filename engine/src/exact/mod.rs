@@ -6,7 +6,7 @@
 //!                                              keyed digest of the value ──► sorted digests ──► match
 //! ```
 //! A value is a sequence of words with what stands between them, byte for byte (ASCII case aside, if asked for). It is found
-//! where its words are whole words of the text ([`words`]), for hashes can't tell where in a word a value might begin. Of the
+//! where its words are whole words of the text, for hashes can't tell where in a word a value might begin. Of the
 //! values that begin at a word the longest is found.
 //!
 //! Kept of a value is its SipHash-2-4 under a key derived from a salt and, if asked for, a key that is not in the file; and

@@ -430,7 +430,7 @@ async fn attempt(
             if let (true, true, Some(target)) = (sent.upstream, request_whole, running.target()) {
                 pool.put(target, upstream);
             }
-            let keep = sent.downstream && request_whole && head.keep_alive && !context.drain.is_set();
+            let keep = sent.downstream && request_whole && head.keep_alive;
             Ok(if keep { After::KeepAlive } else { After::Close })
         }
         Some(Err(ResponseFault::Problem(problem))) => Err(Attempt::Problem(problem)),
@@ -647,10 +647,11 @@ impl ResponseSide<'_> {
             return Err(ResponseFault::Problem(Problem::NOT_EVENTS));
         }
         let persists = sink.persists(plan.length) && !self.continues;
-        let downstream = self.head.keep_alive && self.request_done.get() && persists;
+        // Once it has said so, the connection goes on: a client that was told so may be sending by now.
+        let downstream =
+            self.head.keep_alive && self.request_done.get() && persists && !self.context.drain.is_set();
         plan.fields.push("sluice-request-id", self.id.to_string());
-        let first =
-            Head::Response { status: head.status, persists: downstream && !self.context.drain.is_set() };
+        let first = Head::Response { status: head.status, persists: downstream };
         if !self.continues {
             sink.head(first, plan.fields, plan.length);
         }

@@ -57,6 +57,32 @@ impl Numbers {
     }
 }
 
+/// The policies of one value: by their numbers, or as a set where that is shorter.
+#[derive(Debug, Default)]
+struct Posting {
+    few: Vec<u32>,
+    many: Option<Numbers>,
+}
+
+impl Posting {
+    /// A set is joined 64 policies a step.
+    fn pack(&mut self, policies: usize) {
+        if self.few.len() > policies.div_ceil(64) {
+            let mut many = Numbers::none(policies);
+            self.few.drain(..).for_each(|number| many.insert(number as usize));
+            self.few.shrink_to_fit();
+            self.many = Some(many);
+        }
+    }
+
+    fn join_into(&self, numbers: &mut Numbers) {
+        self.few.iter().for_each(|number| numbers.insert(*number as usize));
+        if let Some(many) = &self.many {
+            numbers.join(many);
+        }
+    }
+}
+
 /// The policies of one selector.
 #[derive(Debug)]
 struct Selector {
@@ -65,9 +91,9 @@ struct Selector {
     without: Numbers,
     /// Those for which a body decides.
     by_body: Numbers,
-    exact: HashMap<Box<str>, Vec<u32>>,
+    exact: HashMap<Box<str>, Posting>,
     /// Patterns by what they begin with.
-    begins: HashMap<Box<str>, Vec<(Pattern, Vec<u32>)>>,
+    begins: HashMap<Box<str>, Vec<(Pattern, Posting)>>,
     /// The lengths of those beginnings.
     lengths: Vec<usize>,
 }
@@ -135,12 +161,14 @@ impl Selector {
                 selector.by_body.insert(number);
             }
             for text in patterns.exact() {
-                selector.exact.entry(text.into()).or_default().push(number as u32);
+                selector.exact.entry(text.into()).or_default().few.push(number as u32);
             }
             for pattern in patterns.wild() {
                 selector.add(pattern, number as u32);
             }
         }
+        let patterns = selector.begins.values_mut().flatten().map(|(_, posting)| posting);
+        selector.exact.values_mut().chain(patterns).for_each(|posting| posting.pack(policies.len()));
         selector.lengths = selector.begins.keys().map(|begin| begin.len()).collect();
         selector.lengths.sort_unstable();
         selector.lengths.dedup();
@@ -151,8 +179,8 @@ impl Selector {
     fn add(&mut self, pattern: &Pattern, number: u32) {
         let same = self.begins.entry(pattern.prefix().into()).or_default();
         match same.iter_mut().find(|(other, _)| other == pattern) {
-            Some((_, numbers)) => numbers.push(number),
-            None => same.push((pattern.clone(), vec![number])),
+            Some((_, posting)) => posting.few.push(number),
+            None => same.push((pattern.clone(), Posting { few: vec![number], many: None })),
         }
     }
 
@@ -174,14 +202,14 @@ impl Selector {
     }
 
     fn look_up(&self, value: &str, numbers: &mut Numbers) {
-        let mut insert = |found: &[u32]| found.iter().for_each(|number| numbers.insert(*number as usize));
-        if let Some(found) = self.exact.get(value) {
-            insert(found);
+        if let Some(posting) = self.exact.get(value) {
+            posting.join_into(numbers);
         }
-        for begin in self.lengths.iter().map_while(|length| value.get(..*length).or(Some("\0"))) {
-            for (pattern, found) in self.begins.get(begin).into_iter().flatten() {
+        for length in self.lengths.iter().take_while(|length| **length <= value.len()) {
+            let Some(begin) = value.get(..*length) else { continue };
+            for (pattern, posting) in self.begins.get(begin).into_iter().flatten() {
                 if pattern.matches(value) {
-                    insert(found);
+                    posting.join_into(numbers);
                 }
             }
         }

@@ -43,3 +43,4 @@ pub use mask::{Strategy, StrategyError, TokenKey};
 pub use rule::{Action, Confidence, Field, Pattern, Rule, RuleError, Suppress, Validator};
 pub use ruleset::{CompileError, CompileOptions, Name, Prefilter, RuleId, Ruleset, Source};
 pub use stream::{Event, Scratch, Sink, Stream, StreamOptions, Work};
+pub use validate::scheme::Scheme;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::allow::AllowList;
 use crate::mask::Strategy;
+use crate::validate::scheme::Scheme;
 
 /// One kind of value to find, and what to do with it.
 ///
@@ -103,6 +104,8 @@ pub enum Validator {
         /// At least this many different bytes.
         distinct: usize,
     },
+    /// The check digits of a public numbering scheme, such as a country's tax numbers.
+    Scheme(&'static Scheme),
 }
 
 /// Values that are known not to matter: examples, placeholders.

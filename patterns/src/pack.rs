@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sluice_engine::{
-    Action, Built, CompileOptions, Confidence, ExactSet, Field, Pattern, Rule, RuleError, Ruleset, Source,
-    Strategy, Suppress, TokenKey, Validator,
+    Action, Built, CompileOptions, Confidence, ExactSet, Field, Pattern, Rule, RuleError, Ruleset, Scheme,
+    Source, Strategy, Suppress, TokenKey, Validator,
 };
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -505,6 +505,10 @@ fn read_validator(
         reader.known_keys(table, &["kind"]);
         return Some(validator.clone());
     }
+    if let Some(scheme) = Scheme::find(&kind) {
+        reader.known_keys(table, &["kind"]);
+        return Some(Validator::Scheme(scheme));
+    }
     match kind.as_str() {
         "entropy" => {
             reader.known_keys(table, &["kind", "min"]);
@@ -529,6 +533,7 @@ fn read_validator(
         _ => {
             let mut names: Vec<&str> = PLAIN_VALIDATORS.iter().map(|(name, _)| *name).collect();
             names.extend(["entropy", "chars"]);
+            names.extend(Scheme::all().map(Scheme::name));
             reader.fault(
                 &kind_value.span(),
                 format!("unknown validator `{kind}`: one of {}", names.join(", ")),

@@ -41,7 +41,7 @@ impl fmt::Display for SetError {
             SetError::Packs(error) => error.fmt(f),
             SetError::Unknown(name) => {
                 let names: Vec<&str> = builtin::ALL.iter().map(|b| b.name).collect();
-                write!(f, "there is no pack `{name}`: built in are {}", names.join(" and "))
+                write!(f, "there is no pack `{name}`: built in are {}", names.join(", "))
             }
         }
     }
@@ -71,14 +71,14 @@ pub(crate) fn load_at(name: &str, depth: usize) -> Result<Pack, SetError> {
 fn load_trusted(name: &str, depth: usize, trust: &Trust) -> Result<Pack, SetError> {
     if name.starts_with("builtin:") {
         let builtin = builtin::find(name).ok_or_else(|| SetError::Unknown(name.to_owned()))?;
-        return Pack::parse_unchecked(builtin.name, builtin.text).map_err(SetError::Packs);
+        return builtin.load_unchecked().map_err(SetError::Packs);
     }
     Pack::read_at(Path::new(name), depth, trust).map_err(SetError::Packs)
 }
 
 impl PackSet {
-    /// Loads packs by name; none: all built-in ones. Where `SLUICE_PACK_KEYS` names keys, files must be signed with one
-    /// of them ([`crate::sign`]).
+    /// Loads packs by name; none: those of [`builtin::DEFAULT`]. Where `SLUICE_PACK_KEYS` names keys, files must be signed
+    /// with one of them ([`crate::sign`]).
     ///
     /// # Errors
     /// The faults of all of them; where there is none but in rules that don't compile, [`PackSet::compile`] tells
@@ -96,8 +96,8 @@ impl PackSet {
     /// # Errors
     /// As there.
     pub fn load_trusted<S: AsRef<str>>(names: &[S], trust: &Trust) -> Result<PackSet, SetError> {
-        let all: Vec<&str> = builtin::ALL.iter().map(|b| b.name).collect();
-        let names: Vec<&str> = if names.is_empty() { all } else { names.iter().map(AsRef::as_ref).collect() };
+        let named = names.iter().map(AsRef::as_ref);
+        let names: Vec<&str> = if names.is_empty() { builtin::DEFAULT.to_vec() } else { named.collect() };
         let (mut packs, mut faults) = (Vec::new(), Vec::new());
         for name in names {
             match load_trusted(name, 0, trust) {

@@ -12,6 +12,7 @@ use crate::compile::window::Trigger;
 use crate::mask::Strategy;
 use crate::rule::{Action, Confidence, Pattern, Rule, Suppress, Validator};
 use crate::ruleset::Prefilter;
+use crate::validate::scheme::Scheme;
 
 pub(super) fn write_rule(rule: &Rule, out: &mut Writer) {
     [&rule.id, &rule.entity, &rule.description].into_iter().for_each(|text| out.text(text));
@@ -128,6 +129,10 @@ fn write_validator(validator: &Validator, out: &mut Writer) {
             out.u8(12);
             [digits, lower, upper, letters, distinct].into_iter().for_each(|count| out.size(*count));
         }
+        Validator::Scheme(scheme) => {
+            out.u8(13);
+            out.text(scheme.name());
+        }
     }
 }
 
@@ -153,6 +158,7 @@ fn read_validator(from: &mut Reader<'_>) -> Result<Validator, Damage> {
             letters: from.size(usize::MAX)?,
             distinct: from.size(usize::MAX)?,
         },
+        13 => Validator::Scheme(Scheme::find(&from.text()?).ok_or(Damage("the name of a numbering scheme"))?),
         _ => return Err(Damage("the kind of a validator")),
     })
 }

@@ -8,7 +8,15 @@ use sluice_data::{IoDriver, ResponseCoding, UpstreamUrl};
 use sluice_engine::{Format, OnError, Schema, Strategy};
 use sluice_patterns::import::Dialect;
 
+use crate::approvals::ApprovalsArgs;
 use crate::terminal::Color;
+
+mod record;
+
+pub(crate) use record::{
+    AuditCommand, ExportArgs, ListArgs, RecordArgs, RecordKeyArgs, ReplayArgs, RetainArgs, SessionsCommand,
+    VerdictArg, VerifyArgs,
+};
 
 /// Masks secrets and personal data while they stream: in a pipe, in files, and as a gateway before LLM endpoints.
 #[derive(Debug, Parser)]
@@ -32,6 +40,13 @@ pub(crate) enum Command {
     Pack(PackCommand),
     Serve(ServeArgs),
     Check(CheckArgs),
+    Approvals(ApprovalsArgs),
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
+    #[command(subcommand)]
+    Audit(AuditCommand),
     Demo(DemoArgs),
 }
 
@@ -259,7 +274,8 @@ const FLAGS_OF_ONE_ROUTE: &[&str] = &[
 /// Run the gateway, masking both ways: as FILE says, or everything from ADDR to URL.
 ///
 /// SIGTERM and SIGINT drain: nothing new is accepted, what runs may finish; a second one ends at once. SIGHUP
-/// reads the configuration and the packs again; one fault, and nothing changes.
+/// reads the configuration and the packs again; one fault, and nothing changes. SIGUSR2 starts the program anew on the
+/// same sockets and drains.
 ///
 /// Exit: 0 after a drain; 2 usage, or a bad configuration or pack, each fault as file:line: reason.
 #[derive(Debug, clap::Args)]
@@ -323,7 +339,7 @@ pub(crate) struct ServeArgs {
     /// The gateway from a file, in place of all flags (`sluice check` tells what is wrong with it)
     #[arg(long, value_name = "FILE", conflicts_with_all = FLAGS_OF_ONE_ROUTE)]
     pub(crate) config: Option<PathBuf>,
-    /// Keep a record in DIR: not available yet
+    /// Record every exchange in DIR, masked, signed, on disk before it goes upstream
     #[arg(long, value_name = "DIR")]
     pub(crate) record: Option<PathBuf>,
 }
@@ -339,6 +355,36 @@ pub(crate) struct CheckArgs {
     /// The file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
+}
+
+/// Policies: check, test, explain.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Validate files of policies, as one set: each fault as file:line: reason, exit 2
+    Check {
+        /// TOML files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Run cases, and name the policies that none was decided by; exit 1 when one does not hold
+    Test {
+        /// The gateway's configuration, which names the policies
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Fail where a policy is covered by no case
+        #[arg(long)]
+        covered: bool,
+        /// A TOML file of cases
+        cases: PathBuf,
+    },
+    /// Print what is decided of a request, and of each policy why it does or does not match
+    Explain {
+        /// The gateway's configuration, which names the policies
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// A request in JSON; `-`: standard input
+        request: PathBuf,
+    },
 }
 
 /// Try it: a fake LLM and a fake trace store, the gateway before them, and the console, all on this machine.
@@ -509,8 +555,20 @@ mod tests {
             ("sluice serve --config f --listen 127.0.0.1:0", false),
             ("sluice serve --config f --io auto", false),
             ("sluice serve --config f --allow-anonymous", false),
+            ("sluice approvals list --group dba --json", true),
+            ("sluice approvals list --limit 0", false),
+            ("sluice approvals show 3f --admin http://h", true),
+            ("sluice approvals approve 3f --reason r", true),
+            ("sluice approvals approve 3f", false),
+            ("sluice approvals revoke", false),
             ("sluice check", false),
             ("sluice check --config f", true),
+            ("sluice policy check", false),
+            ("sluice policy check a.toml b.toml", true),
+            ("sluice policy test --config f", false),
+            ("sluice policy test --config f --covered cases.toml", true),
+            ("sluice policy explain --config f -", true),
+            ("sluice policy explain request.json", false),
             ("sluice demo --quiet --color never", true),
             ("sluice", false),
         ] {

@@ -129,19 +129,20 @@ pub(crate) fn unreadable(why: Unreadable) -> Problem {
     }
 }
 
-/// A target with these parameters in its query, in place of any of the same name (RFC 3986, section 3.4).
-pub(crate) fn with_query(target: &str, set: &[SetField]) -> String {
+/// A target without these parameters of its query, and with those, in place of any of the same name (RFC 3986, section
+/// 3.4).
+pub(crate) fn with_query(target: &str, strip: &[String], set: &[SetField]) -> String {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let is_set = |parameter: &&str| {
         let name = percent_decoded(parameter.split('=').next().unwrap_or_default());
-        set.iter().any(|field| field.name.as_bytes() == name)
+        set.iter().map(|field| &field.name).chain(strip).any(|other| other.as_bytes() == name)
     };
     let kept = query.split('&').filter(|parameter| !parameter.is_empty() && !is_set(parameter));
     let mut parameters: Vec<String> = kept.map(str::to_owned).collect();
     parameters.extend(set.iter().map(|SetField { name, value }| {
         format!("{}={}", query_encoded(name.as_bytes()), query_encoded(value.bytes()))
     }));
-    format!("{path}?{}", parameters.join("&"))
+    if parameters.is_empty() { path.to_owned() } else { format!("{path}?{}", parameters.join("&")) }
 }
 
 /// What is not unreserved is percent-encoded (RFC 3986, section 2.1).

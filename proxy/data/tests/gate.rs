@@ -12,7 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use sluice_data::desk::{
-    Answer, Desk, DeskConfig, Question, Refusal, RefusalKind, Rulesets, Ruling, Secret, SetField,
+    Answer, CREDENTIAL_FIELDS, Desk, DeskConfig, Question, Refusal, RefusalKind, Rulesets, Ruling, Secret,
+    SetField,
 };
 use sluice_data::{
     Gateway, GatewayConfig, IoDriver, ListenAddress, ListenerConfig, RouteConfig, Routing, UpstreamConfig,
@@ -184,7 +185,8 @@ fn go() -> Ruling {
         verdict: Arc::new(verdict),
         approval: None,
         rulesets: None,
-        strips_credentials: true,
+        strip_fields: CREDENTIAL_FIELDS.map(str::to_owned).to_vec(),
+        strip_query: Vec::new(),
         set_fields: Vec::new(),
         set_query: Vec::new(),
         remembered: None,
@@ -283,14 +285,15 @@ fn the_callers_credential_goes_and_the_gateways_comes() {
         let value = |name: &str, value: &str| SetField { name: name.into(), value: Secret::new(value) };
         ruling.set_fields = vec![value("Authorization", "Bearer of-the-gateway"), value("X-Team", "ours")];
         ruling.set_query = vec![value("key", "a b&c")];
-        ruling.strips_credentials = asked.credentials.len() == 4;
+        assert_eq!(asked.credentials.len(), 4);
+        ruling.strip_query = vec!["b".into()];
         Some(Answer::Go(Arc::new(ruling)))
     });
     let mine = "Authorization: Bearer mine\r\nX-Api-Key: mine\r\napi-key: mine\r\nx-goog-api-key: mine\r\nx_api_key: mine\r\nx-team: mine\r\n";
     let answer = set.ask(&get("/a?key=mine&b=1&k%65y=mine&c", mine));
     assert!(answer.contains("[key]"), "{answer}");
     let request = set.requests.recv_timeout(WAIT).unwrap();
-    assert!(request.starts_with("GET /a?b=1&c&key=a%20b%26c HTTP/1.1\r\n"), "{request}");
+    assert!(request.starts_with("GET /a?c&key=a%20b%26c HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("Authorization: Bearer of-the-gateway\r\n"), "{request}");
     assert!(request.contains("X-Team: ours\r\n") && !request.contains("mine"), "{request}");
 }

@@ -39,8 +39,10 @@ pub struct Ruling {
     pub approval: Option<Arc<str>>,
     /// The rules it is masked by, where they are others than its route's.
     pub rulesets: Option<Rulesets>,
-    /// The caller's own credentials do not go upstream.
-    pub strips_credentials: bool,
+    /// Fields that do not go upstream, in lower case: the caller's own credentials.
+    pub strip_fields: Vec<String>,
+    /// Parameters of the query that do not, decoded.
+    pub strip_query: Vec<String>,
     /// Fields of the gateway's own, in place of any of the same name: the upstream's credential.
     pub set_fields: Vec<SetField>,
     /// Parameters of the query, likewise, by their names and values before encoding.

@@ -145,15 +145,14 @@ impl<'a> Permit<'a> {
     /// Puts the gateway's own credential in place of the caller's.
     pub(crate) fn apply(&self, target: &mut String, fields: &mut Fields) {
         let Some(ruling) = &self.ruling else { return };
-        if ruling.strips_credentials {
-            *fields = fields.without(&CREDENTIAL_FIELDS);
+        let names: Vec<String> = ruling.set_fields.iter().map(|set| set.name.to_ascii_lowercase()).collect();
+        let out: Vec<&str> = ruling.strip_fields.iter().chain(&names).map(String::as_str).collect();
+        if !out.is_empty() {
+            *fields = fields.without(&out);
         }
-        for set in &ruling.set_fields {
-            *fields = fields.without(&[set.name.to_ascii_lowercase().as_str()]);
-            fields.push(&set.name, set.value.bytes());
-        }
-        if !ruling.set_query.is_empty() {
-            *target = forward::with_query(target, &ruling.set_query);
+        ruling.set_fields.iter().for_each(|set| fields.push(&set.name, set.value.bytes()));
+        if !ruling.set_query.is_empty() || !ruling.strip_query.is_empty() {
+            *target = forward::with_query(target, &ruling.strip_query, &ruling.set_query);
         }
     }
 }
@@ -198,6 +197,7 @@ impl<'a> AtGate<'a> {
             ShardStats::count(&self.context.stats.verdicts_remembered, 1);
             return Ok(Permit { route, ruling: Some(ruling), held: None });
         }
+        let asked = Asked { head: self.fields(), ..asked };
         let mut held = None;
         let ruling = match self.ask(desk, asked.clone(), None, sink).await? {
             Some(ruling) => ruling,
@@ -213,6 +213,12 @@ impl<'a> AtGate<'a> {
             self.context.rulings.borrow_mut().keep(epoch, desk.epoch(), key, &ruling, now);
         }
         Ok(Permit { route, ruling: Some(ruling), held })
+    }
+
+    fn fields(&self) -> Vec<(String, Vec<u8>)> {
+        let is_proof = |name: &str| CREDENTIAL_FIELDS.iter().any(|known| name.eq_ignore_ascii_case(known));
+        let fields = self.head.fields.iter().filter(|(name, _)| !is_proof(name));
+        fields.map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec())).collect()
     }
 
     fn facts(&self, desk: &Desk) -> Result<Asked, Problem> {
@@ -248,6 +254,7 @@ impl<'a> AtGate<'a> {
             target: head.target.clone(),
             path: normal_path(&head.target),
             fields,
+            head: Vec::new(),
             content_type: head.fields.text("content-type").map(str::to_owned),
             has_body: head.framing != Framing::Empty,
             credentials,

@@ -7,13 +7,14 @@
 //! A candidate may turn out not to match (operations, paths that are spelled in two ways); a policy that is none never
 //! matches: a property test holds both against going through all of them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::policy::{Effect, Policy};
 use super::selectors::{DIMENSIONS, Dimension, Selectors, plain};
 use crate::Facts;
 use crate::operation::Acts;
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, Patterns};
 
 /// Numbers of policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,16 +103,16 @@ impl Index {
 }
 
 /// The patterns by which a policy is found; none: this selector does not tell it from others.
-fn patterns(dimension: Dimension, effect: Effect, selectors: &Selectors) -> Option<Vec<&Pattern>> {
+fn patterns(dimension: Dimension, effect: Effect, selectors: &Selectors) -> Option<Cow<'_, Patterns>> {
     if dimension == Dimension::Operation {
-        return (!selectors.operations.is_empty()).then(|| selectors.operations.patterns().collect());
+        return (!selectors.operations.is_empty()).then(|| Cow::Owned(selectors.operations.patterns()));
     }
     if dimension == Dimension::Tool && effect == Effect::Allow {
         // It takes requests without tools too.
         return None;
     }
     let list = selectors.lists.iter().find(|(of, _)| *of == dimension);
-    list.map(|(_, patterns)| patterns.iter().collect())
+    list.map(|(_, patterns)| Cow::Borrowed(patterns))
 }
 
 impl Selector {
@@ -133,7 +134,10 @@ impl Selector {
             if by_body {
                 selector.by_body.insert(number);
             }
-            for pattern in patterns {
+            for text in patterns.exact() {
+                selector.exact.entry(text.into()).or_default().push(number as u32);
+            }
+            for pattern in patterns.wild() {
                 selector.add(pattern, number as u32);
             }
         }
@@ -143,11 +147,8 @@ impl Selector {
         is_used.then_some(selector)
     }
 
+    /// Adds a pattern with `*`.
     fn add(&mut self, pattern: &Pattern, number: u32) {
-        if let Some(exact) = pattern.exact() {
-            self.exact.entry(exact.into()).or_default().push(number);
-            return;
-        }
         let same = self.begins.entry(pattern.prefix().into()).or_default();
         match same.iter_mut().find(|(other, _)| other == pattern) {
             Some((_, numbers)) => numbers.push(number),

@@ -35,11 +35,23 @@ impl Configured {
     /// It does not start.
     #[must_use]
     pub fn start(text: &str) -> Configured {
+        Configured::start_with(text, &[])
+    }
+
+    /// As [`Configured::start`], with these files, names and texts, in the folder beside.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn start_with(text: &str, files: &[(&str, &str)]) -> Configured {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::SeqCst);
         let folder = env::temp_dir().join(format!("sluice-configured-{}-{number}", process::id()));
         fs::create_dir_all(&folder).expect("a folder can be made");
         fs::copy(keys_pack(), folder.join("rules.toml")).expect("a file can be copied");
+        for (name, text) in files {
+            fs::write(folder.join(name), text).expect("a file can be written");
+        }
         let file = folder.join("sluice.toml");
         fs::write(&file, text).expect("a file can be written");
         let args: Vec<OsString> = vec!["serve".into(), "--config".into(), file.into()];

@@ -30,6 +30,7 @@ pub mod coding;
 pub mod configured;
 pub mod engine;
 pub mod frames;
+pub mod issuer;
 pub mod llm;
 pub mod observed;
 pub mod planted;

@@ -94,7 +94,7 @@ fn mask(block: &[u8; BLOCK]) -> Option<u64> {
     let at_least = |word: u64, byte: u8| word + ONES * u64::from(0x80 - byte);
     let within = |word: u64, low: u8, high: u8| at_least(word, low) & !at_least(word, high + 1);
     let bits = words.map(|word| {
-        let is_of_word = within(word | 0x20 * ONES, b'a', b'z') | within(word, b'0', b'9');
+        let is_of_word = within(word | (0x20 * ONES), b'a', b'z') | within(word, b'0', b'9');
         ((is_of_word & HIGH) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
     });
     Some(bits.enumerate().fold(0, |mask, (n, bits)| mask | bits << (8 * n)))

@@ -160,13 +160,15 @@ impl<'a> Parser<'a> {
         if self.depth > DEPTH_MAX {
             return Err(format!("groups are nested deeper than {DEPTH_MAX}"));
         }
-        let mut branches = vec![Vec::new()];
+        let mut branches: Vec<Vec<Item>> = vec![Vec::new()];
         while !self.rest.is_empty() && !self.rest.starts_with(')') {
             if self.take("|") {
                 branches.push(Vec::new());
             } else {
                 let item = self.item()?;
-                branches.last_mut().map(|branch: &mut Vec<Item>| branch.extend(item));
+                if let Some(branch) = branches.last_mut() {
+                    branch.extend(item);
+                }
             }
         }
         self.depth -= 1;

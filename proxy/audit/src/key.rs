@@ -99,7 +99,7 @@ impl SigningKey {
     }
 
     fn create(file: &Path) -> Result<SigningKey, KeyError> {
-        let key = SigningKey(ed25519_dalek::SigningKey::from_bytes(&*Zeroizing::new(random()?)));
+        let key = SigningKey(ed25519_dalek::SigningKey::from_bytes(&Zeroizing::new(random()?)));
         let pem = key.0.to_pkcs8_pem(LineEnding::LF).map_err(|_| error(KeyErrorKind::NoSigningKey))?;
         if let Some(folder) = file.parent() {
             let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);

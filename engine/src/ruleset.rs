@@ -326,6 +326,23 @@ impl Ruleset {
         Ok(Ruleset { hyperscan: Some(Arc::new(hyperscan)), ..self })
     }
 
+    /// These rules and fields, and then those rules, compiled together: it takes as long as the first time. Rules keep
+    /// their numbers; those of the new ones follow them.
+    ///
+    /// # Errors
+    /// Every fault of the new rules.
+    pub fn with_rules(&self, others: &[Rule]) -> Result<Ruleset, CompileError> {
+        let mut sources = vec![Source::Rules(&self.rules), Source::Rules(others)];
+        let fields = self.fields.as_deref().cloned().unwrap_or_default();
+        if self.fields.is_some() {
+            sources.push(Source::Fields(&fields));
+        }
+        let options = CompileOptions { token_key: self.token_key.clone(), ..CompileOptions::default() };
+        let linked = Ruleset::link(&sources, &options)?;
+        let linked = Arc::into_inner(linked).ok_or_else(|| CompileError::new(Vec::new()))?;
+        Ok(Ruleset { exact: self.exact.clone(), ..linked })
+    }
+
     /// The same rules over the same automata, for one reader who may see more or less than others.
     ///
     /// Values of the rules for which `is_revealed` holds, asked by their entity, pass and are told all the same; where

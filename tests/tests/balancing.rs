@@ -124,7 +124,7 @@ fn an_endpoint_that_answers_503_is_left_out_for_a_time() {
         let faults = statuses.iter().filter(|status| **status == 503).count();
         assert!((3..=8).contains(&faults), "{io}: {faults} answers of an endpoint that is ill");
         is_ill.store(false, Ordering::SeqCst);
-        ill.take_requests();
+        drop(ill.take_requests());
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(8);
         while ill.take_requests().is_empty() {
             assert_eq!(gateway.get("/x").status(), 200, "{io}");

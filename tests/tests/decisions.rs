@@ -110,12 +110,7 @@ impl Set {
     }
 
     fn send(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Message {
-        let proof = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
-        let len = body.len();
-        let kind = if body.is_empty() { "" } else { "content-type: application/json\r\n" };
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nhost: test\r\n{proof}{kind}content-length: {len}\r\n\r\n");
-        Wire::connect(self.gateway.address).exchange(head + body)
+        Wire::connect(self.gateway.address).exchange(request(method, path, token, body))
     }
 
     fn nothing_went_on(&self) {
@@ -149,6 +144,13 @@ impl Set {
             thread::park_timeout(Duration::from_millis(20));
         }
     }
+}
+
+fn request(method: &str, path: &str, token: Option<&str>, body: &str) -> String {
+    let proof = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let len = body.len();
+    let kind = if body.is_empty() { "" } else { "content-type: application/json\r\n" };
+    format!("{method} {path} HTTP/1.1\r\nhost: test\r\n{proof}{kind}content-length: {len}\r\n\r\n{body}")
 }
 
 fn code(message: &Message) -> (u16, String) {
@@ -247,8 +249,9 @@ fn a_request_is_held_while_people_decide() {
     let (alice, carol) = (set.token("alice", &["team"]), set.token("carol", &["approvers"]));
     for (deed, status) in [("approve", 200), ("deny", 403)] {
         let body = json!({"m": format!("password {deed}")}).to_string();
-        thread::scope(|scope| {
-            let asked = scope.spawn(|| set.send("POST", "/x", Some(&alice), &body));
+        {
+            let (address, request) = (set.gateway.address, request("POST", "/x", Some(&alice), &body));
+            let asked = thread::spawn(move || Wire::connect(address).exchange(request));
             let id = set.pending(&carol);
             let (is_good, said) = set.approvals(&carol, &[deed, &id, "--reason", "so it is"]);
             assert!(is_good, "{said}");
@@ -258,7 +261,7 @@ fn a_request_is_held_while_people_decide() {
                 assert_eq!(code(&answer).1, "approval_denied");
                 assert!(answer.text().contains("so it is"), "{}", answer.text());
             }
-        });
+        }
     }
     assert_eq!(set.upstream.take_requests().len(), 1);
 }

@@ -31,11 +31,11 @@ impl Successor {
         let deadline = Instant::now() + TAKES_MAX;
         loop {
             let printed = gateway.server.printed();
-            let pids = printed.iter().filter_map(|line| {
+            let mut pids = printed.iter().filter_map(|line| {
                 let rest = line.strip_prefix("sluice: process ")?;
                 rest.split(' ').next()?.parse().ok()
             });
-            if let Some(pid) = pids.skip(number).next() {
+            if let Some(pid) = pids.nth(number) {
                 return Successor(pid);
             }
             assert!(Instant::now() < deadline, "nobody takes over: {printed:#?}");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sluice_audit::{
-    Ack, ApprovalEvent, Caller, Context, Decision, DigestKey, Durability, EncryptionKey, Kind, LogOptions,
-    NewRecord, Payload, Recorder, RecorderOptions, RecorderStats, SigningKey, VerdictName, Writer,
+    Ack, ApprovalEvent, Caller, Context, Decision, Durability, Kind, NewRecord, Payload, Recorder, RecorderStats,
+    VerdictName, Writer,
 };
 use sluice_data::Recording;
 
@@ -58,7 +58,6 @@ impl RunningRecord {
     }
 
     /// How the writer is doing, to be asked at any time.
-    #[must_use]
     pub fn stats(&self) -> impl Fn() -> RecorderStats + Send + Sync + 'static {
         let recorder = self.recording.recorder.clone();
         move || recorder.stats()

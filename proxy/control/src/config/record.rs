@@ -141,7 +141,7 @@ pub(super) fn read(source: &mut Source, document: &DeTable<'_>) -> Option<Record
     let encryption = key(source, "encryption_key");
     let digest = key(source, "digest_key");
     record.references = references;
-    let mut fault = |source: &mut Source, name: &str, why: String| {
+    let fault = |source: &mut Source, name: &str, why: String| {
         let span = table.get(name).map_or(value.span(), |v| v.span());
         source.reader.fault(&span, format!("`{name}`: {why}"));
     };

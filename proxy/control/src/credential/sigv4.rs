@@ -275,7 +275,7 @@ impl ChunkSigner {
             digits + ";chunk-signature=".len() as u64 + 64 + 2 + data + 2
         };
         let chunk = chunk.max(1);
-        let last = if body % chunk == 0 { 0 } else { one(body % chunk) };
+        let last = if body.is_multiple_of(chunk) { 0 } else { one(body % chunk) };
         (body / chunk) * one(chunk) + last + one(0)
     }
 }

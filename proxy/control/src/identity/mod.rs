@@ -92,7 +92,7 @@ enum MeansAtWork {
 /// What an opaque token was found to be.
 #[derive(Debug)]
 enum Opaque {
-    Found(Found),
+    Found(Box<Found>),
     /// Not active, until then.
     Inactive(SystemTime),
 }
@@ -386,7 +386,7 @@ impl Identity {
         subject.proof = Proof::Introspection;
         let Checked { id, bound_to, window } = checked;
         let found = Found { issuer, subject, id, bound_to, window: Some(window), key: None, at: now };
-        self.opaque.put(digest, Arc::new(Opaque::Found(found.clone())));
+        self.opaque.put(digest, Arc::new(Opaque::Found(Box::new(found.clone()))));
         Ok(found)
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sluice_audit::RequestIds;
 use sluice_engine::{CompileOptions, Ruleset};
-use sluice_policy::{Action, Risk, Subject, Verdict};
+use sluice_policy::{Action, Subject, Verdict};
 
 use super::*;
 

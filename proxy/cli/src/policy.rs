@@ -97,7 +97,7 @@ fn explain(config: &Path, path: &Path) -> Result<u8, Failure> {
 
 /// A verdict as JSON.
 fn shown(verdict: &Verdict) -> String {
-    let approvers = match &verdict.action {
+    let approvers: Vec<serde_json::Value> = match &verdict.action {
         Action::Approve(terms) => {
             terms.groups.iter().map(|(group, min)| json!({ "group": **group, "min": min })).collect()
         }

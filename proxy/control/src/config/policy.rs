@@ -97,6 +97,6 @@ pub(super) fn surface(source: &mut Source, table: &DeTable<'_>) -> Surface {
 
 fn place(source: &mut Source, value: &Value<'_>) -> Option<SqlPlace> {
     let text = source.reader.string(value)?;
-    let place = text.parse();
-    place.map_err(|reason: String| source.reader.fault(&value.span(), reason)).ok()
+    let place = text.parse::<SqlPlace>();
+    place.map_err(|reason| source.reader.fault(&value.span(), reason)).ok()
 }

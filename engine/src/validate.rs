@@ -19,6 +19,7 @@ impl Validator {
     #[must_use]
     pub fn accepts(&self, value: &[u8]) -> bool {
         match self {
+            Validator::Unlisted(list) => !list.has(value),
             Validator::Luhn => luhn(value),
             Validator::Mod97 => mod97(value),
             Validator::UsSsn => us_ssn(value),
@@ -49,6 +50,7 @@ impl Validator {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
+            Validator::Unlisted(_) => "allow",
             Validator::Luhn => "luhn",
             Validator::Mod97 => "mod97",
             Validator::UsSsn => "us_ssn",

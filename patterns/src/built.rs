@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use sluice_engine::built::wire::{Damage, Reader, Writer};
-use sluice_engine::{Built, BuiltError};
+use sluice_engine::{Built, BuiltError, ExactSet};
 
 use crate::PackSet;
 use crate::fault::{Fault, PackError};
@@ -14,6 +14,8 @@ use crate::pack::{Example, LIMITS, Pack, PackRule, Places, place_together};
 
 /// The fewest bytes of an example.
 const EXAMPLE_BYTES_MIN: usize = 16;
+/// The fewest bytes of a set of exact values.
+const EXACT_BYTES_MIN: usize = 64;
 
 impl Pack {
     /// The pack as a built one: a file that loads in milliseconds, by the same version of Sluice.
@@ -66,6 +68,8 @@ impl Pack {
             }
         }
         field::write(&self.fields, &mut out);
+        out.count(self.exact.len());
+        self.exact.iter().for_each(|set| set.write(&mut out));
         out.into_bytes()
     }
 }
@@ -88,6 +92,7 @@ impl PackSet {
             description: joined(|pack| &pack.description),
             rules: packs.iter().flat_map(|pack| pack.rules.iter().cloned()).collect(),
             fields: packs.iter().flat_map(|pack| pack.fields.iter().cloned()).collect(),
+            exact: packs.iter().flat_map(|pack| pack.exact.iter().cloned()).collect(),
             built: None,
         };
         compile(&packs).map(|built| built.to_bytes(&together.notes()))
@@ -112,7 +117,8 @@ fn read_notes(file: &str, built: Built, notes: &[u8]) -> Result<Pack, Damage> {
         rules.push(PackRule { rule: rule.clone(), source, examples, line, places: Places::default() });
     }
     let fields = field::read_built(&mut from)?;
+    let exact = from.list(EXACT_BYTES_MIN, |from| ExactSet::read(from).map(Arc::new))?;
     from.end()?;
     let file = file.to_owned();
-    Ok(Pack { file, name, version, description, rules, fields, built: Some(Arc::new(built)) })
+    Ok(Pack { file, name, version, description, rules, fields, exact, built: Some(Arc::new(built)) })
 }

@@ -110,7 +110,7 @@ impl Builtin {
                 Ok(part) => {
                     fields.extend(part.fields);
                     rules.extend(part.rules.into_iter().map(|mut rule| {
-                        rule.places.file = Some(file);
+                        rule.places.file = Some((*file).into());
                         rule
                     }));
                 }
@@ -127,6 +127,7 @@ impl Builtin {
             description: self.description.to_owned(),
             rules,
             fields,
+            exact: Vec::new(),
             built: None,
         })
     }

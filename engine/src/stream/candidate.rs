@@ -52,25 +52,34 @@ impl Candidate {
         }
         let limit = self.start + rule.len_max as u64;
         let automaton = &rule.automaton;
-        let from = (self.at - base) as usize;
-        for &byte in text.get(from..).unwrap_or_default() {
-            match automaton.step(&mut self.state, byte) {
+        let rest = text.get((self.at - base) as usize..).unwrap_or_default();
+        let bytes = rest.get(..(limit + 1).saturating_sub(self.at) as usize).unwrap_or(rest);
+        let (from, mut state) = (self.at, self.state);
+        let mut ended = Step::On;
+        let mut taken = bytes.len();
+        for (n, &byte) in bytes.iter().enumerate() {
+            match automaton.step(&mut state, byte) {
                 Step::On => {}
-                Step::Matched => self.matched = Some(self.at),
-                Step::Dead => return Progress::Done,
-                Step::Beyond => return self.run_beyond(rule, lazy, text, base),
-            }
-            self.at += 1;
-            if self.at > limit {
-                return match automaton.is_live(self.state) {
-                    // What goes on without its text must not come to the end of a head.
-                    true if !automaton.is_whole() => self.run_beyond(rule, lazy, text, base),
-                    true => Progress::Over,
-                    false => Progress::Done,
-                };
+                Step::Matched => self.matched = Some(from + n as u64),
+                step @ (Step::Dead | Step::Beyond) => {
+                    (ended, taken) = (step, n);
+                    break;
+                }
             }
         }
-        if automaton.is_live(self.state) { Progress::Live } else { Progress::Done }
+        (self.at, self.state) = (from + taken as u64, state);
+        let is_over = self.at > limit;
+        match ended {
+            Step::Dead => Progress::Done,
+            Step::Beyond => self.run_beyond(rule, lazy, text, base),
+            Step::On | Step::Matched if !automaton.is_live(state) => Progress::Done,
+            // What goes on without its text must not come to the end of a head.
+            Step::On | Step::Matched if is_over && !automaton.is_whole() => {
+                self.run_beyond(rule, lazy, text, base)
+            }
+            Step::On | Step::Matched if is_over => Progress::Over,
+            Step::On | Step::Matched => Progress::Live,
+        }
     }
 
     /// The same where the table has ended, from the start on if that is so only now.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -50,6 +51,7 @@ impl std::error::Error for AdminError {}
 pub struct Admin {
     listener: TcpListener,
     address: SocketAddr,
+    others: Router,
 }
 
 struct Shared {
@@ -72,13 +74,48 @@ impl Admin {
         let failed = |e| AdminError(address, e);
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Admin { listener, address })
+        Ok(Admin { listener, address, others: Router::new() })
+    }
+
+    /// As [`Admin::bind`], on a socket that the process before this one listens on, where that is of the same address.
+    ///
+    /// # Errors
+    /// The address can't be bound.
+    pub async fn bind_or_take(
+        address: SocketAddr,
+        handed: Option<std::net::TcpListener>,
+    ) -> Result<Admin, AdminError> {
+        let is_port = |port| address.port() == 0 || address.port() == port;
+        let is_same = |there: &SocketAddr| there.ip() == address.ip() && is_port(there.port());
+        let handed = handed.and_then(|socket| Some((socket.local_addr().ok().filter(is_same)?, socket)));
+        match handed {
+            Some((address, socket)) => {
+                let listener = TcpListener::from_std(socket).map_err(|e| AdminError(address, e))?;
+                Ok(Admin { listener, address, others: Router::new() })
+            }
+            None => Admin::bind(address).await,
+        }
+    }
+
+    /// Its socket once more, for the process that takes this one's place.
+    ///
+    /// # Errors
+    /// No more descriptors.
+    pub fn socket(&self) -> std::io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
     }
 
     /// Where it listens.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Serves these routes too, under the same guard against foreign hosts.
+    #[must_use]
+    pub fn with_routes(mut self, others: Router) -> Admin {
+        self.others = self.others.merge(others);
+        self
     }
 
     /// Serves until the task is dropped.
@@ -100,11 +137,13 @@ impl Admin {
             is_loopback: self.address.ip().is_loopback(),
             reloads,
         });
-        axum::serve(self.listener, router(shared)).await
+        let router = router(shared, self.others);
+        axum::serve(self.listener, router.into_make_service_with_connect_info::<SocketAddr>()).await
     }
 }
 
-fn router(shared: Arc<Shared>) -> Router {
+fn router(shared: Arc<Shared>, others: Router) -> Router {
+    let guarded = from_fn_with_state(Arc::clone(&shared), guard);
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -113,8 +152,9 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/reload", post(reload))
         .route("/api/v1/openapi.json", get(async || axum::Json(openapi())))
         .route("/", get(page))
-        .layer(from_fn_with_state(Arc::clone(&shared), guard))
         .with_state(shared)
+        .merge(others)
+        .layer(guarded)
 }
 
 /// Refuses foreign hosts; every answer, that one too, gets the fields that hold a browser to this page.
@@ -165,7 +205,7 @@ async fn reload(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respon
 }
 
 /// Whether a request comes from no page at all, or from one of the host that it is sent to.
-fn is_same_origin(headers: &HeaderMap) -> bool {
+pub(crate) fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, rest)| rest);

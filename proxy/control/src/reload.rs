@@ -8,11 +8,13 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sluice_data::{Gateway, IoDriver, Limits, UpstreamConfig};
+use sluice_data::desk::DeskConfig;
+use sluice_data::{Gateway, IoDriver, Limits, ListenSockets, UpstreamConfig};
 use sluice_patterns::Fault;
 use tokio::sync::Notify;
 
 use crate::config::{Config, ConfigError};
+use crate::decide::Pool;
 
 /// What gives the configuration anew.
 type Read = dyn Fn() -> Result<Config, ConfigError> + Send + Sync;
@@ -48,6 +50,8 @@ fn url(upstream: &UpstreamConfig) -> String {
 /// Reads the configuration again, when asked.
 pub struct Reloads {
     gateway: Arc<Gateway>,
+    /// What decides requests; none where nothing does.
+    pool: Option<Arc<Pool>>,
     fixed: Fixed,
     read: Box<Read>,
     report: Box<Report>,
@@ -59,16 +63,29 @@ pub struct Reloads {
 }
 
 /// What only a start can set, besides what the gateway itself holds fixed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Fixed {
     admin: Option<SocketAddr>,
     io: IoDriver,
     limits: Limits,
+    /// As it shows itself: without its keys.
+    record: String,
+    desk: DeskConfig,
+    is_decided: bool,
+    has_approvals: bool,
 }
 
 impl Fixed {
     fn of(config: &Config) -> Fixed {
-        Fixed { admin: config.admin, io: config.gateway.io, limits: config.gateway.limits }
+        Fixed {
+            admin: config.admin,
+            io: config.gateway.io,
+            limits: config.gateway.limits,
+            record: format!("{:?}", config.record),
+            desk: config.desk.clone(),
+            is_decided: config.is_decided(),
+            has_approvals: config.approvals.is_some(),
+        }
     }
 
     /// What another configuration has otherwise.
@@ -77,6 +94,10 @@ impl Fixed {
             ("the address of the admin server", self.admin == other.admin),
             ("`io`", self.io == other.io),
             ("the limits of [gateway]", self.limits == other.limits),
+            ("[record]", self.record == other.record),
+            ("whether there are [approvals]", self.has_approvals == other.has_approvals),
+            ("[decide]", self.desk == other.desk),
+            ("whether callers and policies decide at all", self.is_decided == other.is_decided),
         ];
         same.into_iter().find(|(_, is_same)| !is_same).map(|(what, _)| what)
     }
@@ -89,20 +110,22 @@ impl fmt::Debug for Reloads {
 }
 
 impl Reloads {
-    /// Starts a gateway by `config`. `read` gives the configuration at each reload; `report` is told how each went.
+    /// Starts a gateway by `config`, on `handed` sockets where there are any. `read` gives the configuration at each reload; `report` is told how each went.
     ///
     /// # Errors
     /// The gateway does not start.
     pub fn start(
         config: Config,
+        handed: ListenSockets,
         read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
         report: impl Fn(&Result<InForce, ConfigError>) + Send + Sync + 'static,
     ) -> Result<Reloads, sluice_data::StartError> {
         let in_force = Mutex::new(InForce::new(1, &config));
         let fixed = Fixed::of(&config);
-        let gateway = Arc::new(Gateway::start(config.gateway)?);
+        let gateway = Arc::new(Gateway::start_with(config.gateway, handed)?);
         Ok(Reloads {
             gateway,
+            pool: None,
             fixed,
             read: Box::new(read),
             report: Box::new(report),
@@ -111,6 +134,18 @@ impl Reloads {
             refused: AtomicU64::new(0),
             taken: Arc::default(),
         })
+    }
+
+    /// From now on reloads swap what this pool decides by, too.
+    #[must_use]
+    pub fn with_pool(self, pool: Option<Arc<Pool>>) -> Reloads {
+        Reloads { pool, ..self }
+    }
+
+    /// What decides requests.
+    #[must_use]
+    pub fn pool(&self) -> Option<&Arc<Pool>> {
+        self.pool.as_ref()
     }
 
     /// The gateway.
@@ -161,7 +196,13 @@ impl Reloads {
             return Err(refused(format!("{what} can't change while the gateway runs: it needs a restart")));
         }
         let next = InForce::new(lock(&self.in_force).version + 1, &config);
+        let deciders = self.pool.as_ref().map(|pool| pool.make(&config)).transpose();
+        let deciders = deciders.map_err(|e| refused(e.to_string()))?;
         self.gateway.reload(config.gateway.clone()).map_err(|e| refused(e.to_string()))?;
+        if let (Some(pool), Some(deciders)) = (&self.pool, deciders) {
+            pool.reload(deciders);
+            pool.set_people(config.approvals.as_ref());
+        }
         *lock(&self.in_force) = next.clone();
         Ok(next)
     }

@@ -17,15 +17,18 @@ mod client;
 pub mod codec;
 mod config;
 mod content;
+pub mod desk;
 mod edge;
 mod forward;
 mod forwarded;
 mod gateway;
+mod listen;
 mod mask;
+mod named;
 mod problem;
-#[allow(dead_code, reason = "the edge takes it up")]
 mod rate;
 mod shard;
+mod size;
 mod stats;
 mod table;
 mod tls;
@@ -36,11 +39,14 @@ pub use config::{
     ResponseCoding, RetryConfig, RouteConfig, RouteLimits, RouteMatch, Routing, UpstreamConfig,
     UpstreamProtocol, UpstreamUrl, UpstreamUrlError,
 };
+pub use edge::recording::Recording;
 pub use forwarded::ForwardedFields;
 pub use gateway::{DrainReport, Gateway, ReloadError, StartError};
+pub use listen::ListenSockets;
+pub use named::UpstreamSnapshot;
 pub use problem::Problem;
-pub use stats::{FIRST_BYTE_US, GatewayStats, REFUSALS, StatsSnapshot};
+pub use stats::{FIRST_BYTE_US, GatewayStats, REFUSALS, STALLED_MS, StatsSnapshot};
 pub use tls::{
     ClientTls, ClientTlsFiles, IdentityError, PeerIdentity, ServerTls, ServerTlsFiles, TlsError, TlsFiles,
-    TlsWarning,
+    TlsWarning, UnknownName,
 };

@@ -2,10 +2,13 @@
 
 use std::fmt::Write;
 
+use sluice_data::desk::DeskConfig;
 use sluice_data::{HealthCheck, HealthConfig, Limits, PoolLimits, RetryConfig, RouteLimits};
 use toml::de::DeTable;
 
+use super::record::RecordNumbers;
 use super::source::Source;
+use crate::approvals;
 
 /// A number among settings `T`.
 pub(super) struct Number<T> {
@@ -54,6 +57,29 @@ numbers! {
 }
 
 numbers! {
+    /// `[decide]`.
+    DECIDE: DeskConfig {
+        questions_max: 1 to COUNT_MAX,
+        answer_ms_max: 1 to HOUR_MS,
+        facts_bytes_max: 1_024 to 1 << 20,
+        body_bytes_max: 1 to 1 << 30,
+        held_bytes_max: 1 to 1 << 40,
+        cached_max: 0 to COUNT_MAX,
+    }
+}
+
+numbers! {
+    /// `[record]`.
+    RECORD: RecordNumbers {
+        segment_bytes_max: 65_536 to 1 << 32,
+        segment_seconds_max: 1 to 86_400,
+        queue_records_max: 16 to COUNT_MAX,
+        queue_bytes_max: 2_097_152 to 1 << 34,
+        sync_ms: 10 to 60_000,
+    }
+}
+
+numbers! {
     /// `pool` of an upstream.
     POOL: PoolLimits {
         connections_max: 1 to COUNT_MAX,
@@ -96,6 +122,22 @@ numbers! {
     TIMEOUTS: RouteLimits {
         body_ms_max: 1 to HOUR_MS,
         upstream_ms_max: 1 to DAY_MS,
+    }
+}
+
+numbers! {
+    /// `[approvals]`.
+    APPROVALS: approvals::Settings {
+        pending_ms: 1_000 to DAY_MS,
+        grant_ms: 1_000 to DAY_MS,
+        denial_ms: 0 to DAY_MS,
+        kept_ms: 3_600_000 to 400 * DAY_MS,
+        op_ms_max: 10 to 60_000,
+        hold_ms_max: 0 to HOUR_MS,
+        retry_after_s: 1 to 3_600,
+        pending_max: 1 to 1_000_000,
+        pending_of_subject_max: 1 to 1_000_000,
+        tries_max: 1 to 100,
     }
 }
 

@@ -3,35 +3,55 @@
 use std::fmt::{self, Display, Write};
 use std::path::Path;
 
+use sluice_data::desk::DeskConfig;
 use sluice_data::{
     EndpointAddress, GatewayConfig, ListenAddress, PathMatch, ServerTlsFiles, UpstreamConfig, UpstreamUrl,
 };
+use sluice_policy::{PROTOCOLS as PROTOCOLS_SPOKEN, SQL_DIALECTS};
 
-use super::gateway::IO_DRIVERS;
-use super::listener::Listener;
-use super::number::{self, CHECK, HEALTH, LIMITS, POOL, RETRY, TIMEOUTS};
+use super::credential::shown_injection;
+use super::gateway::{IO_DRIVERS, Whole};
+use super::listener::{Listener, UNKNOWN_NAMES};
+use super::number::{self, CHECK, DECIDE, HEALTH, LIMITS, POOL, RECORD, RETRY, TIMEOUTS};
+use super::policy::Policies;
+use super::record::{DURABILITIES, RecordConfig};
 use super::route::{FORWARDED, ON_ERROR, RATE_BY, RESPONSE_CODINGS, Route};
 use super::upstream::{PROTOCOLS, Upstream};
 
 /// All of it.
 pub(super) struct Shown<'a> {
     pub(super) gateway: &'a GatewayConfig,
+    pub(super) whole: &'a Whole,
+    pub(super) policies: Option<&'a Policies>,
+    pub(super) desk: &'a DeskConfig,
+    pub(super) record: Option<&'a RecordConfig>,
     pub(super) admin: Option<std::net::SocketAddr>,
-    pub(super) drain_seconds: u64,
     pub(super) listeners: &'a [Listener],
     pub(super) upstreams: &'a [Upstream],
     pub(super) routes: &'a [Route],
+    /// Issuers and servers of secrets, as TOML.
+    pub(super) identity: &'a str,
 }
 
 impl Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let GatewayConfig { shards, io, limits, .. } = self.gateway;
+        if let Some(policies) = self.policies {
+            let files: Vec<String> = policies.files.iter().map(|path| absolute(path)).collect();
+            writeln!(f, "policies = {}\n", list(&files))?;
+        }
         writeln!(f, "[gateway]\nshards = {shards}\nio = {}", word(IO_DRIVERS, io))?;
-        writeln!(f, "drain_seconds = {}\nallow_anonymous = true", self.drain_seconds)?;
+        let Whole { drain_seconds, allows_anonymous, .. } = self.whole;
+        writeln!(f, "drain_seconds = {drain_seconds}\nallow_anonymous = {allows_anonymous}")?;
         write!(f, "\n[gateway.limits]\n{}", number::lines(LIMITS, limits))?;
         if let Some(admin) = self.admin {
             writeln!(f, "\n[admin]\nlisten = {}", text(&admin))?;
         }
+        write!(f, "\n[decide]\n{}", number::lines(DECIDE, self.desk))?;
+        if let Some(record) = self.record {
+            show_record(f, record)?;
+        }
+        f.write_str(self.identity)?;
         self.listeners.iter().try_for_each(|listener| show_listener(f, listener))?;
         self.upstreams.iter().try_for_each(|upstream| show_upstream(f, upstream))?;
         self.routes.iter().try_for_each(|route| {
@@ -39,6 +59,16 @@ impl Display for Shown<'_> {
             show_route(f, route, upstream)
         })
     }
+}
+
+fn show_record(f: &mut fmt::Formatter<'_>, record: &RecordConfig) -> fmt::Result {
+    writeln!(f, "\n[record]\ndir = {}", file(&record.dir))?;
+    writeln!(f, "durability = {}", word(DURABILITIES, &record.durability))?;
+    writeln!(f, "strict_response = {}", record.strict_response)?;
+    for (name, reference) in record.references() {
+        writeln!(f, "{name} = {}", text(reference))?;
+    }
+    write!(f, "{}", number::lines(RECORD, &record.numbers))
 }
 
 fn show_listener(f: &mut fmt::Formatter<'_>, listener: &Listener) -> fmt::Result {
@@ -51,7 +81,9 @@ fn show_listener(f: &mut fmt::Formatter<'_>, listener: &Listener) -> fmt::Result
     if let Some(files) = &listener.tls {
         writeln!(f, "tls = {}", server_tls(files))?;
     }
-    if matches!(config.address, ListenAddress::Tcp(_)) {
+    if matches!(config.address, ListenAddress::Unix(_)) {
+        writeln!(f, "mode = {}", text(&format!("{:04o}", config.mode)))?;
+    } else {
         writeln!(f, "trusted = {}\nproxy_protocol = {}", list(&config.trusted), config.proxy_protocol)?;
     }
     writeln!(f, "connect = {}\nabsolute_form = {}", config.connect, config.absolute_form)
@@ -62,7 +94,8 @@ fn server_tls(files: &ServerTlsFiles) -> String {
         format!("{{ cert = {}, key = {} }}", file(&pair.certificate), file(&pair.key))
     };
     let certificates: Vec<String> = files.certificates.iter().map(pair).collect();
-    let mut shown = format!("{{ certificates = [{}]", certificates.join(", "));
+    let unknown = word(UNKNOWN_NAMES, &files.unknown_name);
+    let mut shown = format!("{{ certificates = [{}], unknown_name = {unknown}", certificates.join(", "));
     // Writing to a string does not fail.
     let _ = match &files.client_ca {
         Some(ca) => {
@@ -89,6 +122,9 @@ fn show_upstream(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt::Result
         if let Some(name) = &files.server_name {
             writeln!(f, "server_name = {}", text(name))?;
         }
+    }
+    if let Some(injection) = &upstream.credential {
+        writeln!(f, "credential = {}", shown_injection(injection))?;
     }
     writeln!(f, "protocol = {}", word(PROTOCOLS, &config.protocol))?;
     writeln!(f, "pool = {{ {} }}", number::inline(POOL, &config.pool))?;
@@ -144,6 +180,11 @@ fn show_route(f: &mut fmt::Formatter<'_>, route: &Route, upstream: &str) -> fmt:
     writeln!(f, "response_coding = {}", word(RESPONSE_CODINGS, &config.masking.response_coding))?;
     writeln!(f, "coding_ratio_max = {}", config.masking.coding_limits.ratio_max)?;
     writeln!(f, "forwarded = {}", word(FORWARDED, &config.forwarded))?;
+    let surface = &route.surface;
+    writeln!(f, "speaks = {}", word(PROTOCOLS_SPOKEN, &surface.protocol))?;
+    if !surface.sql.is_empty() {
+        writeln!(f, "sql = {}\nsql_dialect = {}", list(&surface.sql), word(SQL_DIALECTS, &surface.dialect))?;
+    }
     let limits = &config.limits;
     if let Some(bytes) = limits.body_bytes_max {
         writeln!(f, "body_bytes_max = {bytes}")?;
@@ -170,16 +211,16 @@ fn show_route(f: &mut fmt::Formatter<'_>, route: &Route, upstream: &str) -> fmt:
 }
 
 /// A string of TOML.
-fn text(text: &(impl Display + ?Sized)) -> String {
+pub(super) fn text(text: &(impl Display + ?Sized)) -> String {
     toml::Value::String(text.to_string()).to_string()
 }
 
-fn list<T: Display>(items: &[T]) -> String {
+pub(super) fn list<T: Display>(items: &[T]) -> String {
     format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(", "))
 }
 
 /// The word that stands for a value.
-fn word<T: PartialEq>(words: &[(&str, T)], value: &T) -> String {
+pub(super) fn word<T: PartialEq>(words: &[(&str, T)], value: &T) -> String {
     text(words.iter().find(|(_, other)| other == value).map_or("", |(word, _)| word))
 }
 
@@ -188,6 +229,6 @@ fn file(path: &Path) -> String {
 }
 
 /// From the root, so that the text is valid wherever it is put.
-fn absolute(path: &Path) -> String {
+pub(super) fn absolute(path: &Path) -> String {
     std::path::absolute(path).as_deref().unwrap_or(path).display().to_string()
 }

@@ -73,6 +73,7 @@ impl Drop for OpenStream {
 fn builder(limits: &Limits) -> Builder {
     let mut builder = Builder::new();
     builder
+        .enable_connect_protocol()
         .max_concurrent_streams(limits.h2_streams_max)
         .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
         .max_frame_size(FRAME_BYTES_MAX)
@@ -302,7 +303,8 @@ async fn serve_stream(
                 let bodiless = parts.method == http::Method::HEAD;
                 let problem = problem.unwrap_or(Problem::OVERLOADED);
                 let id = context.new_id();
-                let sent = refuse(&context, &mut sink, &problem, shape, id, bodiless, true).await;
+                let sent =
+                    refuse(&context, &mut sink, (&problem, problem.detail), shape, id, bodiless, true).await;
                 if sent { After::Close } else { After::Abort }
             }
         }

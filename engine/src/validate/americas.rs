@@ -135,7 +135,7 @@ fn mx_rfc(value: &[u8]) -> bool {
     let shown: Vec<u8> =
         value.iter().filter(|b| !matches!(b, b' ' | b'-')).map(u8::to_ascii_uppercase).collect();
     let Some((&check, body)) = shown.split_last() else { return false };
-    if !(11..=12).contains(&body.len()) {
+    if !(11..=12).contains(&body.len()) || body.iter().all(|b| *b == check) {
         return false;
     }
     let padded = std::iter::repeat_n(b' ', 12 - body.len()).chain(body.iter().copied());

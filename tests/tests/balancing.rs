@@ -233,7 +233,8 @@ fn the_circuit_breaks_at_its_exchanges_and_closes_again() {
             server.send(ok("text/plain", "at last"));
             assert_eq!(client.message().text(), "at last", "{io}");
         }
-        let (client, server) = running.first_mut().expect("one");
+        // The connection used last is used first.
+        let (client, server) = running.last_mut().expect("one");
         client.send(get);
         server.head();
         server.send(ok("text/plain", "again"));

@@ -66,7 +66,7 @@ fn test(config: &Path, covered: bool, path: &Path, terminal: &Terminal) -> Resul
     for id in &uncovered {
         print(format_args!("{name}: no case is decided by `{id}`"))?;
     }
-    let is_good = failures.is_empty() && !(covered && !uncovered.is_empty());
+    let is_good = failures.is_empty() && (!covered || uncovered.is_empty());
     let word = terminal.mark(is_good, if is_good { "ok" } else { "FAILED" });
     let (good, known) = (cases - failures.len(), policies - uncovered.len());
     print(format_args!(

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sluice_audit::{
-    Ack, ApprovalEvent, Caller, Context, Decision, Durability, Kind, NewRecord, Payload, Recorder, RecorderStats,
-    VerdictName, Writer,
+    Ack, ApprovalEvent, Caller, Context, Decision, Durability, Kind, NewRecord, Payload, Recorder,
+    RecorderStats, VerdictName, Writer,
 };
 use sluice_data::Recording;
 

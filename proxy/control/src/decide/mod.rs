@@ -306,8 +306,10 @@ impl Pool {
             Err(refusal) => return Some(Answer::Refused(refusal)),
         };
         let decision = deciders.policies.as_ref().map(|policies| {
-            let (mut memory, now_ms) = (lock(&self.memory), self.since.elapsed().as_millis() as u64);
-            policies.decide_with(&facts, &mut memory, now_ms)
+            if !policies.is_stateful() {
+                return policies.decide(&facts);
+            }
+            policies.decide_with(&facts, &mut lock(&self.memory), self.since.elapsed().as_millis() as u64)
         });
         let verdict = match decision {
             Some(Decision::NeedsBody) => return Some(Answer::ReadBody),

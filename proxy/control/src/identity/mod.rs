@@ -363,7 +363,7 @@ impl Identity {
         match self.opaque.find(&digest).as_deref() {
             Some(Opaque::Found(found)) if is_steady(found.at) => {
                 if found.window.is_some_and(|window| window.check(now).is_ok()) {
-                    return Ok(found.clone());
+                    return Ok(Found::clone(found));
                 }
             }
             Some(Opaque::Inactive(until)) if now < *until && *until <= now + INACTIVE_CACHED => {

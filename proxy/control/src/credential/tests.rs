@@ -291,8 +291,8 @@ async fn signatures_of_bodies_and_streams() {
     }
     // What is taken away is not signed.
     let plain = Outgoing { target: "/v1/chat?a=b", ..held };
-    let whole = signing(SignedPart::Whole);
-    let (a, b) = (whole.plan(&held, at(0)).await.unwrap(), whole.plan(&plain, at(0)).await.unwrap());
+    let signing = signing(SignedPart::Whole);
+    let (a, b) = (signing.plan(&held, at(0)).await.unwrap(), signing.plan(&plain, at(0)).await.unwrap());
     assert_eq!(pairs(&a.set_fields), pairs(&b.set_fields));
 }
 

@@ -11,20 +11,18 @@
 
 use std::fmt;
 
-use regex_syntax::ast::{self, Ast, GroupKind, Visitor};
 use serde::Deserialize;
 use sluice_engine::{
     Action, CompileOptions, Confidence, Pattern, Rule, RuleError, Ruleset, Strategy, Suppress,
 };
+use sluice_patterns::import::LEAD;
+use sluice_patterns::import::expression::name_value;
 use sluice_patterns::{Pack, builtin};
 
 use crate::corpus::{Corpus, CorpusError};
 
 /// The most bytes of a match where the expression has no maximum of its own, or a greater one.
 pub const MATCH_LEN_MAX: usize = 4096;
-
-/// What gitleaks puts before the words that a rule looks for: lazy, and of no length if need be.
-const LEAD: &str = r"[\w.-]{0,50}?";
 
 /// An expression that both sides run.
 #[derive(Clone, Debug)]
@@ -138,7 +136,7 @@ fn read(
     for (number, entry) in file.rules.into_iter().enumerate() {
         let group = if entry.group > 0 { entry.group } else { entry.value_group.unwrap_or(1) };
         let id = name(number, &entry.id);
-        let named = name_group(&entry.regex.replace(LEAD, ""), group);
+        let named = name_value(&entry.regex.replace(LEAD, ""), group);
         match named.and_then(|expression| Ok((parse_length(&expression)?, expression))) {
             Ok((len_max, expression)) => rules.push(Imported { id, expression, len_max }),
             Err(reason) => refused.push(Refused { id, reason }),
@@ -172,40 +170,6 @@ fn parse_length(expression: &str) -> Result<Option<usize>, String> {
 /// The last line of an error that draws the expression.
 fn one_line(text: &str) -> String {
     text.lines().last().unwrap_or(text).trim().to_owned()
-}
-
-/// Names the capturing group of this index `secret`; -1 is the last. No groups: the whole match is the value.
-fn name_group(expression: &str, group: i64) -> Result<String, String> {
-    struct Groups(Vec<(u32, usize, usize)>);
-    impl Visitor for Groups {
-        type Output = Vec<(u32, usize, usize)>;
-        type Err = ();
-        fn finish(self) -> Result<Self::Output, ()> {
-            Ok(self.0)
-        }
-        fn visit_pre(&mut self, ast: &Ast) -> Result<(), ()> {
-            if let Ast::Group(g) = ast {
-                let start = g.span.start.offset;
-                match &g.kind {
-                    GroupKind::CaptureIndex(index) => self.0.push((*index, start, start + 1)),
-                    // The name ends before `>`.
-                    GroupKind::CaptureName { name, .. } => {
-                        self.0.push((name.index, start, name.span.end.offset + 1));
-                    }
-                    GroupKind::NonCapturing(_) => {}
-                }
-            }
-            Ok(())
-        }
-    }
-    let tree = ast::parse::Parser::new().parse(expression).map_err(|e| one_line(&e.to_string()))?;
-    let mut groups = ast::visit(&tree, Groups(Vec::new())).unwrap_or_default();
-    groups.sort_unstable();
-    let wanted = if group < 0 { groups.last() } else { groups.iter().find(|g| i64::from(g.0) == group) };
-    Ok(match wanted {
-        Some((_, start, end)) => format!("{}(?P<secret>{}", &expression[..*start], &expression[*end..]),
-        None => expression.to_owned(),
-    })
 }
 
 impl Imported {
@@ -276,7 +240,6 @@ mod tests {
         let led = import(r"(?i)[\w.-]{0,50}?acme[\w.-]{0,50}=([a-z]{4})", 0);
         assert_eq!(led.expression, r"(?i)acme[\w.-]{0,50}=(?P<secret>[a-z]{4})");
         assert_eq!(import(r"x(?i)ab", 0).expression, r"x(?i)ab");
-        assert_eq!(name_group("(a)(b)", -1).unwrap(), "(a)(?P<secret>b)");
     }
 
     #[test]

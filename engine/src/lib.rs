@@ -10,8 +10,10 @@
 //!   the logical texts in it, and writes the same format back.
 //! * [`Decoder`] and [`Encoder`] take the content codings off a body, under limits, and put them on again.
 
+mod allow;
 pub mod built;
 mod compile;
+pub mod exact;
 mod format;
 mod kernel;
 mod mask;
@@ -24,7 +26,9 @@ mod ruleset;
 mod stream;
 mod validate;
 
+pub use allow::AllowList;
 pub use built::{Built, BuiltError};
+pub use exact::{ExactError, ExactOptions, ExactSet};
 pub use format::{Boundary, FieldAction, FieldError, FieldRule, Fields, InvalidUtf8};
 pub use format::{
     CODINGS_MAX, Coding, CodingError, CodingErrorKind, CodingLimits, Codings, Decoder, Encoder,
@@ -39,3 +43,4 @@ pub use mask::{Strategy, StrategyError, TokenKey};
 pub use rule::{Action, Confidence, Field, Pattern, Rule, RuleError, Suppress, Validator};
 pub use ruleset::{CompileError, CompileOptions, Name, Prefilter, RuleId, Ruleset, Source};
 pub use stream::{Event, Scratch, Sink, Stream, StreamOptions, Work};
+pub use validate::scheme::Scheme;

@@ -5,6 +5,8 @@
 //! start. Only where a value may go on past its `len_max` is the rule's DFA walked, byte by byte, for "could go
 //! on" is a question about the automaton.
 
+use std::ops::Range;
+
 use regex_automata::nfa::thompson::pikevm::PikeVM;
 use regex_automata::{Anchored, Input};
 
@@ -59,7 +61,19 @@ pub fn mask_whole(ruleset: &Ruleset, context: &[u8], text: &[u8]) -> Verdict {
             found.extend(match_at(rule, &pike, id, &all, start, floor));
         }
     }
+    found.extend(exact_values(ruleset, &all, &regions));
     resolve(ruleset, context.len(), &all, found)
+}
+
+/// Exact values, from every word to every word behind it.
+fn exact_values(ruleset: &Ruleset, all: &[u8], regions: &[Found]) -> Vec<Found> {
+    let Some(exact) = &ruleset.exact else { return Vec::new() };
+    let mut found = crate::exact::find_naively(exact, all);
+    found.retain(|(_, range)| !regions.iter().any(|r| (r.start..r.end).contains(&range.start)));
+    let found = found.into_iter();
+    found
+        .map(|(rule, Range { start, end })| Found { rule, match_start: start, start, end, unbounded: false })
+        .collect()
 }
 
 #[allow(clippy::expect_used)]

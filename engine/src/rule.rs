@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use crate::allow::AllowList;
 use crate::mask::Strategy;
+use crate::validate::scheme::Scheme;
 
 /// One kind of value to find, and what to do with it.
 ///
@@ -60,6 +62,8 @@ pub enum Pattern {
 /// A check of a matched value beyond its shape.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Validator {
+    /// The value is not on a list of values that are let pass.
+    Unlisted(AllowList),
     /// ISO/IEC 7812-1 check digit; separators (space, `-`, `.`) are ignored.
     Luhn,
     /// ISO 7064 MOD 97-10 as IBAN uses it (ISO 13616-1), with the length of its country where known.
@@ -100,6 +104,8 @@ pub enum Validator {
         /// At least this many different bytes.
         distinct: usize,
     },
+    /// The check digits of a public numbering scheme, such as a country's tax numbers.
+    Scheme(&'static Scheme),
 }
 
 /// Values that are known not to matter: examples, placeholders.
@@ -145,6 +151,8 @@ pub enum Action {
     Mask,
     /// The match is reported to policy; the bytes stay.
     Label,
+    /// The match is told and counted; nothing else comes of it: what a new rule would do is seen before it does it.
+    Shadow,
     /// The rule is not compiled.
     Off,
 }

@@ -12,6 +12,7 @@ use crate::compile::family::Families;
 use crate::compile::hyperscan::Windows;
 use crate::compile::parts::Parts;
 use crate::compile::prefilter::Prefilter as Starts;
+use crate::exact::{Exact, ExactSet};
 use crate::format::{FieldAction, FieldRule, Fields};
 use crate::kernel::InstructionSet;
 use crate::mask::{Strategy, TokenKey};
@@ -50,6 +51,8 @@ pub struct Ruleset {
     pub(crate) families: Arc<Families>,
     pub(crate) token_key: Option<TokenKey>,
     fields: Option<Arc<Fields>>,
+    /// Exact values, where some rule has them.
+    pub(crate) exact: Option<Arc<Exact>>,
     /// Bytes behind the scan that later decisions may look at.
     pub(crate) history: usize,
 }
@@ -121,6 +124,8 @@ pub enum Source<'a> {
     Built(&'a Built),
     /// Declared fields. Their numbers follow those of all rules.
     Fields(&'a Fields),
+    /// Exact values of the rule that they name: each is found as though it were a match of that rule.
+    Exact(&'a Arc<ExactSet>),
 }
 
 /// What a value is told by.
@@ -199,7 +204,7 @@ impl Ruleset {
     pub fn link(sources: &[Source<'_>], options: &CompileOptions) -> Result<Arc<Ruleset>, CompileError> {
         let written = sources.iter().map(|s| match s {
             Source::Rules(rules) => *rules,
-            Source::Built(_) | Source::Fields(_) => &[],
+            Source::Built(_) | Source::Fields(_) | Source::Exact(_) => &[],
         });
         let (fresh, faults) = Built::compile_noting(written.flatten().cloned().collect());
         let mut linked = Vec::new();
@@ -210,7 +215,7 @@ impl Ruleset {
                     linked.extend(next_fresh.by_ref().take(rules.len()).map(|n| (&fresh, n)))
                 }
                 Source::Built(built) => linked.extend((0..built.rules().len()).map(|n| (*built, n))),
-                Source::Fields(_) => {}
+                Source::Fields(_) | Source::Exact(_) => {}
             }
         }
         let is_fresh = |(_, (built, _)): &(usize, (&Built, usize))| std::ptr::eq(*built, &fresh);
@@ -220,7 +225,9 @@ impl Ruleset {
         let mut errors: Vec<RuleError> = faults.into_iter().map(moved).collect();
         check_together(&linked, options, &mut errors);
         if errors.is_empty() {
-            let ruleset = Ruleset::of(&linked, options).with_fields(sources, options);
+            let ruleset = Ruleset::of(&linked, options)
+                .with_fields(sources, options)
+                .with_exact(sources, &linked, options)?;
             #[cfg(feature = "hyperscan")]
             let ruleset = if options.hyperscan { ruleset.with_hyperscan(&linked)? } else { ruleset };
             return Ok(Arc::new(ruleset));
@@ -263,7 +270,29 @@ impl Ruleset {
             families: Arc::new(families),
             token_key: options.token_key.clone(),
             fields: None,
+            exact: None,
         }
+    }
+
+    /// The same, with exact values; those of rules that are off, or not there, are left out.
+    fn with_exact(
+        self,
+        sources: &[Source<'_>],
+        linked: &[(&Built, usize)],
+        options: &CompileOptions,
+    ) -> Result<Ruleset, CompileError> {
+        let mut exact = Exact::default();
+        for source in sources {
+            let Source::Exact(set) = source else { continue };
+            let Some(rule) = self.rules.iter().position(|rule| rule.id == set.rule()) else { continue };
+            exact.add(rule as u32, set, options.token_key.as_ref()).map_err(|reason| {
+                let is_its =
+                    |(built, n): &(&Built, usize)| built.rules().get(*n).is_some_and(|r| r.id == set.rule());
+                let rule = linked.iter().position(is_its).unwrap_or(rule);
+                CompileError::new(vec![RuleError { rule, field: Field::Regex, reason }])
+            })?;
+        }
+        Ok(Ruleset { exact: Some(exact).filter(|exact| !exact.is_empty()).map(Arc::new), ..self })
     }
 
     fn with_fields(self, sources: &[Source<'_>], options: &CompileOptions) -> Ruleset {
@@ -295,6 +324,23 @@ impl Ruleset {
             CompileError::new(vec![RuleError { rule, field, reason: fault.reason }])
         })?;
         Ok(Ruleset { hyperscan: Some(Arc::new(hyperscan)), ..self })
+    }
+
+    /// These rules and fields, and then those rules, compiled together: it takes as long as the first time. Rules keep
+    /// their numbers; those of the new ones follow them.
+    ///
+    /// # Errors
+    /// Every fault of the new rules.
+    pub fn with_rules(&self, others: &[Rule]) -> Result<Ruleset, CompileError> {
+        let mut sources = vec![Source::Rules(&self.rules), Source::Rules(others)];
+        let fields = self.fields.as_deref().cloned().unwrap_or_default();
+        if self.fields.is_some() {
+            sources.push(Source::Fields(&fields));
+        }
+        let options = CompileOptions { token_key: self.token_key.clone(), ..CompileOptions::default() };
+        let linked = Ruleset::link(&sources, &options)?;
+        let linked = Arc::into_inner(linked).ok_or_else(|| CompileError::new(Vec::new()))?;
+        Ok(Ruleset { exact: self.exact.clone(), ..linked })
     }
 
     /// The same rules over the same automata, for one reader who may see more or less than others.
@@ -331,6 +377,7 @@ impl Ruleset {
             families: Arc::clone(&self.families),
             token_key: self.token_key.clone(),
             fields: has_fields.then(|| Arc::new(all.behind(self.rules.len(), None))),
+            exact: self.exact.clone(),
             history: self.history,
         }
     }
@@ -339,7 +386,8 @@ impl Ruleset {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let rules = self.compiled.iter().map(CompiledRule::memory_bytes);
-        let own = rules.sum::<usize>() + self.prefilter.memory_bytes() + self.families.memory_bytes();
+        let exact = self.exact.as_ref().map_or(0, |exact| exact.memory_bytes());
+        let own = rules.sum::<usize>() + self.prefilter.memory_bytes() + self.families.memory_bytes() + exact;
         #[cfg(feature = "hyperscan")]
         let own = own + self.hyperscan.as_ref().map_or(0, |windows| windows.memory_bytes());
         own

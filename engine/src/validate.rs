@@ -2,11 +2,24 @@
 
 use crate::rule::Validator;
 
+mod americas;
+mod asia;
+mod central_europe;
+mod eastern_europe;
+mod global;
+mod northern_europe;
+mod number;
+pub(crate) mod scheme;
+mod southern_europe;
+mod southern_hemisphere;
+mod western_europe;
+
 impl Validator {
     /// True when `value` passes. Never panics, whatever the bytes.
     #[must_use]
     pub fn accepts(&self, value: &[u8]) -> bool {
         match self {
+            Validator::Unlisted(list) => !list.has(value),
             Validator::Luhn => luhn(value),
             Validator::Mod97 => mod97(value),
             Validator::UsSsn => us_ssn(value),
@@ -19,6 +32,7 @@ impl Validator {
             Validator::Date => date(value),
             Validator::Bitcoin => bitcoin(value),
             Validator::Ethereum => ethereum(value),
+            Validator::Scheme(scheme) => scheme.accepts(value),
             Validator::Chars { digits, lower, upper, letters, distinct } => {
                 let count = |f: fn(&u8) -> bool| value.iter().filter(|b| f(b)).count();
                 let mut seen = [false; 256];
@@ -36,6 +50,7 @@ impl Validator {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
+            Validator::Unlisted(_) => "allow",
             Validator::Luhn => "luhn",
             Validator::Mod97 => "mod97",
             Validator::UsSsn => "us_ssn",
@@ -48,6 +63,7 @@ impl Validator {
             Validator::Date => "date",
             Validator::Bitcoin => "bitcoin",
             Validator::Ethereum => "ethereum",
+            Validator::Scheme(scheme) => scheme.name(),
             Validator::Chars { .. } => "chars",
         }
     }

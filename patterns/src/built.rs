@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use sluice_engine::built::wire::{Damage, Reader, Writer};
-use sluice_engine::{Built, BuiltError};
+use sluice_engine::{Built, BuiltError, ExactSet};
 
 use crate::PackSet;
 use crate::fault::{Fault, PackError};
@@ -14,6 +14,8 @@ use crate::pack::{Example, LIMITS, Pack, PackRule, Places, place_together};
 
 /// The fewest bytes of an example.
 const EXAMPLE_BYTES_MIN: usize = 16;
+/// The fewest bytes of a set of exact values.
+const EXACT_BYTES_MIN: usize = 64;
 
 impl Pack {
     /// The pack as a built one: a file that loads in milliseconds, by the same version of Sluice.
@@ -56,6 +58,7 @@ impl Pack {
         let mut out = Writer::default();
         [&self.name, &self.version, &self.description].into_iter().for_each(|text| out.text(text));
         for rule in &self.rules {
+            out.text(&rule.source);
             out.size(rule.line);
             out.count(rule.examples.len());
             for example in &rule.examples {
@@ -65,6 +68,8 @@ impl Pack {
             }
         }
         field::write(&self.fields, &mut out);
+        out.count(self.exact.len());
+        self.exact.iter().for_each(|set| set.write(&mut out));
         out.into_bytes()
     }
 }
@@ -87,6 +92,7 @@ impl PackSet {
             description: joined(|pack| &pack.description),
             rules: packs.iter().flat_map(|pack| pack.rules.iter().cloned()).collect(),
             fields: packs.iter().flat_map(|pack| pack.fields.iter().cloned()).collect(),
+            exact: packs.iter().flat_map(|pack| pack.exact.iter().cloned()).collect(),
             built: None,
         };
         compile(&packs).map(|built| built.to_bytes(&together.notes()))
@@ -103,14 +109,16 @@ fn read_notes(file: &str, built: Built, notes: &[u8]) -> Result<Pack, Damage> {
     let (name, version, description) = (from.text()?, from.text()?, from.text()?);
     let mut rules = Vec::with_capacity(built.rules().len());
     for rule in built.rules() {
+        let source = from.text()?;
         let line = from.size(usize::MAX)?;
         let examples = from.list(EXAMPLE_BYTES_MIN, |from| {
             Ok(Example { text: from.text()?, matches: from.texts()?, line: from.size(usize::MAX)? })
         })?;
-        rules.push(PackRule { rule: rule.clone(), examples, line, places: Places::default() });
+        rules.push(PackRule { rule: rule.clone(), source, examples, line, places: Places::default() });
     }
     let fields = field::read_built(&mut from)?;
+    let exact = from.list(EXACT_BYTES_MIN, |from| ExactSet::read(from).map(Arc::new))?;
     from.end()?;
     let file = file.to_owned();
-    Ok(Pack { file, name, version, description, rules, fields, built: Some(Arc::new(built)) })
+    Ok(Pack { file, name, version, description, rules, fields, exact, built: Some(Arc::new(built)) })
 }

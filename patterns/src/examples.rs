@@ -7,6 +7,7 @@ use sluice_engine::{
 };
 
 use crate::Pack;
+use crate::exact::token_key_from_env;
 
 /// An example that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,19 +65,30 @@ pub fn values(ruleset: &Arc<Ruleset>, scratch: &mut Scratch, text: &str) -> Vec<
 /// A ruleset of the `index`th rule of a pack alone, switched on; of a built pack, what was compiled then.
 #[must_use]
 pub fn alone_in(pack: &Pack, index: usize) -> Option<Arc<Ruleset>> {
-    let Some(built) = pack.built.as_ref().and_then(|built| built.only(index)) else {
-        return alone(&pack.rules.get(index)?.rule);
+    let rule = &pack.rules.get(index)?.rule;
+    let built = pack.built.as_ref().and_then(|built| built.only(index));
+    let written = [switched_on(rule)];
+    let exact = pack.exact.iter().filter(|set| set.rule() == rule.id);
+    let mut sources = vec![built.as_ref().map_or(Source::Rules(&written), Source::Built)];
+    sources.extend(exact.map(Source::Exact));
+    let token_key = if pack.needs_key() { token_key_from_env() } else { None };
+    let options = CompileOptions { strategy: Some(Strategy::Label), token_key, ..CompileOptions::default() };
+    Ruleset::link(&sources, &options).ok()
+}
+
+/// The rule as it would be if it were on, with labels for values.
+fn switched_on(rule: &Rule) -> Rule {
+    let action = match rule.action {
+        Action::Off | Action::Shadow => Action::Mask,
+        Action::Mask | Action::Label => rule.action,
     };
-    let options = CompileOptions { strategy: Some(Strategy::Label), ..CompileOptions::default() };
-    Ruleset::link(&[Source::Built(&built)], &options).ok()
+    Rule { action, strategy: Strategy::Label, ..rule.clone() }
 }
 
 /// A ruleset of one rule alone, switched on.
 #[must_use]
 pub fn alone(rule: &Rule) -> Option<Arc<Ruleset>> {
-    let action = if rule.action == Action::Off { Action::Mask } else { rule.action };
-    let rule = Rule { action, strategy: Strategy::Label, ..rule.clone() };
-    Ruleset::compile(vec![rule], &CompileOptions::default()).ok()
+    Ruleset::compile(vec![switched_on(rule)], &CompileOptions::default()).ok()
 }
 
 /// Runs all examples of `pack`.

@@ -39,9 +39,14 @@ pub fn explain(pack: &Pack, id: &str, text: &str) -> Option<Vec<Step>> {
     if rule.action == Action::Off {
         steps.push(step("action", false, "the rule is off; the steps below are as if it were on"));
     }
-    match &rule.pattern {
-        Pattern::Regex(regex) => explain_regex(rule, regex, text, &mut steps),
-        Pattern::Enclosed { begin, end } => explain_enclosed(begin, end, text, &mut steps),
+    match (&rule.pattern, pack.exact.iter().find(|set| set.rule() == rule.id)) {
+        (_, Some(set)) => {
+            let detail =
+                format!("the rule has {} exact values; a value is whole words of the text", set.len());
+            steps.push(step("exact", true, detail));
+        }
+        (Pattern::Regex(regex), None) => explain_regex(rule, regex, text, &mut steps),
+        (Pattern::Enclosed { begin, end }, None) => explain_enclosed(begin, end, text, &mut steps),
     }
     let found = alone_in(pack, index).map(|r| spans(&r, text)).unwrap_or_default();
     steps.push(match found.len() {
@@ -233,7 +238,11 @@ fn explain_in_pack(
         }
     }
     let own: Vec<_> = all.iter().filter(|(id, _)| id_of(id) == rule.id).map(|(_, r)| r.clone()).collect();
-    let done = if rule.action == Action::Label { "labelled" } else { "masked" };
+    let done = match rule.action {
+        Action::Label => "labelled",
+        Action::Shadow => "counted, and changed in nothing",
+        Action::Mask | Action::Off => "masked",
+    };
     steps.push(match own.is_empty() {
         true => step("verdict", false, "the rule matches nothing in this text, in this pack"),
         false => step("verdict", true, format!("{done}: {}", list(own.into_iter()))),

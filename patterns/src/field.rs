@@ -122,6 +122,12 @@ fn path(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<String> {
     Some(path)
 }
 
+/// A field that was not read from a `[[field]]`.
+pub(crate) fn checked(rule: FieldRule, description: &str, line: usize) -> Result<PackField, String> {
+    Fields::new(vec![rule.clone()]).map_err(|error| format!("not a path: {}", error.reason()))?;
+    Ok(PackField { rule, description: description.to_owned(), line, path_line: line })
+}
+
 /// A strategy that needs nothing of the value.
 fn strategy(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Strategy> {
     let strategy = read_strategy(reader, value)?;

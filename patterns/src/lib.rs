@@ -5,15 +5,25 @@
 //! step why a rule does or does not match a text. [`Pack::build`] compiles one to a file that loads in milliseconds.
 #![forbid(unsafe_code)]
 
+pub mod advice;
 mod built;
 pub mod builtin;
+pub mod exact;
 pub mod examples;
 pub mod explain;
 mod fault;
 mod field;
+pub mod import;
+pub mod overrides;
 mod pack;
 pub mod read;
+pub mod score;
 mod set;
+pub mod sign;
+mod write;
+
+/// The JSON Schema of a pack, for editors.
+pub const SCHEMA: &str = include_str!("pack.schema.json");
 
 pub use fault::{Fault, PackError};
 pub use field::PackField;

@@ -5,15 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sluice_engine::{
-    Action, Built, CompileOptions, Confidence, Field, Pattern, Rule, RuleError, Ruleset, Source, Strategy,
-    Suppress, TokenKey, Validator,
+    Action, Built, CompileOptions, Confidence, ExactSet, Field, Pattern, Rule, RuleError, Ruleset, Scheme,
+    Source, Strategy, Suppress, TokenKey, Validator,
 };
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::exact;
 use crate::fault::{Fault, PackError};
 use crate::field::{self, PackField};
+use crate::overrides;
 use crate::read::Reader;
+use crate::sign::{self, Trust};
 
 /// Limits of a pack file.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +66,8 @@ pub struct Pack {
     pub rules: Vec<PackRule>,
     /// In the order of the file.
     pub fields: Vec<PackField>,
+    /// Exact values of rules, each with the rule's id.
+    pub(crate) exact: Vec<Arc<ExactSet>>,
     /// Of a built pack.
     pub(crate) built: Option<Arc<Built>>,
 }
@@ -72,6 +77,8 @@ pub struct Pack {
 pub struct PackRule {
     /// The rule itself.
     pub rule: Rule,
+    /// Where the form is described: a standard, a provider's documentation, a public rule set; may be empty.
+    pub source: String,
     /// Texts and what the rule finds in them.
     pub examples: Vec<Example>,
     /// Line of its `[[rule]]`; in a built pack, that of the TOML file.
@@ -94,6 +101,10 @@ pub struct Example {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Places {
     fields: Vec<(Field, usize)>,
+    /// The file, where it is another one than the pack's.
+    pub(crate) file: Option<Arc<str>>,
+    /// What a `[[set]]` has changed, the last one last.
+    pub(crate) set: Vec<(Field, Arc<str>, usize)>,
 }
 
 impl PackRule {
@@ -108,9 +119,11 @@ const RULE_KEYS: &[&str] = &[
     "id",
     "entity",
     "description",
+    "source",
     "regex",
     "begin",
     "end",
+    "exact",
     "keywords",
     "near",
     "validators",
@@ -137,6 +150,11 @@ impl Pack {
 
     /// As [`Pack::read`] for packs that are compiled next.
     pub(crate) fn read_unchecked(path: &Path) -> Result<Pack, PackError> {
+        Pack::read_at(path, 0, &Trust::anyone())
+    }
+
+    /// As [`Pack::read_unchecked`], of a pack that so many others extend, one the other, and whose signature is looked at.
+    pub(crate) fn read_at(path: &Path, depth: usize, trust: &Trust) -> Result<Pack, PackError> {
         let file = path.display().to_string();
         let fault = |line, reason: String| PackError::new(vec![Fault { file: file.clone(), line, reason }]);
         let mut bytes = Vec::new();
@@ -147,11 +165,12 @@ impl Pack {
             file.by_ref().take(LIMITS.built_bytes_max as u64 + 1).read_to_end(&mut bytes)
         });
         read.map_err(|e| fault(1, format!("can't read the pack: {e}")))?;
-        if Built::is_built(&bytes) {
-            return Pack::from_built(&file, &bytes);
+        if Built::is_built(&bytes) || sign::is_signed(&bytes) || trust.is_limited() {
+            let whole = |reason| PackError::new(vec![Fault { file: file.clone(), line: 0, reason }]);
+            return Pack::from_built(&file, sign::open(&bytes, trust).map_err(whole)?);
         }
         let text = String::from_utf8(bytes).map_err(|_| fault(1, "a pack is UTF-8 text".into()))?;
-        Pack::parse_unchecked(&file, &text)
+        Pack::parse_at(&file, &text, depth)
     }
 
     /// Parses and checks the text of a pack; `file` names it in faults.
@@ -167,13 +186,18 @@ impl Pack {
     /// As [`Pack::parse`] for packs that are compiled next, which tells what is wrong with their rules; where there
     /// are other faults, those are told too.
     pub(crate) fn parse_unchecked(file: &str, text: &str) -> Result<Pack, PackError> {
+        Pack::parse_at(file, text, 0)
+    }
+
+    /// As [`Pack::parse_unchecked`], of a pack that so many others extend, one the other.
+    pub(crate) fn parse_at(file: &str, text: &str, depth: usize) -> Result<Pack, PackError> {
         let mut reader = Reader::new(file, text);
         if text.len() > LIMITS.file_bytes_max {
             reader.fault(&(0..0), format!("a pack has at most {} bytes", LIMITS.file_bytes_max));
             return Err(PackError::new(reader.faults));
         }
         let Some(document) = reader.document(text) else { return Err(PackError::new(reader.faults)) };
-        let pack = read_pack(&mut reader, file, &document);
+        let pack = read_pack(&mut reader, file, &document, depth);
         if reader.faults.is_empty() {
             return Ok(pack);
         }
@@ -190,7 +214,7 @@ impl Pack {
             token_key: TokenKey::new(vec![0; TokenKey::BYTES_MIN]),
             ..CompileOptions::default()
         };
-        self.compile(&options).map(drop)
+        link_together(&[self], &options, false).map(drop)
     }
 
     /// Compiles the rules of this pack alone.
@@ -203,13 +227,26 @@ impl Pack {
 
     /// A fault of one of its rules.
     pub(crate) fn fault(&self, rule: &PackRule, field: Field, reason: String) -> Fault {
+        if let Some((_, file, line)) = rule.places.set.iter().rev().find(|(set, ..)| *set == field) {
+            return Fault { file: file.to_string(), line: *line, reason };
+        }
         let line = if self.built.is_some() { 0 } else { rule.line_of(field) };
-        Fault { file: self.file.clone(), line, reason }
+        let file = rule.places.file.as_deref().unwrap_or(&self.file).to_owned();
+        Fault { file, line, reason }
     }
 }
 
 /// Compiles packs to one ruleset; rules of built packs come compiled.
 pub(crate) fn compile_together(packs: &[&Pack], options: &CompileOptions) -> Result<Arc<Ruleset>, PackError> {
+    if options.token_key.is_none() && packs.iter().any(|pack| pack.needs_key()) {
+        let token_key = exact::token_key_from_env();
+        return link_together(packs, &CompileOptions { token_key, ..options.clone() }, true);
+    }
+    link_together(packs, options, true)
+}
+
+/// As [`compile_together`], with exact values or without: whether their key is at hand is known only where they are used.
+fn link_together(packs: &[&Pack], options: &CompileOptions, exact: bool) -> Result<Arc<Ruleset>, PackError> {
     let written = packs.iter().map(|pack| match &pack.built {
         Some(_) => Vec::new(),
         None => pack.rules.iter().map(|r| r.rule.clone()).collect(),
@@ -222,6 +259,7 @@ pub(crate) fn compile_together(packs: &[&Pack], options: &CompileOptions) -> Res
     let mut sources: Vec<Source<'_>> = sources.collect();
     let fields = field::read_together(packs)?;
     sources.push(Source::Fields(&fields));
+    sources.extend(packs.iter().filter(|_| exact).flat_map(|pack| pack.exact.iter().map(Source::Exact)));
     Ruleset::link(&sources, options).map_err(|error| place_together(packs, error.errors()))
 }
 
@@ -235,8 +273,8 @@ pub(crate) fn place_together(packs: &[&Pack], errors: &[RuleError]) -> PackError
     PackError::new(errors.iter().filter_map(place).collect())
 }
 
-fn read_pack(reader: &mut Reader, file: &str, document: &DeTable<'_>) -> Pack {
-    reader.known_keys(document, &["pack", "rule", "field"]);
+fn read_pack(reader: &mut Reader, file: &str, document: &DeTable<'_>, depth: usize) -> Pack {
+    reader.known_keys(document, &["pack", "rule", "field", "set", "allow"]);
     let mut pack = Pack {
         file: file.to_owned(),
         name: String::new(),
@@ -244,12 +282,13 @@ fn read_pack(reader: &mut Reader, file: &str, document: &DeTable<'_>) -> Pack {
         description: String::new(),
         rules: Vec::new(),
         fields: Vec::new(),
+        exact: Vec::new(),
         built: None,
     };
     match document.get("pack") {
         Some(value) => {
             if let Some(table) = reader.table(value) {
-                reader.known_keys(table, &["name", "version", "description"]);
+                reader.known_keys(table, &["name", "version", "description", "extends", "disable"]);
                 let mut text = |key| table.get(key).and_then(|v| reader.string(v));
                 pack.name = text("name").unwrap_or_default();
                 pack.version = text("version").unwrap_or_default();
@@ -263,25 +302,67 @@ fn read_pack(reader: &mut Reader, file: &str, document: &DeTable<'_>) -> Pack {
         }
         None => reader.fault(&(0..0), "a pack begins with a table [pack] with `name` and `version`"),
     }
+    read_others(reader, document, &mut pack, depth);
     if let Some(fields) = document.get("field") {
-        pack.fields = field::read(reader, fields);
+        pack.fields.extend(field::read(reader, fields));
     }
-    let Some(rules) = document.get("rule") else {
-        if !document.contains_key("field") {
-            reader.fault(&(0..0), "a pack has at least one [[rule]] or [[field]]");
-        }
-        return pack;
-    };
+    if let Some(rules) = document.get("rule") {
+        read_rules(reader, rules, &mut pack);
+    }
+    let has_any = ["rule", "field"].iter().any(|key| document.contains_key(*key));
+    if !has_any && pack.rules.is_empty() && pack.fields.is_empty() {
+        reader.fault(&(0..0), "a pack has at least one [[rule]] or [[field]]");
+    }
+    if let Some(allow) = document.get("allow") {
+        overrides::allow(reader, allow, &mut pack);
+    }
+    pack
+}
+
+/// What the pack extends, with what it leaves out and changes of that.
+fn read_others(reader: &mut Reader, document: &DeTable<'_>, pack: &mut Pack, depth: usize) {
+    let table = document.get("pack").and_then(|pack| pack.get_ref().as_table());
+    if let Some(extends) = table.and_then(|table| table.get("extends")) {
+        overrides::extend(reader, extends, pack, depth);
+    }
+    // Where what is extended could not be read, what is changed of it can't be found.
+    if !reader.faults.is_empty() && pack.rules.is_empty() {
+        return;
+    }
+    if let Some(disable) = table.and_then(|table| table.get("disable")) {
+        overrides::disable(reader, disable, pack);
+    }
+    if let Some(set) = document.get("set") {
+        overrides::set(reader, set, pack);
+    }
+}
+
+fn read_rules(reader: &mut Reader, rules: &Spanned<DeValue<'_>>, pack: &mut Pack) {
     let rules = reader.array(rules).unwrap_or_default();
     if let Some(extra) = rules.get(LIMITS.rules_max) {
         reader.fault(&extra.span(), format!("a pack has at most {} rules", LIMITS.rules_max));
     }
     for value in rules.iter().take(LIMITS.rules_max) {
         if let Some(table) = reader.table(value) {
-            pack.rules.extend(read_rule(reader, value, table));
+            let rule = read_rule(reader, value, table);
+            let exact = table.get("exact").zip(rule.as_ref());
+            pack.exact.extend(exact.and_then(|(v, rule)| exact::read(reader, v, &rule.rule.id, &pack.file)));
+            pack.rules.extend(rule);
         }
     }
-    pack
+}
+
+/// `high`, `medium` or `low`.
+pub(crate) fn read_confidence(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Confidence> {
+    let words = [("high", Confidence::High), ("medium", Confidence::Medium), ("low", Confidence::Low)];
+    reader.word(value, &words)
+}
+
+/// `mask`, `label`, `shadow` or `off`.
+pub(crate) fn read_action(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Action> {
+    let words =
+        [("mask", Action::Mask), ("label", Action::Label), ("shadow", Action::Shadow), ("off", Action::Off)];
+    reader.word(value, &words)
 }
 
 fn read_rule(reader: &mut Reader, value: &Spanned<DeValue<'_>>, table: &DeTable<'_>) -> Option<PackRule> {
@@ -312,15 +393,17 @@ fn read_rule(reader: &mut Reader, value: &Spanned<DeValue<'_>>, table: &DeTable<
         }
     }
     let has = |key: &str| table.contains_key(key);
-    let pattern = match (has("regex"), has("begin"), has("end")) {
-        (true, false, false) => regex.map(Pattern::Regex),
-        (false, true, true) => begin.zip(end).map(|(begin, end)| Pattern::Enclosed { begin, end }),
+    let pattern = match (has("regex"), has("begin"), has("end"), has("exact")) {
+        (true, false, false, false) => regex.map(Pattern::Regex),
+        (false, false, false, true) => id.as_deref().map(exact::pattern),
+        (false, true, true, false) => begin.zip(end).map(|(begin, end)| Pattern::Enclosed { begin, end }),
         _ => {
-            reader.fault(&value.span(), "a rule has either `regex`, or `begin` and `end`");
+            reader.fault(&value.span(), "a rule has either `regex`, or `begin` and `end`, or `exact`");
             None
         }
     };
-    let description = table.get("description").and_then(|v| reader.string(v)).unwrap_or_default();
+    let mut plain = |key: &str| table.get(key).and_then(|v| reader.string(v)).unwrap_or_default();
+    let (description, source) = (plain("description"), plain("source"));
     let keywords = list(reader, table, "keywords", &mut places, Field::Keyword);
     let validators = read_validators(reader, table, &mut places);
     let suppress = read_suppress(reader, table, &mut places);
@@ -333,13 +416,8 @@ fn read_rule(reader: &mut Reader, value: &Spanned<DeValue<'_>>, table: &DeTable<
     let mut size = |key: &str| table.get(key).and_then(|v| reader.integer(v, 0..1 << 32));
     let (near, max_len) = (size("near").unwrap_or(0), size("max_len"));
     let priority = table.get("priority").and_then(|v| reader.integer(v, -1000..1001));
-    let confidence = table.get("confidence").and_then(|v| {
-        let words = [("high", Confidence::High), ("medium", Confidence::Medium), ("low", Confidence::Low)];
-        reader.word(v, &words)
-    });
-    let action = table.get("action").and_then(|v| {
-        reader.word(v, &[("mask", Action::Mask), ("label", Action::Label), ("off", Action::Off)])
-    });
+    let confidence = table.get("confidence").and_then(|v| read_confidence(reader, v));
+    let action = table.get("action").and_then(|v| read_action(reader, v));
     let strategy = table.get("strategy").and_then(|v| read_strategy(reader, v));
     let examples = read_examples(reader, table);
     if reader.faults.len() > faults_before && (id.is_none() || entity.is_none() || pattern.is_none()) {
@@ -361,7 +439,7 @@ fn read_rule(reader: &mut Reader, value: &Spanned<DeValue<'_>>, table: &DeTable<
         strategy: strategy.unwrap_or(Strategy::Label),
         priority: priority.map(|n| n as i32),
     };
-    Some(PackRule { rule, examples, line: reader.line(&value.span()), places })
+    Some(PackRule { rule, source, examples, line: reader.line(&value.span()), places })
 }
 
 fn list(
@@ -382,7 +460,11 @@ fn list(
     strings.into_iter().map(|(text, _)| text).collect()
 }
 
-fn read_validators(reader: &mut Reader, table: &DeTable<'_>, places: &mut Places) -> Vec<Validator> {
+pub(crate) fn read_validators(
+    reader: &mut Reader,
+    table: &DeTable<'_>,
+    places: &mut Places,
+) -> Vec<Validator> {
     let mut validators = Vec::new();
     let Some(value) = table.get("validators") else { return validators };
     for item in reader.array(value).unwrap_or_default() {
@@ -423,6 +505,10 @@ fn read_validator(
         reader.known_keys(table, &["kind"]);
         return Some(validator.clone());
     }
+    if let Some(scheme) = Scheme::find(&kind) {
+        reader.known_keys(table, &["kind"]);
+        return Some(Validator::Scheme(scheme));
+    }
     match kind.as_str() {
         "entropy" => {
             reader.known_keys(table, &["kind", "min"]);
@@ -447,6 +533,7 @@ fn read_validator(
         _ => {
             let mut names: Vec<&str> = PLAIN_VALIDATORS.iter().map(|(name, _)| *name).collect();
             names.extend(["entropy", "chars"]);
+            names.extend(Scheme::all().map(Scheme::name));
             reader.fault(
                 &kind_value.span(),
                 format!("unknown validator `{kind}`: one of {}", names.join(", ")),
@@ -456,7 +543,7 @@ fn read_validator(
     }
 }
 
-fn read_suppress(reader: &mut Reader, table: &DeTable<'_>, places: &mut Places) -> Suppress {
+pub(crate) fn read_suppress(reader: &mut Reader, table: &DeTable<'_>, places: &mut Places) -> Suppress {
     let Some(value) = table.get("suppress") else { return Suppress::default() };
     let Some(table) = reader.table(value) else { return Suppress::default() };
     reader.known_keys(table, &["exact", "regex", "starts_with", "ends_with"]);

@@ -8,6 +8,7 @@ use sluice_engine::{CompileOptions, Field, Ruleset};
 
 use crate::fault::{Fault, PackError};
 use crate::pack::compile_together;
+use crate::sign::{TRUST_VARIABLE, Trust};
 use crate::{Pack, builtin};
 
 /// One or more packs, in the order in which overlaps of equal rules are settled.
@@ -40,7 +41,7 @@ impl fmt::Display for SetError {
             SetError::Packs(error) => error.fmt(f),
             SetError::Unknown(name) => {
                 let names: Vec<&str> = builtin::ALL.iter().map(|b| b.name).collect();
-                write!(f, "there is no pack `{name}`: built in are {}", names.join(" and "))
+                write!(f, "there is no pack `{name}`: built in are {}", names.join(", "))
             }
         }
     }
@@ -59,25 +60,47 @@ pub fn load(name: &str) -> Result<Pack, SetError> {
 }
 
 fn load_unchecked(name: &str) -> Result<Pack, SetError> {
+    load_trusted(name, 0, &Trust::anyone())
+}
+
+/// As [`load`], unchecked, of a pack that so many others extend, one the other.
+pub(crate) fn load_at(name: &str, depth: usize) -> Result<Pack, SetError> {
+    load_trusted(name, depth, &Trust::anyone())
+}
+
+fn load_trusted(name: &str, depth: usize, trust: &Trust) -> Result<Pack, SetError> {
     if name.starts_with("builtin:") {
         let builtin = builtin::find(name).ok_or_else(|| SetError::Unknown(name.to_owned()))?;
-        return Pack::parse_unchecked(builtin.name, builtin.text).map_err(SetError::Packs);
+        return builtin.load_unchecked().map_err(SetError::Packs);
     }
-    Pack::read_unchecked(Path::new(name)).map_err(SetError::Packs)
+    Pack::read_at(Path::new(name), depth, trust).map_err(SetError::Packs)
 }
 
 impl PackSet {
-    /// Loads packs by name; none: all built-in ones.
+    /// Loads packs by name; none: those of [`builtin::DEFAULT`]. Where `SLUICE_PACK_KEYS` names keys, files must be signed
+    /// with one of them ([`crate::sign`]).
     ///
     /// # Errors
     /// The faults of all of them; where there is none but in rules that don't compile, [`PackSet::compile`] tells
     /// those.
     pub fn load<S: AsRef<str>>(names: &[S]) -> Result<PackSet, SetError> {
-        let all: Vec<&str> = builtin::ALL.iter().map(|b| b.name).collect();
-        let names: Vec<&str> = if names.is_empty() { all } else { names.iter().map(AsRef::as_ref).collect() };
+        let unread = |reason| {
+            let file = TRUST_VARIABLE.to_owned();
+            SetError::Packs(PackError::new(vec![Fault { file, line: 0, reason }]))
+        };
+        PackSet::load_trusted(names, &Trust::from_env().map_err(unread)?)
+    }
+
+    /// As [`PackSet::load`], with files only as `trust` has them, whatever the environment says.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_trusted<S: AsRef<str>>(names: &[S], trust: &Trust) -> Result<PackSet, SetError> {
+        let named = names.iter().map(AsRef::as_ref);
+        let names: Vec<&str> = if names.is_empty() { builtin::DEFAULT.to_vec() } else { named.collect() };
         let (mut packs, mut faults) = (Vec::new(), Vec::new());
         for name in names {
-            match load_unchecked(name) {
+            match load_trusted(name, 0, trust) {
                 Ok(pack) => packs.push(pack),
                 Err(SetError::Packs(error)) => faults.extend(error.faults().iter().cloned()),
                 Err(unknown) => return Err(unknown),

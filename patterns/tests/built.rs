@@ -57,9 +57,13 @@ fn mask<'a>(ruleset: &Arc<Ruleset>, chunks: impl IntoIterator<Item = &'a [u8]>) 
     seen
 }
 
-/// Masks each example of both packs with two rulesets, at several cuts.
+/// Of so many examples one is masked: there are thousands, and many rulesets to compare.
+const EXAMPLES_STEP: usize = 29;
+
+/// Masks examples of both packs with two rulesets, at several cuts.
 fn compare(one: &Arc<Ruleset>, other: &Arc<Ruleset>, packs: &[Pack]) {
-    for example in packs.iter().flat_map(|p| &p.rules).flat_map(|rule| &rule.examples) {
+    let examples = packs.iter().flat_map(|p| &p.rules).flat_map(|rule| &rule.examples);
+    for example in examples.step_by(EXAMPLES_STEP) {
         let text = example.text.as_bytes();
         let whole = mask(one, [text]);
         assert_eq!(mask(other, [text]), whole, "{:?}", example.text);
@@ -88,13 +92,18 @@ fn a_built_pack_is_the_pack() {
         assert_eq!(pack.rules.len(), built.rules.len());
         assert!(built.build().unwrap() == pack.build().unwrap(), "built again it is the same file");
         let report = examples::run(&built);
-        assert!(report.failures.is_empty() && report.examples > 100, "{:#?}", report.failures);
+        assert!(
+            report.failures.is_empty() && report.examples >= 6 * built.rules.len(),
+            "{:#?}",
+            report.failures
+        );
     }
 }
 
 #[test]
 fn every_option_means_the_same() {
-    let packs: Vec<Pack> = builtin::ALL.iter().map(|b| b.load().unwrap()).collect();
+    let default = builtin::DEFAULT.iter().map(|name| builtin::find(name).unwrap().load().unwrap());
+    let packs: Vec<Pack> = default.collect();
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     let names: Vec<String> = packs
         .iter()

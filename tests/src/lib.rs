@@ -5,6 +5,7 @@
 //! output or for an exit, each with a deadline that fails the test when it passes.
 //!
 //! * [`checkout`] knows where things are, and how a test says that it was skipped.
+//! * [`configured`] starts it by a file.
 //! * [`process`] starts the binary and ends it.
 //! * [`wire`] is HTTP/1.1 by hand, for either side of a connection.
 //! * [`frames`] is HTTP/2 by hand.
@@ -26,8 +27,10 @@
 
 pub mod checkout;
 pub mod coding;
+pub mod configured;
 pub mod engine;
 pub mod frames;
+pub mod issuer;
 pub mod llm;
 pub mod observed;
 pub mod planted;

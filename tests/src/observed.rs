@@ -1,5 +1,6 @@
 //! What can be seen of a running gateway from outside: memory, descriptors, counters.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -23,7 +24,13 @@ pub fn descriptors(pid: u32) -> usize {
 /// A value of `/metrics` by its name with labels; 0 where it is not there.
 #[must_use]
 pub fn metric(gateway: &Gateway, name: &str) -> u64 {
-    let mut admin = Wire::connect(gateway.admin);
+    metric_at(gateway.admin, name)
+}
+
+/// The same of an admin server.
+#[must_use]
+pub fn metric_at(admin: SocketAddr, name: &str) -> u64 {
+    let mut admin = Wire::connect(admin);
     let metrics = admin.exchange("GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let line = metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.map_or(0, |value| value.trim().parse::<f64>().expect("a number") as u64)

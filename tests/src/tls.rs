@@ -1,7 +1,7 @@
 //! TLS for either side of a connection, with certificates of its own.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{
     ClientConfig, ClientConnection, ConnectionCommon, HandshakeKind, RootCertStore, ServerConfig,
     ServerConnection, SideData, StreamOwned, SupportedProtocolVersion,
@@ -26,6 +28,7 @@ pub const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &
 pub struct Identity {
     folder: PathBuf,
     certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
     server: Arc<ServerConfig>,
 }
 
@@ -40,6 +43,19 @@ impl Identity {
     /// When it can't be made, or written to the folder for temporary files.
     #[must_use]
     pub fn new(names: &[&str]) -> Arc<Identity> {
+        Identity::made(names, None)
+    }
+
+    /// The same, which as a server asks its clients for the certificate of `client`.
+    ///
+    /// # Panics
+    /// As there.
+    #[must_use]
+    pub fn asking_for(names: &[&str], client: &Identity) -> Arc<Identity> {
+        Identity::made(names, Some(client))
+    }
+
+    fn made(names: &[&str], client: Option<&Identity>) -> Arc<Identity> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let made = rcgen::generate_simple_self_signed(names).expect("a certificate can be made");
@@ -48,13 +64,17 @@ impl Identity {
         fs::create_dir_all(&folder).expect("a temporary folder can be made");
         let certificate = made.cert.der().clone();
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
-        let server = ServerConfig::builder_with_provider(provider())
+        let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .expect("the versions are spoken")
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.clone()], key)
+            .expect("the versions are spoken");
+        let builder = match client {
+            Some(client) => builder.with_client_cert_verifier(client.verifier()),
+            None => builder.with_no_client_auth(),
+        };
+        let server = builder
+            .with_single_cert(vec![certificate.clone()], key.clone_key())
             .expect("certificate and key belong together");
-        let identity = Identity { folder, certificate, server: Arc::new(server) };
+        let identity = Identity { folder, certificate, key, server: Arc::new(server) };
         fs::write(identity.certificate_file(), made.cert.pem()).expect("a file can be written");
         fs::write(identity.key_file(), made.signing_key.serialize_pem()).expect("a file can be written");
         Arc::new(identity)
@@ -78,14 +98,42 @@ impl Identity {
     /// When it can't be made.
     #[must_use]
     pub fn client(&self, version: &'static SupportedProtocolVersion) -> Client {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.clone()).expect("a root can be trusted");
-        let config = ClientConfig::builder_with_provider(provider())
+        self.client_with(version, None)
+    }
+
+    /// The same, which shows the certificate of `shown` where it is asked for one.
+    ///
+    /// # Panics
+    /// When it can't be made.
+    #[must_use]
+    pub fn client_with(
+        &self,
+        version: &'static SupportedProtocolVersion,
+        shown: Option<&Identity>,
+    ) -> Client {
+        let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[version])
             .expect("the version is spoken")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(self.roots());
+        let config = match shown {
+            Some(shown) => builder
+                .with_client_auth_cert(vec![shown.certificate.clone()], shown.key.clone_key())
+                .expect("certificate and key belong together"),
+            None => builder.with_no_client_auth(),
+        };
         Client(Arc::new(config))
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).expect("a root can be trusted");
+        roots
+    }
+
+    fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
+        WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()), provider())
+            .build()
+            .expect("clients can be verified")
     }
 
     /// Connects as a new [`Identity::client`] that knows the server as `name`; hands shake at the first read or write.
@@ -137,10 +185,37 @@ impl Client {
         carry_now(stream, session)
     }
 
+    /// Shakes hands over a connection that is there, at the first read or write.
+    ///
+    /// # Panics
+    /// There is no such name.
+    #[must_use]
+    pub fn over(&self, stream: TcpStream, name: &'static str) -> Wire {
+        carry(stream, self.session(name))
+    }
+
+    /// Connects; `None` where the server ends the handshake, or the first exchange behind it.
+    ///
+    /// # Panics
+    /// When nobody accepts connections.
+    #[must_use]
+    pub fn try_get(&self, address: SocketAddr, name: &'static str) -> Option<Vec<u8>> {
+        let (stream, session) = self.begin(address, name);
+        stream.set_read_timeout(Some(WAIT)).expect("a timeout can be set");
+        let mut stream = StreamOwned::new(session, stream);
+        stream.write_all(b"GET /x HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok()?;
+        Some(answer)
+    }
+
     fn begin(&self, address: SocketAddr, name: &'static str) -> (TcpStream, ClientConnection) {
+        (TcpStream::connect_timeout(&address, WAIT).expect("it accepts connections"), self.session(name))
+    }
+
+    fn session(&self, name: &'static str) -> ClientConnection {
         let name = ServerName::try_from(name).expect("a name");
-        let session = ClientConnection::new(Arc::clone(&self.0), name).expect("a session");
-        (TcpStream::connect_timeout(&address, WAIT).expect("it accepts connections"), session)
+        ClientConnection::new(Arc::clone(&self.0), name).expect("a session")
     }
 }
 

@@ -1,86 +1,22 @@
 //! `sluice serve --config`: what a file says is what runs, and it is read again whole or not at all.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::ffi::OsString;
 use std::fs;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use sluice_tests::process::{Build, Server, keys_pack};
+use sluice_tests::configured::Configured;
+use sluice_tests::process::keys_pack;
 use sluice_tests::tls::{Identity, VERSIONS};
 use sluice_tests::upstream::{Answering, Upstream};
-use sluice_tests::wire::{Message, Wire, ok, post};
+use sluice_tests::wire::{Wire, ok, post};
 
 const KEY: &str = "the key AKIAEZH5VTGLTMQAZX6T is here.";
 
-/// How long a reload may take to show.
-const RELOAD: Duration = Duration::from_secs(20);
-
-/// A gateway whose configuration is a file that may be written anew.
-struct Configured {
-    folder: PathBuf,
-    server: Server,
-    address: SocketAddr,
-    admin: SocketAddr,
-}
-
-impl Configured {
-    /// Starts it by this text; `sluice.toml` stands beside `rules.toml`, a pack of one rule.
-    fn start(name: &str, text: &str) -> Configured {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("config-serve-{name}"));
-        fs::create_dir_all(&folder).expect("a folder can be made");
-        fs::copy(keys_pack(), folder.join("rules.toml")).expect("a file can be copied");
-        let file = folder.join("sluice.toml");
-        fs::write(&file, text).expect("a file can be written");
-        let args: Vec<OsString> = vec!["serve".into(), "--config".into(), file.into()];
-        let mut server = Server::start(Build::Debug, &args);
-        let (address, admin) = (server.address("gateway"), server.address("admin"));
-        Configured { folder, server, address, admin }
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.folder.join(name), text).expect("a file can be written");
-    }
-
-    fn status(&self) -> Value {
-        let mut admin = Wire::connect(self.admin);
-        admin.exchange("GET /api/v1/status HTTP/1.1\r\nhost: localhost\r\n\r\n").json()
-    }
-
-    fn version(&self) -> u64 {
-        self.status()["configuration"]["version"].as_u64().expect("a version")
-    }
-
-    /// Waits until the status says so.
-    fn wait(&self, what: &str, is_so: impl Fn(&Value) -> bool) {
-        let deadline = Instant::now() + RELOAD;
-        while !is_so(&self.status()) {
-            assert!(Instant::now() < deadline, "{what}: {:?}", self.server.printed());
-            std::thread::park_timeout(Duration::from_millis(10));
-        }
-    }
-
-    /// Asks the admin server for a reload.
-    fn reload(&self, field: &str) -> Message {
-        let mut admin = Wire::connect(self.admin);
-        let head = format!("POST /api/v1/reload HTTP/1.1\r\nhost: {}\r\n{field}", self.admin);
-        admin.exchange(format!("{head}content-length: 0\r\n\r\n"))
-    }
-
-    /// What the upstream is sent for [`KEY`].
-    fn masked(&self, upstream: &Answering) -> String {
-        let mut client = Wire::connect(self.address);
-        assert_eq!(client.exchange(post("/x", "text/plain", KEY)).status(), 200);
-        upstream.take_requests().pop().expect("one request").text().to_owned()
-    }
-}
-
-impl Drop for Configured {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
-    }
+/// What the upstream is sent for [`KEY`].
+fn masked(gateway: &Configured, upstream: &Answering) -> String {
+    let mut client = Wire::connect(gateway.address);
+    assert_eq!(client.exchange(post("/x", "text/plain", KEY)).status(), 200);
+    upstream.take_requests().pop().expect("one request").text().to_owned()
 }
 
 fn upstream() -> Answering {
@@ -122,8 +58,8 @@ fn renamed_rules() -> String {
 #[test]
 fn a_file_is_served() {
     let upstream = upstream();
-    let gateway = Configured::start("served", &one_route(&upstream.url()));
-    assert_eq!(gateway.masked(&upstream), "the key [aws_access_key] is here.");
+    let gateway = Configured::start(&one_route(&upstream.url()));
+    assert_eq!(masked(&gateway, &upstream), "the key [aws_access_key] is here.");
     let mut client = Wire::connect(gateway.address);
     assert_eq!(client.exchange(post("/x", "text/plain", KEY)).text(), "the key [aws_access_key] is here.");
     let status = gateway.status();
@@ -143,7 +79,7 @@ fn a_tls_listener_of_a_file_is_served() {
         identity.key_file()
     );
     let text = one_route(&upstream.url()).replace("listen = \"127.0.0.1:0\"\n\n[[upstream]]", &files);
-    let gateway = Configured::start("tls", &text);
+    let gateway = Configured::start(&text);
     let mut client = identity.connect(gateway.address, "gateway.test", VERSIONS[1]);
     client.send(post("/x", "text/plain", KEY));
     assert_eq!(client.message().text(), "the key [aws_access_key] is here.");
@@ -153,7 +89,7 @@ fn a_tls_listener_of_a_file_is_served() {
 fn a_hang_up_with_a_fault_changes_nothing_and_without_one_takes_all() {
     let upstream = upstream();
     let good = one_route(&upstream.url());
-    let gateway = Configured::start("hang-up", &good);
+    let gateway = Configured::start(&good);
     let before = gateway.status()["configuration"].clone();
     for (n, bad) in [
         good.replace("\"only\"\npacks", "\"onyl\"\npacks"),
@@ -172,7 +108,7 @@ fn a_hang_up_with_a_fault_changes_nothing_and_without_one_takes_all() {
         gateway.server.signal("HUP");
         gateway.wait("a refused reload", |status| status["reloads_refused"] == n + 1);
         assert_eq!(gateway.status()["configuration"], before, "{bad}");
-        assert_eq!(gateway.masked(&upstream), "the key [aws_access_key] is here.", "{bad}");
+        assert_eq!(masked(&gateway, &upstream), "the key [aws_access_key] is here.", "{bad}");
     }
     let printed = gateway.server.printed().join("\n");
     assert!(
@@ -183,33 +119,33 @@ fn a_hang_up_with_a_fault_changes_nothing_and_without_one_takes_all() {
     gateway.write("sluice.toml", &good);
     gateway.server.signal("HUP");
     gateway.wait("a reload", |status| status["configuration"]["version"] == 2);
-    assert_eq!(gateway.masked(&upstream), "the key [renamed] is here.");
+    assert_eq!(masked(&gateway, &upstream), "the key [renamed] is here.");
     assert_ne!(gateway.status()["configuration"]["sha256"], before["sha256"]);
 }
 
 #[test]
 fn a_pack_with_a_fault_changes_nothing() {
     let upstream = upstream();
-    let gateway = Configured::start("pack", &one_route(&upstream.url()));
+    let gateway = Configured::start(&one_route(&upstream.url()));
     gateway.write("rules.toml", &renamed_rules().replace("(?P<secret>", "(?P<secret>("));
     let response = gateway.reload("");
     assert_eq!(response.status(), 422);
     let faults = response.json()["faults"].clone();
     assert!(faults[0]["file"].as_str().expect("a file").ends_with("rules.toml"), "{faults}");
     assert_eq!(faults[0]["line"], 11, "{faults}");
-    assert_eq!(gateway.masked(&upstream), "the key [aws_access_key] is here.");
+    assert_eq!(masked(&gateway, &upstream), "the key [aws_access_key] is here.");
 }
 
 #[test]
 fn the_admin_server_reloads() {
     let upstream = upstream();
     let good = one_route(&upstream.url());
-    let gateway = Configured::start("admin", &good);
+    let gateway = Configured::start(&good);
     gateway.write("rules.toml", &renamed_rules());
     let response = gateway.reload("");
     assert_eq!((response.status(), &response.json()["version"]), (200, &Value::from(2)));
     assert_eq!(response.json(), gateway.status()["configuration"]);
-    assert_eq!(gateway.masked(&upstream), "the key [renamed] is here.");
+    assert_eq!(masked(&gateway, &upstream), "the key [renamed] is here.");
 
     gateway.write("sluice.toml", &good.replace("allow_anonymous", "allow_anonymos"));
     let response = gateway.reload("");
@@ -247,7 +183,7 @@ fn the_admin_server_reloads() {
 fn the_drain_is_as_long_as_the_file_says_by_now() {
     let upstream = Upstream::bind();
     let text = one_route(&upstream.url());
-    let mut gateway = Configured::start("drain", &text);
+    let mut gateway = Configured::start(&text);
     gateway.write("sluice.toml", &text.replace("shards = 2", "shards = 2\ndrain_seconds = 0"));
     assert_eq!(gateway.reload("").status(), 200);
     let mut client = Wire::connect(gateway.address);
@@ -304,7 +240,7 @@ packs = ["rules.toml"]
 #[test]
 fn two_listeners_and_two_routes_lead_to_two_upstreams() {
     let (models, store) = (upstream(), upstream());
-    let mut gateway = Configured::start("two", &two_routes(&models.url(), &store.url()));
+    let mut gateway = Configured::start(&two_routes(&models.url(), &store.url()));
     for listener in ["(first)", "(second)"] {
         let address = gateway.server.address(listener);
         for (host, path, to, wanted) in [
@@ -337,11 +273,11 @@ fn two_listeners_and_two_routes_lead_to_two_upstreams() {
 #[test]
 fn a_reload_moves_routes_to_other_upstreams() {
     let (before, after) = (upstream(), upstream());
-    let gateway = Configured::start("moved", &one_route(&before.url()));
-    gateway.masked(&before);
+    let gateway = Configured::start(&one_route(&before.url()));
+    masked(&gateway, &before);
     gateway.write("sluice.toml", &one_route(&after.url()));
     assert_eq!(gateway.reload("").status(), 200);
-    gateway.masked(&after);
+    masked(&gateway, &after);
     assert_eq!(gateway.status()["upstream"], after.url());
     assert!(before.take_requests().is_empty());
 }

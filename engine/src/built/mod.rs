@@ -73,6 +73,9 @@ const ENGINE: u64 = fingerprint(&[
     include_bytes!("rules.rs"),
     include_bytes!("wire.rs"),
     include_bytes!("../compile/automaton.rs"),
+    include_bytes!("../exact/mod.rs"),
+    include_bytes!("../exact/words.rs"),
+    include_bytes!("../exact/digest.rs"),
     include_bytes!("../compile/expression.rs"),
     include_bytes!("../compile/family.rs"),
     include_bytes!("../compile/group.rs"),
@@ -173,6 +176,9 @@ impl From<Damage> for BuiltError {
 }
 
 impl Built {
+    /// Bytes before the content; the last 32 of them are the SHA-256 of all other bytes.
+    pub const HEAD_BYTES: usize = CONTENT_AT;
+
     /// Compiles rules; of those whose action is `off` only the text is kept.
     ///
     /// # Errors
@@ -270,7 +276,7 @@ impl Built {
         let sets = Sets::read_all(&mut from)?;
         let parts = rules.iter().map(|rule| match rule.action {
             Action::Off => Ok(None),
-            Action::Mask | Action::Label => read_parts(rule, &mut from, &sets).map(Some),
+            Action::Mask | Action::Label | Action::Shadow => read_parts(rule, &mut from, &sets).map(Some),
         });
         let parts = parts.collect::<Result<Vec<_>, _>>()?;
         let families = Families::read(&mut from, rules.len())?;
@@ -336,7 +342,7 @@ fn compile_all(rules: &[Rule], models: &Models) -> Vec<(Option<Parts>, Vec<RuleE
             let mut faults = Faults { rule: index, errors: &mut errors };
             let built = match rule.action {
                 Action::Off => None,
-                Action::Mask | Action::Label => Parts::compile(rule, models, &mut faults),
+                Action::Mask | Action::Label | Action::Shadow => Parts::compile(rule, models, &mut faults),
             };
             done.push((index, (built, errors)));
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::wire::{Damage, Reader, Writer};
+use crate::allow::AllowList;
 use crate::compile::automaton::{Automaton, Searcher};
 use crate::compile::expression::RULE_LEN_MAX;
 use crate::compile::parts::{ENCLOSURE_LEN_MAX, Parts};
@@ -11,6 +12,7 @@ use crate::compile::window::Trigger;
 use crate::mask::Strategy;
 use crate::rule::{Action, Confidence, Pattern, Rule, Suppress, Validator};
 use crate::ruleset::Prefilter;
+use crate::validate::scheme::Scheme;
 
 pub(super) fn write_rule(rule: &Rule, out: &mut Writer) {
     [&rule.id, &rule.entity, &rule.description].into_iter().for_each(|text| out.text(text));
@@ -41,6 +43,7 @@ pub(super) fn write_rule(rule: &Rule, out: &mut Writer) {
         Action::Mask => 0,
         Action::Label => 1,
         Action::Off => 2,
+        Action::Shadow => 3,
     });
     out.texts(&rule.labels);
     write_strategy(&rule.strategy, out);
@@ -77,6 +80,7 @@ pub(super) fn read_rule(from: &mut Reader<'_>) -> Result<Rule, Damage> {
             0 => Action::Mask,
             1 => Action::Label,
             2 => Action::Off,
+            3 => Action::Shadow,
             _ => return Err(Damage("an action")),
         },
         labels: from.texts()?,
@@ -85,8 +89,27 @@ pub(super) fn read_rule(from: &mut Reader<'_>) -> Result<Rule, Damage> {
     })
 }
 
+/// The kind of a validator that has a list.
+const UNLISTED: u8 = 0xA1;
+/// The most bytes of a salt.
+const SALT_BYTES_MAX: usize = 4096;
+
+fn read_unlisted(from: &mut Reader<'_>) -> Result<Validator, Damage> {
+    let len = from.size(SALT_BYTES_MAX)?;
+    let salt = from.raw(len)?;
+    let digests = from.list(32, |from| from.array().copied())?;
+    AllowList::new(salt, digests).map(Validator::Unlisted).ok_or(Damage("a salt that is too short"))
+}
+
 fn write_validator(validator: &Validator, out: &mut Writer) {
     match validator {
+        Validator::Unlisted(list) => {
+            out.u8(UNLISTED);
+            out.size(list.salt().len());
+            out.raw(list.salt());
+            out.count(list.digests().len());
+            list.digests().iter().for_each(|digest| out.raw(digest));
+        }
         Validator::Luhn => out.u8(0),
         Validator::Mod97 => out.u8(1),
         Validator::UsSsn => out.u8(2),
@@ -106,11 +129,16 @@ fn write_validator(validator: &Validator, out: &mut Writer) {
             out.u8(12);
             [digits, lower, upper, letters, distinct].into_iter().for_each(|count| out.size(*count));
         }
+        Validator::Scheme(scheme) => {
+            out.u8(13);
+            out.text(scheme.name());
+        }
     }
 }
 
 fn read_validator(from: &mut Reader<'_>) -> Result<Validator, Damage> {
     Ok(match from.u8()? {
+        UNLISTED => read_unlisted(from)?,
         0 => Validator::Luhn,
         1 => Validator::Mod97,
         2 => Validator::UsSsn,
@@ -130,6 +158,7 @@ fn read_validator(from: &mut Reader<'_>) -> Result<Validator, Damage> {
             letters: from.size(usize::MAX)?,
             distinct: from.size(usize::MAX)?,
         },
+        13 => Validator::Scheme(Scheme::find(&from.text()?).ok_or(Damage("the name of a numbering scheme"))?),
         _ => return Err(Damage("the kind of a validator")),
     })
 }
@@ -197,7 +226,7 @@ pub(super) fn read_parts(
     if at_start != trigger.inside.is_empty() || len_max == 0 {
         return Err(Damage("where a rule is looked for"));
     }
-    if encloses && (rule.action == Action::Label || !at_start) {
+    if encloses && (rule.action != Action::Mask || !at_start) {
         return Err(Damage("an enclosed value"));
     }
     if !candidates_per_mib.is_finite() || candidates_per_mib < 0.0 {

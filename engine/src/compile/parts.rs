@@ -55,7 +55,7 @@ impl Parts {
         let expression = expression?;
         let len_max = match_len_max(rule, &expression, end.is_some(), faults)?;
         let automaton = faults.take(field, Automaton::build(&expression))?;
-        if end.is_some() && rule.action == Action::Label {
+        if end.is_some() && rule.action != Action::Mask {
             faults.add(Field::Begin, "an enclosed value can only be masked: use `regex` for a label".into());
         }
         let trigger = Trigger::of(&expression, &automaton, models);

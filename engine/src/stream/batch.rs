@@ -163,6 +163,7 @@ impl Batch {
             scratch.hits = hits;
         }
         self.bytes.truncate(len);
+        self.look_for_exact(ruleset, scratch);
     }
 
     /// Looks at hits of a block that begins at `from`: the place of each, and what the prefilter tells its windows by, which
@@ -209,6 +210,16 @@ impl Batch {
             }
         }
         scratch.forget_piece();
+    }
+
+    /// Looks for exact values in the texts that are clean so far.
+    fn look_for_exact(&mut self, ruleset: &Ruleset, scratch: &mut Scratch) {
+        let Some(exact) = &ruleset.exact else { return };
+        for text in self.texts.iter_mut().filter(|text| text.is_clean) {
+            let bytes = self.bytes.get(text.from as usize..text.to as usize).unwrap_or_default();
+            let place = crate::exact::Place::default();
+            exact.find(bytes, place, usize::MAX, true, &mut scratch.exact, &mut |_, _| text.is_clean = false);
+        }
     }
 
     /// Tells the texts that are not clean, in order, keeps the others, and is empty then.

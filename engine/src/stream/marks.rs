@@ -22,6 +22,9 @@ impl Scan {
         let end = self.end_at();
         let reach = ruleset.prefilter.reach as u64;
         let mut marks = Watermarks { values: end, labels: self.at.saturating_sub(reach) };
+        let exact = self.exact.mark(ruleset);
+        marks.values = marks.values.min(exact);
+        marks.labels = marks.labels.min(exact);
         for opening in &self.openings {
             marks.values = marks.values.min(opening.start);
             marks.labels = marks.labels.min(opening.start);

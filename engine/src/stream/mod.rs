@@ -41,6 +41,7 @@
 mod batch;
 mod candidate;
 mod clean;
+mod exact;
 mod marks;
 mod repeats;
 mod resolve;
@@ -141,6 +142,8 @@ pub struct Scratch {
     pub(crate) text: Vec<u8>,
     pub(crate) symbols: Symbols,
     pub(crate) hits: Hits,
+    /// Room for exact values.
+    pub(crate) exact: crate::exact::Room,
     targets: [Targets; 2],
     tails: Tails,
     ends: Ends,

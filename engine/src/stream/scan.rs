@@ -1,6 +1,7 @@
 //! Candidates: where they start, how they end, which spans they become.
 
 use super::candidate::{Candidate, Progress};
+use super::exact::ExactScan;
 use super::resolve::Release;
 use super::starts::Found;
 use super::{Scratch, Sink};
@@ -75,6 +76,7 @@ pub(super) struct Scan {
     pub(super) spans: Vec<Span>,
     pub(super) labels: Vec<Span>,
     pub(super) release: Release,
+    pub(super) exact: ExactScan,
     /// Something was found in the text, or enclosed values have begun.
     pub(super) found: bool,
 }
@@ -93,6 +95,7 @@ impl Scan {
             spans: Vec::new(),
             labels: Vec::new(),
             release: Release::new(strategy),
+            exact: ExactScan::default(),
             found: false,
         }
     }
@@ -110,6 +113,7 @@ impl Scan {
         self.spans.clear();
         self.labels.clear();
         self.release.reset();
+        self.exact.reset();
         self.found = false;
     }
 
@@ -150,6 +154,7 @@ impl Scan {
             && self.openings.is_empty()
             && self.release.is_settled(from)
             && self.at >= from + ruleset.history as u64
+            && self.exact.mark(ruleset) >= from
             && self.live.iter().all(|c| since(c.start))
             && self.decided.iter().all(|(_, start)| since(*start))
             && self.spans.iter().chain(&self.labels).all(|s| since(s.match_start))
@@ -228,12 +233,14 @@ impl Scan {
         live.retain_mut(|c| self.run(ruleset, scratch, c));
         live.append(&mut self.live);
         self.live = live;
+        self.find_exact(ruleset, scratch, end);
         let mut found = Found::none(scratch);
         loop {
             if self.enclosed && !self.close_enclosed(ruleset, end) {
                 break;
             }
             self.find_starts(ruleset, scratch, &mut found, end);
+            self.find_exact(ruleset, scratch, end);
             if end && !self.enclosed {
                 self.end_candidates(ruleset, scratch);
             }
@@ -401,6 +408,7 @@ impl Scan {
         let (rule, end) = (opening.rule, opening.end);
         self.spans.push(Span { rule, match_start: start, start, end, tail, unbounded: true });
         self.enclosed = true;
+        self.exact.open(ruleset, start);
         true
     }
 
@@ -446,6 +454,7 @@ impl Scan {
         span.tail = None;
         self.enclosed = false;
         self.at = closed;
+        self.exact.close(closed);
         self.floor = closed;
         true
     }
@@ -504,6 +513,7 @@ impl Scan {
         let mut keep = scanned.saturating_sub(ruleset.history as u64);
         // One byte of look-behind, and what a value that ends within a character needs.
         keep = keep.min(self.release.released().saturating_sub(4));
+        keep = keep.min(self.exact.mark(ruleset).saturating_sub(1));
         for candidate in &self.live {
             let near = ruleset.compiled.get(candidate.rule as usize).map_or(0, |r| r.near);
             keep = keep.min(candidate.start.saturating_sub(1 + near as u64));

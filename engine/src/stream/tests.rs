@@ -1,6 +1,7 @@
 //! Tables, every split, seeded random documents and rules against the oracle, and hold-back by brute force.
 
 mod beyond;
+mod exact;
 #[cfg(feature = "hyperscan")]
 mod hyperscan;
 

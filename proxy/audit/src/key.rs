@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
@@ -99,8 +99,12 @@ impl SigningKey {
     }
 
     fn create(file: &Path) -> Result<SigningKey, KeyError> {
-        let key = SigningKey(ed25519_dalek::SigningKey::from_bytes(&*Zeroizing::new(random()?)));
+        let key = SigningKey(ed25519_dalek::SigningKey::from_bytes(&Zeroizing::new(random()?)));
         let pem = key.0.to_pkcs8_pem(LineEnding::LF).map_err(|_| error(KeyErrorKind::NoSigningKey))?;
+        if let Some(folder) = file.parent() {
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            made.map_err(|e| io_error(folder, e))?;
+        }
         let mut options = std::fs::OpenOptions::new();
         let opened = options.write(true).create_new(true).mode(0o600).open(file);
         let written = opened.and_then(|mut f| f.write_all(pem.as_bytes()).and_then(|()| f.sync_all()));

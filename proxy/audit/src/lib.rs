@@ -14,7 +14,9 @@ mod key;
 mod log;
 mod record;
 mod recorder;
+mod replay;
 mod request_id;
+mod sealed;
 mod segment;
 mod tombstone;
 mod verify;
@@ -33,6 +35,10 @@ pub use recorder::{
     Durability, QUEUE_BYTES, QUEUE_RECORDS, RETRY_MS, Recorder, RecorderOptions, RecorderStats, Refused,
     Room, SYNC_MS, Writer,
 };
+pub use replay::{ChainStep, Piece, Voice, asciicast, chain, from_rfc3339, har, replay, rfc3339, visible};
 pub use request_id::{RequestId, RequestIdError, RequestIds};
+pub use sealed::{
+    Hold, Retention, SealedError, SealedSegment, hold, holds, release, retain, sealed_segments,
+};
 pub use tombstone::Tombstone;
 pub use verify::{Verified, VerifyFault, VerifyOptions, verify};

@@ -6,9 +6,17 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use sluice_data::{IoDriver, ResponseCoding, UpstreamUrl};
 use sluice_engine::{Format, OnError, Schema, Strategy};
+use sluice_patterns::import::Dialect;
 
 use crate::approvals::ApprovalsArgs;
 use crate::terminal::Color;
+
+mod record;
+
+pub(crate) use record::{
+    AuditCommand, ExportArgs, ListArgs, RecordArgs, RecordKeyArgs, ReplayArgs, RetainArgs, SessionsCommand,
+    VerdictArg, VerifyArgs,
+};
 
 /// Masks secrets and personal data while they stream: in a pipe, in files, and as a gateway before LLM endpoints.
 #[derive(Debug, Parser)]
@@ -33,6 +41,12 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     Check(CheckArgs),
     Approvals(ApprovalsArgs),
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
+    #[command(subcommand)]
+    Audit(AuditCommand),
     Demo(DemoArgs),
 }
 
@@ -98,7 +112,7 @@ pub(crate) struct ScanArgs {
     pub(crate) files: Vec<PathBuf>,
 }
 
-/// Packs of rules: list, check, test, build, explain.
+/// Packs of rules: list, check, test, score, build, sign, import, explain.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PackCommand {
     /// List the built-in packs
@@ -111,10 +125,15 @@ pub(crate) enum PackCommand {
     },
     /// Run the examples in packs; exit 1 when one does not hold
     Test {
+        /// Run them again whenever a file changes, until Ctrl-C
+        #[arg(long)]
+        watch: bool,
         /// A TOML file, a built pack, or builtin:NAME
         #[arg(required = true, value_name = "P")]
         packs: Vec<String>,
     },
+    Score(ScoreArgs),
+    Import(ImportArgs),
     /// Compile packs to one file that loads in milliseconds; it is for the sluice that built it
     Build {
         /// A TOML file, a built pack, or builtin:NAME
@@ -123,7 +142,30 @@ pub(crate) enum PackCommand {
         /// The file to write
         #[arg(long, short, value_name = "OUT")]
         out: PathBuf,
+        /// Sign it with this Ed25519 private key, PEM (PKCS #8)
+        #[arg(long, value_name = "KEY")]
+        sign_key: Option<PathBuf>,
     },
+    /// Sign a built pack, in place of a signature that it has
+    Sign {
+        /// A built pack
+        #[arg(value_name = "BUILT")]
+        pack: PathBuf,
+        /// An Ed25519 private key, PEM (PKCS #8), as `openssl genpkey -algorithm ed25519` makes it
+        #[arg(long, value_name = "KEY")]
+        key: PathBuf,
+        /// The file to write [default: the pack itself]
+        #[arg(long, short, value_name = "OUT")]
+        out: Option<PathBuf>,
+    },
+    /// Hash values, one a line of standard input, for a pack's [[allow]]; the values are not kept
+    Hash {
+        /// At least 8 bytes as digits of hex [default: 16 random bytes]
+        #[arg(long, value_name = "HEX")]
+        salt: Option<String>,
+    },
+    /// Print the JSON Schema of a pack, for editors
+    Schema,
     /// Say step by step why TEXT does or does not match a rule; never shows the value
     Explain {
         /// A TOML file, a built pack, or builtin:NAME
@@ -135,6 +177,75 @@ pub(crate) enum PackCommand {
         /// The text; `-`: standard input, at most 1 MiB
         text: String,
     },
+}
+
+/// How well packs find what a labelled corpus says that there is: precision, recall and F1, overall and by category.
+///
+/// CORPUS is a file of labelled rows (JSON Lines) or a folder: its *.jsonl, and files without any value in clean/.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  sluice pack score ../shared/corpus/dev.jsonl\n  sluice pack score --diff old.toml new.toml corpus/"
+)]
+pub(crate) struct ScoreArgs {
+    #[command(flatten)]
+    pub(crate) packs: PackArgs,
+    /// Write what was found, a JSON object a row: {"id","spans":[[start,end,rule]…]}
+    #[arg(long, value_name = "OUT")]
+    pub(crate) predictions: Option<PathBuf>,
+    /// Matches gained and lost from OLD to NEW: packs, or files of predictions (*.jsonl)
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with_all = ["packs", "predictions", "json"])]
+    pub(crate) diff: Vec<String>,
+    /// All counts as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// All categories, not only the worst
+    #[arg(long)]
+    pub(crate) categories: bool,
+    /// Leave out negative rows that another rule set flags
+    #[arg(long)]
+    pub(crate) no_contested: bool,
+    /// Labelled rows
+    #[arg(value_name = "CORPUS")]
+    pub(crate) corpus: PathBuf,
+}
+
+/// Carry the rules of another tool over to a pack; each rule that can't be carried is named with the reason.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  sluice pack import --from gitleaks gitleaks.toml -o gitleaks-pack.toml")]
+pub(crate) struct ImportArgs {
+    /// Whose rules they are
+    #[arg(long, value_enum, value_name = "TOOL")]
+    pub(crate) from: DialectArg,
+    /// A file of rules (TOML, YAML, JSON, Python), or a folder of them
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The pack to write
+    #[arg(long, short, value_name = "P")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DialectArg {
+    /// gitleaks.toml, or a JSON list of its rules
+    Gitleaks,
+    /// YAML or JSON
+    Kingfisher,
+    /// YAML or JSON
+    #[value(name = "noseyparker")]
+    NoseyParker,
+    /// Python source, or YAML or JSON of declared rules
+    Presidio,
+}
+
+impl From<DialectArg> for Dialect {
+    fn from(dialect: DialectArg) -> Dialect {
+        match dialect {
+            DialectArg::Gitleaks => Dialect::Gitleaks,
+            DialectArg::Kingfisher => Dialect::Kingfisher,
+            DialectArg::NoseyParker => Dialect::NoseyParker,
+            DialectArg::Presidio => Dialect::Presidio,
+        }
+    }
 }
 
 /// What a configuration file says itself.
@@ -163,7 +274,8 @@ const FLAGS_OF_ONE_ROUTE: &[&str] = &[
 /// Run the gateway, masking both ways: as FILE says, or everything from ADDR to URL.
 ///
 /// SIGTERM and SIGINT drain: nothing new is accepted, what runs may finish; a second one ends at once. SIGHUP
-/// reads the configuration and the packs again; one fault, and nothing changes.
+/// reads the configuration and the packs again; one fault, and nothing changes. SIGUSR2 starts the program anew on the
+/// same sockets and drains.
 ///
 /// Exit: 0 after a drain; 2 usage, or a bad configuration or pack, each fault as file:line: reason.
 #[derive(Debug, clap::Args)]
@@ -243,6 +355,36 @@ pub(crate) struct CheckArgs {
     /// The file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
+}
+
+/// Policies: check, test, explain.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Validate files of policies, as one set: each fault as file:line: reason, exit 2
+    Check {
+        /// TOML files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Run cases, and name the policies that none was decided by; exit 1 when one does not hold
+    Test {
+        /// The gateway's configuration, which names the policies
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Fail where a policy is covered by no case
+        #[arg(long)]
+        covered: bool,
+        /// A TOML file of cases
+        cases: PathBuf,
+    },
+    /// Print what is decided of a request, and of each policy why it does or does not match
+    Explain {
+        /// The gateway's configuration, which names the policies
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// A request in JSON; `-`: standard input
+        request: PathBuf,
+    },
 }
 
 /// Try it: a fake LLM and a fake trace store, the gateway before them, and the console, all on this machine.
@@ -393,6 +535,12 @@ mod tests {
             ("sluice pack check", false),
             ("sluice pack explain p --rule r text", true),
             ("sluice pack explain p text", false),
+            ("sluice pack import --from noseyparker f -o p", true),
+            ("sluice pack import --from trufflehog f -o p", false),
+            ("sluice pack score --diff a b c", true),
+            ("sluice pack score --diff a b --pack p c", false),
+            ("sluice pack score", false),
+            ("sluice pack sign b", false),
             ("sluice serve --listen 127.0.0.1:0 --upstream http://h --allow-anonymous", true),
             ("sluice serve --listen 127.0.0.1 --upstream http://h", false),
             ("sluice serve --upstream ftp://h", false),
@@ -415,6 +563,12 @@ mod tests {
             ("sluice approvals revoke", false),
             ("sluice check", false),
             ("sluice check --config f", true),
+            ("sluice policy check", false),
+            ("sluice policy check a.toml b.toml", true),
+            ("sluice policy test --config f", false),
+            ("sluice policy test --config f --covered cases.toml", true),
+            ("sluice policy explain --config f -", true),
+            ("sluice policy explain request.json", false),
             ("sluice demo --quiet --color never", true),
             ("sluice", false),
         ] {

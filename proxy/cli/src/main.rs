@@ -5,16 +5,21 @@
 
 mod approvals;
 mod args;
+mod audit;
 mod check;
 mod demo;
 mod failure;
 mod mask;
+mod notify;
 mod pack;
+mod policy;
 mod read_ahead;
 mod running;
 mod scan;
 mod serve;
+mod sessions;
 mod terminal;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -34,8 +39,11 @@ fn main() -> ExitCode {
         args::Command::Scan(scan) => scan::run(&scan, &terminal),
         args::Command::Pack(pack) => pack::run(&pack, &terminal),
         args::Command::Check(check) => check::run(&check),
+        args::Command::Policy(policy) => policy::run(&policy, &terminal),
         args::Command::Serve(serve) => serve::run(serve, &terminal),
         args::Command::Approvals(approvals) => approvals::run(&approvals, &terminal),
+        args::Command::Sessions(command) => sessions::run(&command),
+        args::Command::Audit(command) => audit::run(&command, &terminal),
         args::Command::Demo(demo) => demo::run(&demo, &terminal),
     };
     match done {

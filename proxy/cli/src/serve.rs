@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sluice_control::{Config, ConfigError, Files, RecordConfig};
 use sluice_data::{
     ClientTls, ClientTlsFiles, Gateway, GatewayConfig, ListenAddress, ListenerConfig, RouteConfig, Routing,
-    ServerTls, ServerTlsFiles, TlsError, TlsFiles, UpstreamConfig, UpstreamUrl,
+    ServerTls, ServerTlsFiles, TlsError, TlsFiles, UnknownName, UpstreamConfig, UpstreamUrl,
 };
 use sluice_engine::{CompileOptions, Ruleset};
 use sluice_patterns::{Fault, PackSet, SetError};
@@ -83,7 +83,12 @@ fn from_flags(
     let mut listener = ListenerConfig::new("default", listen);
     if let Some((certificate, key)) = args.tls_cert.clone().zip(args.tls_key.clone()) {
         let certificates = vec![TlsFiles { certificate, key }];
-        let files = ServerTlsFiles { certificates, client_ca: None, requires_client: false };
+        let files = ServerTlsFiles {
+            certificates,
+            unknown_name: UnknownName::First,
+            client_ca: None,
+            requires_client: false,
+        };
         listener.tls = Some(ServerTls::load(&files).map_err(tls_faults)?);
     }
     let client = ClientTlsFiles { ca: args.upstream_ca.clone(), ..ClientTlsFiles::default() };

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -74,6 +75,34 @@ impl Admin {
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Admin { listener, address, others: Router::new() })
+    }
+
+    /// As [`Admin::bind`], on a socket that the process before this one listens on, where that is of the same address.
+    ///
+    /// # Errors
+    /// The address can't be bound.
+    pub async fn bind_or_take(
+        address: SocketAddr,
+        handed: Option<std::net::TcpListener>,
+    ) -> Result<Admin, AdminError> {
+        let is_port = |port| address.port() == 0 || address.port() == port;
+        let is_same = |there: &SocketAddr| there.ip() == address.ip() && is_port(there.port());
+        let handed = handed.and_then(|socket| Some((socket.local_addr().ok().filter(is_same)?, socket)));
+        match handed {
+            Some((address, socket)) => {
+                let listener = TcpListener::from_std(socket).map_err(|e| AdminError(address, e))?;
+                Ok(Admin { listener, address, others: Router::new() })
+            }
+            None => Admin::bind(address).await,
+        }
+    }
+
+    /// Its socket once more, for the process that takes this one's place.
+    ///
+    /// # Errors
+    /// No more descriptors.
+    pub fn socket(&self) -> std::io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
     }
 
     /// Where it listens.

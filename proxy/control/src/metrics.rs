@@ -5,7 +5,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
-use sluice_data::{FIRST_BYTE_US, GatewayStats, REFUSALS, StatsSnapshot};
+use sluice_data::{FIRST_BYTE_US, GatewayStats, REFUSALS, StatsSnapshot, UpstreamSnapshot};
 use std::sync::Arc;
 
 use crate::reload::{InForce, Reloads};
@@ -46,6 +46,12 @@ impl Collector for Counters {
         )?;
         counter(e, "aborted", "Exchanges broken off after the response had begun", stats.aborted)?;
         counter(e, "connections_accepted", "Connections accepted from clients", stats.connections_accepted)?;
+        counter(
+            e,
+            "accept_failures",
+            "Connections that could not be accepted: no more descriptors or memory",
+            stats.accept_failures,
+        )?;
         gauge(e, "connections_open", "Connections of clients that are open", stats.connections_open)?;
         let upstream = [
             ("connect", stats.upstream_connects),
@@ -53,6 +59,7 @@ impl Collector for Counters {
             ("error", stats.upstream_errors),
         ];
         family(e, "upstream", "Upstream connections made and used again, and failures", "event", upstream)?;
+        self.by_name(e)?;
         let coded = [("request", stats.request_bodies_coded), ("response", stats.response_bodies_coded)];
         family(e, "coded_bodies", "Bodies that came with content codings", "direction", coded)?;
         let scanned = [("request", stats.request_bytes_scanned), ("response", stats.response_bytes_scanned)];
@@ -83,6 +90,7 @@ impl Collector for Counters {
         )?;
         masking.encode(masked)?;
         first_byte(e, stats)?;
+        gauge(e, "shards_stalled", "Shards that have not run for two seconds", stats.shards_stalled)?;
         counter(e, "panics", "Panics caught; each closed its connection", stats.panics)?;
         let taken = self.in_force.version.saturating_sub(1);
         let reloads = [("taken", taken), ("refused", self.reloads_refused)];
@@ -90,6 +98,49 @@ impl Collector for Counters {
         let sha256 = [("sha256", self.in_force.sha256.as_str())];
         info(e, "configuration", "The files that the configuration in force was read from", sha256)?;
         info(e, "build", "The version that runs", [("version", env!("CARGO_PKG_VERSION"))])
+    }
+}
+
+impl Counters {
+    /// What is counted by the names of the configuration.
+    fn by_name(&self, e: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let routes = self.stats.routes.iter().map(|(name, n)| (name.as_str(), *n));
+        family(e, "route_requests", "Requests, by route", "route", routes)?;
+        let all = &self.stats.upstreams;
+        let of = |get: fn(&UpstreamSnapshot) -> u64| all.iter().map(move |(name, u)| (name.as_str(), get(u)));
+        family(e, "upstream_outs", "Times that a target was left out", "upstream", of(|u| u.outs))?;
+        let help = "Times that a target was chosen although all were out";
+        family(e, "upstream_panics", help, "upstream", of(|u| u.panics))?;
+        let events = all.iter().flat_map(|(name, u)| {
+            let events = [
+                ("connect", u.connects),
+                ("reuse", u.reuses),
+                ("fault", u.faults),
+                ("retry", u.retries),
+                ("retry_refused", u.retries_refused),
+            ];
+            events.map(|(event, n)| ([("upstream", name.as_str()), ("event", event)], n))
+        });
+        let counters = ConstCounter::new(0u64).metric_type();
+        let help = "Connections made and used again, faults, and requests sent again, by upstream";
+        let mut metric = e.encode_descriptor("upstream_events", help, None, counters)?;
+        for (labels, n) in events {
+            ConstCounter::new(n).encode(metric.encode_family(&labels)?)?;
+        }
+        let gauges = ConstGauge::new(0i64).metric_type();
+        let help = "Exchanges that run, by upstream";
+        let mut metric = e.encode_descriptor("upstream_exchanges", help, None, gauges)?;
+        for (name, n) in of(|u| u.running) {
+            encode_gauge(metric.encode_family(&[("upstream", name)])?, n)?;
+        }
+        let help = "Targets by upstream and state, summed over the shards, each of which judges for itself";
+        let mut metric = e.encode_descriptor("upstream_targets", help, None, gauges)?;
+        for (name, u) in all {
+            for (state, n) in [("in", u.targets_in), ("out", u.targets_out)] {
+                encode_gauge(metric.encode_family(&[("upstream", name.as_str()), ("state", state)])?, n)?;
+            }
+        }
+        Ok(())
     }
 }
 

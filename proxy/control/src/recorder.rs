@@ -1,20 +1,17 @@
 //! The record as a configuration asks for it: keys read from their files, the writer started.
 
 use std::fmt;
-use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
 use sluice_audit::{
-    DigestKey, Durability, EncryptionKey, LogOptions, Recorder, RecorderOptions, RecorderStats, SigningKey,
-    Writer,
+    Ack, ApprovalEvent, Caller, Context, Decision, Durability, Kind, NewRecord, Payload, Recorder,
+    RecorderStats, VerdictName, Writer,
 };
 use sluice_data::Recording;
 
+use crate::approvals::{Recorded, SinkError, Transition, TransitionSink};
 use crate::config::RecordConfig;
-
-/// The longest file of a key.
-const KEY_BYTES_MAX: u64 = 64 * 1024;
-/// The fewest bytes of a secret under which values have digests.
-const DIGEST_KEY_BYTES_MIN: usize = 16;
 
 /// A record that is being written.
 #[derive(Debug)]
@@ -41,40 +38,15 @@ impl RunningRecord {
     /// # Errors
     /// A key can't be read, or the record can't be written or is damaged.
     pub fn start(config: &RecordConfig) -> Result<RunningRecord, RecordError> {
-        std::fs::create_dir_all(&config.folder)
-            .map_err(|e| RecordError(format!("can't make the folder {}: {e}", config.folder.display())))?;
-        let in_file = |file: &Path, e: &dyn fmt::Display| RecordError(format!("{}: {e}", file.display()));
-        let signing = |file: &Path| SigningKey::load_or_create(file).map_err(|e| in_file(file, &e));
-        let mut log = LogOptions::new(config.folder.clone(), signing(&config.signing_key)?);
-        log.previous_key = config.previous_key.as_deref().map(signing).transpose()?;
-        if let Some(file) = &config.encryption_key {
-            let text = String::from_utf8_lossy(&read(file)?).trim().to_owned();
-            log.encryption_key = Some(EncryptionKey::from_hex(&text).map_err(|e| in_file(file, &e))?);
-        }
-        log.segment_bytes_max = config.limits.segment_bytes_max;
-        log.segment_seconds_max = config.limits.segment_seconds_max;
-        let digests = match &config.digest_key {
-            Some(file) => {
-                let secret = read(file)?;
-                if secret.trim_ascii().len() < DIGEST_KEY_BYTES_MIN {
-                    let reason = format!("a digest key has at least {DIGEST_KEY_BYTES_MIN} bytes");
-                    return Err(in_file(file, &reason));
-                }
-                Some(DigestKey::new(secret.trim_ascii()))
-            }
-            None => None,
-        };
-        let options = RecorderOptions {
-            durability: config.mode,
-            queue_records_max: config.limits.queue_records_max,
-            queue_bytes_max: config.limits.queue_bytes_max,
-            sync_ms: config.limits.sync_ms,
-            ..RecorderOptions::new(log)
-        };
-        let (recorder, writer) =
-            Recorder::start(options).map_err(|e| RecordError(format!("{}: {e}", config.folder.display())))?;
-        // In `relaxed` an acknowledged record is written, which is what must be before upstream sees anything.
-        let strict = matches!(config.mode, Durability::Strict);
+        let folder = config.dir.display();
+        std::fs::create_dir_all(&config.dir)
+            .map_err(|e| RecordError(format!("can't make the folder {folder}: {e}")))?;
+        let in_folder = |e: &dyn fmt::Display| RecordError(format!("{folder}: {e}"));
+        let options = config.recorder().map_err(|e| in_folder(&e))?;
+        let (recorder, writer) = Recorder::start(options).map_err(|e| in_folder(&e))?;
+        // In `relaxed` what is written counts as recorded, and nothing waits for the disk.
+        let strict = matches!(config.durability, Durability::Strict);
+        let digests = config.digest_key.clone();
         let recording = Recording { recorder, strict, strict_response: config.strict_response, digests };
         Ok(RunningRecord { recording, writer })
     }
@@ -86,7 +58,6 @@ impl RunningRecord {
     }
 
     /// How the writer is doing, to be asked at any time.
-    #[must_use]
     pub fn stats(&self) -> impl Fn() -> RecorderStats + Send + Sync + 'static {
         let recorder = self.recording.recorder.clone();
         move || recorder.stats()
@@ -101,10 +72,64 @@ impl RunningRecord {
     }
 }
 
-fn read(file: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, RecordError> {
-    let fault = |e: std::io::Error| RecordError(format!("can't read {}: {e}", file.display()));
-    if std::fs::metadata(file).map_err(fault)?.len() > KEY_BYTES_MAX {
-        return Err(RecordError(format!("{} is too large for a key", file.display())));
+/// What happens to approvals, in the record of exchanges.
+#[derive(Debug)]
+pub struct ApprovalRecord {
+    recording: Recording,
+    since: Instant,
+}
+
+impl ApprovalRecord {
+    /// In this record.
+    #[must_use]
+    pub fn new(recording: Recording) -> ApprovalRecord {
+        ApprovalRecord { recording, since: Instant::now() }
     }
-    std::fs::read(file).map(zeroize::Zeroizing::new).map_err(fault)
+
+    fn record(&self, transition: &Transition) -> NewRecord {
+        let text = |account: &crate::approvals::Account| format!("{}:{}", account.issuer, account.id);
+        let subject = Caller {
+            issuer: transition.subject.issuer.to_string(),
+            id: transition.subject.id.to_string(),
+            ..Caller::default()
+        };
+        let id = transition.request_id.parse().unwrap_or_default();
+        NewRecord {
+            wall_ns: u64::try_from(transition.at_ms).unwrap_or(0).saturating_mul(1_000_000),
+            mono_ns: self.since.elapsed().as_nanos() as u64,
+            kind: Kind::Approval,
+            context: Arc::new(Context {
+                session: id,
+                request: id,
+                subject: Some(subject),
+                upstream: transition.upstream.to_string(),
+                ..Context::default()
+            }),
+            decision: Some(Arc::new(Decision {
+                policies: transition.policies.iter().map(|id| id.to_string()).collect(),
+                policy_version: transition.policy_version.to_string(),
+                verdict: Some(VerdictName::Approve),
+                approval: Some(transition.approval.to_string()),
+            })),
+            payload: Payload::Approval(ApprovalEvent {
+                id: transition.approval.to_string(),
+                state: transition.to.name().to_owned(),
+                by: transition.who.as_ref().map(text).unwrap_or_default(),
+                reason: transition.why.clone(),
+            }),
+            ..NewRecord::default()
+        }
+    }
+}
+
+impl TransitionSink for ApprovalRecord {
+    fn record<'a>(&'a self, transition: &'a Transition) -> Recorded<'a> {
+        Box::pin(async move {
+            let record = ApprovalRecord::record(self, transition);
+            let (ack, durable) = Ack::new();
+            self.recording.recorder.room().await.map_err(|_| SinkError)?;
+            self.recording.recorder.record(record, Some(ack)).map_err(|_| SinkError)?;
+            durable.await.map_err(|_| SinkError)
+        })
+    }
 }

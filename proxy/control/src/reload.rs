@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sluice_data::desk::DeskConfig;
-use sluice_data::{Gateway, IoDriver, Limits, UpstreamConfig};
+use sluice_data::{Gateway, IoDriver, Limits, ListenSockets, UpstreamConfig};
 use sluice_patterns::Fault;
 use tokio::sync::Notify;
 
-use crate::config::{Config, ConfigError, RecordConfig};
+use crate::config::{Config, ConfigError};
 use crate::decide::Pool;
 
 /// What gives the configuration anew.
@@ -68,9 +68,11 @@ struct Fixed {
     admin: Option<SocketAddr>,
     io: IoDriver,
     limits: Limits,
-    record: Option<RecordConfig>,
+    /// As it shows itself: without its keys.
+    record: String,
     desk: DeskConfig,
     is_decided: bool,
+    has_approvals: bool,
 }
 
 impl Fixed {
@@ -79,9 +81,10 @@ impl Fixed {
             admin: config.admin,
             io: config.gateway.io,
             limits: config.gateway.limits,
-            record: config.record.clone(),
+            record: format!("{:?}", config.record),
             desk: config.desk.clone(),
             is_decided: config.is_decided(),
+            has_approvals: config.approvals.is_some(),
         }
     }
 
@@ -92,6 +95,7 @@ impl Fixed {
             ("`io`", self.io == other.io),
             ("the limits of [gateway]", self.limits == other.limits),
             ("[record]", self.record == other.record),
+            ("whether there are [approvals]", self.has_approvals == other.has_approvals),
             ("[decide]", self.desk == other.desk),
             ("whether callers and policies decide at all", self.is_decided == other.is_decided),
         ];
@@ -106,18 +110,19 @@ impl fmt::Debug for Reloads {
 }
 
 impl Reloads {
-    /// Starts a gateway by `config`. `read` gives the configuration at each reload; `report` is told how each went.
+    /// Starts a gateway by `config`, on `handed` sockets where there are any. `read` gives the configuration at each reload; `report` is told how each went.
     ///
     /// # Errors
     /// The gateway does not start.
     pub fn start(
         config: Config,
+        handed: ListenSockets,
         read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
         report: impl Fn(&Result<InForce, ConfigError>) + Send + Sync + 'static,
     ) -> Result<Reloads, sluice_data::StartError> {
         let in_force = Mutex::new(InForce::new(1, &config));
         let fixed = Fixed::of(&config);
-        let gateway = Arc::new(Gateway::start(config.gateway)?);
+        let gateway = Arc::new(Gateway::start_with(config.gateway, handed)?);
         Ok(Reloads {
             gateway,
             pool: None,
@@ -196,6 +201,7 @@ impl Reloads {
         self.gateway.reload(config.gateway.clone()).map_err(|e| refused(e.to_string()))?;
         if let (Some(pool), Some(deciders)) = (&self.pool, deciders) {
             pool.reload(deciders);
+            pool.set_people(config.approvals.as_ref());
         }
         *lock(&self.in_force) = next.clone();
         Ok(next)

@@ -2,27 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::Permissions;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::config::{GatewayConfig, IoDriver, ListenAddress, ListenerConfig};
-use crate::shard::{self, ListenSocket, ShardConfig, ShardControl};
+use crate::listen::{Bound, ListenSockets, SocketFile, bind};
+use crate::shard::{self, ShardConfig, ShardControl};
 use crate::stats::{GatewayStats, ShardStats};
 use crate::table::Table;
-
-/// Connections the kernel may hold for a shard before it accepts them.
-const BACKLOG: i32 = 1024;
 
 /// Running shards.
 pub struct Gateway {
@@ -34,8 +27,10 @@ pub struct Gateway {
     control: Arc<ShardControl>,
     since: Instant,
     shards: Vec<JoinHandle<u64>>,
+    /// For who takes its place; none once it drains.
+    sockets: Mutex<Option<ListenSockets>>,
     /// There for as long as it runs.
-    _files: Vec<SocketFile>,
+    files: Mutex<Vec<SocketFile>>,
 }
 
 impl fmt::Debug for Gateway {
@@ -94,25 +89,36 @@ impl Gateway {
     /// # Errors
     /// An address that can't be bound, no io_uring where it was asked for.
     pub fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
+        Gateway::start_with(config, ListenSockets::default())
+    }
+
+    /// As [`Gateway::start`], on sockets that the process before this one listens on.
+    ///
+    /// # Errors
+    /// As there; and an I/O driver other than that process has.
+    pub fn start_with(config: GatewayConfig, handed: ListenSockets) -> Result<Gateway, StartError> {
         let io = match (config.io, shard::has_uring()) {
             (IoDriver::Auto, true) | (IoDriver::Uring, true) => IoDriver::Uring,
             (IoDriver::Auto, false) | (IoDriver::Epoll, _) => IoDriver::Epoll,
             (IoDriver::Uring, false) => return Err(StartError::NoUring),
         };
         let shards = config.shards.max(1);
-        let (addresses, mut sockets, files) = bind(&config.listeners, shards, io)?;
+        let bound = bind(&config.listeners, shards, io, handed)?;
+        let Bound { addresses, shards: mut shard_sockets, sockets, files } = bound;
         let control = Arc::new(ShardControl::default());
+        let since = Instant::now();
         let table = Arc::new(ArcSwap::from_pointee(Table::new(config.routing, None)));
         let mut gateway = Gateway {
             addresses,
             io,
             listeners: Arc::new(ArcSwap::from_pointee(config.listeners)),
             table,
-            stats: Arc::new(GatewayStats { shards: Vec::new() }),
+            stats: Arc::new(GatewayStats { since, shards: Vec::new() }),
             control,
-            since: Instant::now(),
+            since,
             shards: Vec::new(),
-            _files: files,
+            sockets: Mutex::new(Some(sockets)),
+            files: Mutex::new(files),
         };
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
         let mut all_stats = Vec::new();
@@ -122,7 +128,7 @@ impl Gateway {
             all_stats.push(Arc::clone(&stats));
             let shard = ShardConfig {
                 number,
-                sockets: sockets.pop().unwrap_or_default(),
+                sockets: shard_sockets.pop().unwrap_or_default(),
                 listeners: Arc::clone(&gateway.listeners),
                 table: Arc::clone(&gateway.table),
                 stats,
@@ -139,7 +145,7 @@ impl Gateway {
                 return Err(StartError::Listen(address.unwrap_or(ListenAddress::Unix("".into())), e));
             }
         }
-        gateway.stats = Arc::new(GatewayStats { shards: all_stats });
+        gateway.stats = Arc::new(GatewayStats { since, shards: all_stats });
         Ok(gateway)
     }
 
@@ -200,6 +206,9 @@ impl Gateway {
             .shards
             .iter()
             .for_each(|s| s.use_rulesets(table.routes().iter().map(|r| &r.config.ruleset)));
+        let routes: Vec<&str> = table.routes().iter().map(|route| route.config.name.as_str()).collect();
+        let upstreams: Vec<&str> = table.upstreams().iter().map(|u| u.config.name.as_str()).collect();
+        self.stats.shards.iter().for_each(|s| s.named.keep(&routes, &upstreams));
         self.table.store(Arc::new(table));
         let resuming = |(mut new, old): (ListenerConfig, &ListenerConfig)| {
             if let (Some(tls), Some(old)) = (new.tls.take(), &old.tls) {
@@ -225,9 +234,31 @@ impl Gateway {
         self.table.load().upstreams().iter().for_each(|upstream| upstream.set_addresses(host, &addresses));
     }
 
-    /// Accepts nothing more, closes idle connections, lets exchanges finish.
+    /// Its listening sockets, for the process that takes its place; none once it drains.
+    ///
+    /// # Errors
+    /// No more descriptors.
+    pub fn sockets(&self) -> std::io::Result<Option<ListenSockets>> {
+        lock(&self.sockets).as_ref().map(ListenSockets::try_clone).transpose()
+    }
+
+    /// Drains, for another process has its sockets: the files of Unix sockets stay.
+    pub fn begin_hand_over(&self) {
+        lock(&self.files).iter_mut().for_each(SocketFile::leave);
+        self.begin_drain();
+    }
+
+    /// Accepts what waits in the queues and nothing more, closes idle connections, lets exchanges finish.
     pub fn begin_drain(&self) {
+        drop(lock(&self.sockets).take());
         self.control.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// True once it accepts nothing more and every connection has ended.
+    #[must_use]
+    pub fn has_drained(&self) -> bool {
+        // In this order: what is accepted last is counted before its shard stops listening.
+        self.control.listening.load(Ordering::SeqCst) == 0 && self.stats.snapshot().connections_open == 0
     }
 
     /// True once [`Gateway::begin_drain`] was called.
@@ -246,98 +277,9 @@ impl Gateway {
     }
 }
 
-/// What is bound: addresses, the sockets of each shard, files.
-type Bound = (Vec<ListenAddress>, Vec<Vec<ListenSocket>>, Vec<SocketFile>);
-
-/// Makes a socket a shard and listener: those of one address share it (SO_REUSEPORT), or the socket itself.
-fn bind(listeners: &[ListenerConfig], shards: usize, io: IoDriver) -> Result<Bound, StartError> {
-    // io_uring waits itself, and would give back what a socket that never waits says.
-    let is_polled = io == IoDriver::Epoll;
-    let (mut addresses, mut files) = (Vec::new(), Vec::new());
-    let mut sockets: Vec<Vec<ListenSocket>> = (0..shards).map(|_| Vec::new()).collect();
-    for listener in listeners {
-        let fault = |e| StartError::Listen(listener.address.clone(), e);
-        match &listener.address {
-            ListenAddress::Tcp(wanted) => {
-                // The first socket's port is the port of all.
-                let mut address = *wanted;
-                for shard in &mut sockets {
-                    let socket = listen_tcp(address).map_err(fault)?;
-                    address = socket.local_addr().map_err(fault)?;
-                    socket.set_nonblocking(is_polled).map_err(fault)?;
-                    shard.push(ListenSocket::Tcp(socket));
-                }
-                addresses.push(ListenAddress::Tcp(address));
-            }
-            ListenAddress::Unix(path) => {
-                let (socket, file) = listen_unix(path).map_err(fault)?;
-                socket.set_nonblocking(is_polled).map_err(fault)?;
-                files.push(file);
-                for shard in &mut sockets {
-                    shard.push(ListenSocket::Unix(socket.try_clone().map_err(fault)?));
-                }
-                addresses.push(listener.address.clone());
-            }
-        }
-    }
-    Ok((addresses, sockets, files))
-}
-
-fn listen_tcp(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-/// Who may connect to a Unix socket: its owner, and its group.
-const SOCKET_MODE: u32 = 0o660;
-
-/// A socket that another process left behind is replaced; one that answers is in use.
-fn listen_unix(path: &Path) -> std::io::Result<(UnixListener, SocketFile)> {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-    if is_socket {
-        if UnixStream::connect(path).is_ok() {
-            return Err(std::io::ErrorKind::AddrInUse.into());
-        }
-        std::fs::remove_file(path)?;
-    }
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    let file = SocketFile::of(path)?;
-    // Before it listens nobody can connect.
-    std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
-    socket.listen(BACKLOG)?;
-    Ok((socket.into(), file))
-}
-
-/// The file of a Unix socket, removed when dropped unless another one took its place.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    /// Device and inode.
-    id: (u64, u64),
-}
-
-impl SocketFile {
-    fn of(path: &Path) -> std::io::Result<SocketFile> {
-        Ok(SocketFile { path: path.to_owned(), id: SocketFile::id(path)? })
-    }
-
-    fn id(path: &Path) -> std::io::Result<(u64, u64)> {
-        std::fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if SocketFile::id(&self.path).is_ok_and(|id| id == self.id) {
-            // Where it can't be removed, the next start replaces it.
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
+/// A holder that panicked left nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn lookup(name: &str) -> Vec<IpAddr> {

@@ -22,7 +22,9 @@ mod edge;
 mod forward;
 mod forwarded;
 mod gateway;
+mod listen;
 mod mask;
+mod named;
 mod problem;
 mod rate;
 mod shard;
@@ -40,9 +42,11 @@ pub use config::{
 pub use edge::recording::Recording;
 pub use forwarded::ForwardedFields;
 pub use gateway::{DrainReport, Gateway, ReloadError, StartError};
+pub use listen::ListenSockets;
+pub use named::UpstreamSnapshot;
 pub use problem::Problem;
-pub use stats::{FIRST_BYTE_US, GatewayStats, REFUSALS, StatsSnapshot};
+pub use stats::{FIRST_BYTE_US, GatewayStats, REFUSALS, STALLED_MS, StatsSnapshot};
 pub use tls::{
     ClientTls, ClientTlsFiles, IdentityError, PeerIdentity, ServerTls, ServerTlsFiles, TlsError, TlsFiles,
-    TlsWarning,
+    TlsWarning, UnknownName,
 };

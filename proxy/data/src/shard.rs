@@ -3,17 +3,18 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use monoio::io::Canceller;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 use sluice_audit::RequestIds;
 use sluice_engine::Scratch;
@@ -27,6 +28,7 @@ use crate::edge::recording::Recording;
 use crate::edge::signal::Signal;
 use crate::edge::upstreams::Upstreams;
 use crate::edge::{health, http1, proxy_protocol};
+use crate::listen::BACKLOG;
 use crate::mask::CodedPlaces;
 use crate::problem::Problem;
 use crate::stats::ShardStats;
@@ -34,14 +36,18 @@ use crate::table::Table;
 
 /// How often a shard looks whether it is to drain.
 const TICK: Duration = Duration::from_millis(20);
+/// How long a socket that closes is asked for a connection that waits in its queue.
+const QUEUE_WAIT: Duration = Duration::from_millis(5);
+/// How often that is done while another process takes them first.
+const QUEUE_LOOKS_MAX: usize = 100;
 /// Entries of the io_uring.
 const URING_ENTRIES: u32 = 1024;
 
 /// What a shard is started with.
 pub(crate) struct ShardConfig {
     pub(crate) number: u16,
-    /// One a listener, in the order of `listeners`.
-    pub(crate) sockets: Vec<ListenSocket>,
+    /// Each with the number of its listener.
+    pub(crate) sockets: Vec<(usize, ListenSocket)>,
     pub(crate) listeners: Arc<ArcSwap<Vec<ListenerConfig>>>,
     pub(crate) table: Arc<ArcSwap<Table>>,
     pub(crate) stats: Arc<ShardStats>,
@@ -61,10 +67,29 @@ pub(crate) enum ListenSocket {
     Unix(std::os::unix::net::UnixListener),
 }
 
-/// What the gateway tells its shards.
+impl ListenSocket {
+    pub(crate) fn set_nonblocking(&self, is_polled: bool) -> std::io::Result<()> {
+        match self {
+            ListenSocket::Tcp(socket) => socket.set_nonblocking(is_polled),
+            ListenSocket::Unix(socket) => socket.set_nonblocking(is_polled),
+        }
+    }
+
+    /// The same socket under another descriptor.
+    pub(crate) fn to_owned_fd(&self) -> std::io::Result<OwnedFd> {
+        match self {
+            ListenSocket::Tcp(socket) => socket.try_clone().map(OwnedFd::from),
+            ListenSocket::Unix(socket) => socket.try_clone().map(OwnedFd::from),
+        }
+    }
+}
+
+/// What the gateway tells its shards, and they it.
 #[derive(Debug, Default)]
 pub(crate) struct ShardControl {
     pub(crate) draining: AtomicBool,
+    /// Sockets that are accepted from.
+    pub(crate) listening: AtomicUsize,
     /// Milliseconds after `since` at which what is left is given up; 0: not set.
     pub(crate) deadline_ms: AtomicU64,
 }
@@ -108,8 +133,9 @@ pub(crate) fn run(
 }
 
 async fn serve_all(config: ShardConfig, since: Instant, started: &Sender<std::io::Result<()>>) -> u64 {
-    let listening: std::io::Result<Vec<Listener>> =
-        config.sockets.into_iter().map(Listener::from_socket).collect();
+    let listener = |(number, socket)| Ok((number, Listener::from_socket(socket)?));
+    let listening: std::io::Result<Vec<(usize, Listener)>> =
+        config.sockets.into_iter().map(listener).collect();
     let listening = match listening {
         Ok(listening) => listening,
         Err(e) => {
@@ -134,18 +160,26 @@ async fn serve_all(config: ShardConfig, since: Instant, started: &Sender<std::io
         drain: drain.clone(),
         since,
     });
-    for (number, listener) in listening.into_iter().enumerate() {
+    let doors = Rc::new(Cell::new(listening.len()));
+    config.control.listening.fetch_add(listening.len(), Ordering::SeqCst);
+    for (number, listener) in listening {
         let door = Door { number, listeners: Arc::clone(&config.listeners), open: Rc::clone(&open) };
-        monoio::spawn(accept_loop(listener, door, Rc::clone(&context)));
+        let (context, doors, control) = (Rc::clone(&context), Rc::clone(&doors), Arc::clone(&config.control));
+        monoio::spawn(async move {
+            accept_loop(listener, door, context).await;
+            doors.set(doors.get() - 1);
+            control.listening.fetch_sub(1, Ordering::SeqCst);
+        });
     }
     monoio::spawn(health::watch(Rc::clone(&context)));
     let _ = started.send(Ok(()));
     tick(&config.control, &context).await;
-    while open.get() > 0 {
+    while open.get() > 0 || doors.get() > 0 {
         let deadline = config.control.deadline_ms.load(Ordering::Relaxed);
         if deadline > 0 && since.elapsed().as_millis() as u64 >= deadline {
             break;
         }
+        context.stats.beat(context.since);
         monoio::time::sleep(TICK).await;
     }
     open.get()
@@ -161,8 +195,13 @@ struct Door {
 }
 
 async fn accept_loop(listener: Listener, door: Door, context: Rc<SessionContext>) {
-    while let Some(stream) = accept(&listener, &context.drain).await {
+    let mut late = 0;
+    while late <= BACKLOG
+        && let Some(stream) = accept(&listener, &context.drain).await
+    {
+        late += u16::from(context.drain.is_set());
         let Ok((stream, peer)) = stream else {
+            ShardStats::count(&context.stats.accept_failures, 1);
             // Out of descriptors, most likely: those that are open will end.
             monoio::time::sleep(TICK).await;
             continue;
@@ -183,20 +222,37 @@ async fn accept_loop(listener: Listener, door: Door, context: Rc<SessionContext>
     }
 }
 
-/// The next connection; `None` once the shard drains.
+/// The next connection. Once the shard drains: one of those that wait in the socket's queue, which would be reset with it;
+/// `None` when none does.
 async fn accept(
     listener: &Listener,
     drain: &Signal,
 ) -> Option<std::io::Result<(Stream, Option<SocketAddr>)>> {
-    let mut accepted = pin!(listener.accept());
-    let mut drained = pin!(drain.wait());
-    poll_fn(|cx| {
-        if let Poll::Ready(result) = accepted.as_mut().poll(cx) {
-            return Poll::Ready(Some(result));
+    for _ in 0..QUEUE_LOOKS_MAX {
+        if drain.is_set() && !listener.has_waiting() {
+            return None;
         }
-        drained.as_mut().poll(cx).map(|()| None)
-    })
-    .await
+        let canceller = Canceller::new();
+        let mut accepted = pin!(listener.accept(canceller.handle()));
+        let mut stopped = pin!(async {
+            drain.wait().await;
+            // What waits comes at once.
+            monoio::time::sleep(QUEUE_WAIT).await;
+        });
+        let came = poll_fn(|cx| match accepted.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => stopped.as_mut().poll(cx).map(|()| None),
+        });
+        if let Some(result) = came.await {
+            return Some(result);
+        }
+        // Dropped on its way, it would take a connection that nobody serves.
+        drop(canceller.cancel());
+        if let Ok(accepted) = accepted.await {
+            return Some(Ok(accepted));
+        }
+    }
+    None
 }
 
 /// Looks at what the gateway tells, and at idle upstream connections, until the shard drains.
@@ -204,6 +260,7 @@ async fn tick(control: &ShardControl, context: &SessionContext) {
     let mut ticks = 0u64;
     while !control.draining.load(Ordering::Relaxed) {
         monoio::time::sleep(TICK).await;
+        context.stats.beat(context.since);
         ticks += 1;
         if ticks.is_multiple_of(50) {
             context.upstreams.sweep();

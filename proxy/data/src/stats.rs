@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use sluice_engine::{RuleId, Ruleset};
 
+use crate::named::{Named, UpstreamSnapshot};
+
 /// Upper bounds of the buckets for time to first byte, in microseconds; the last bucket has none.
 pub const FIRST_BYTE_US: [u64; 8] = [50, 100, 200, 400, 800, 1_600, 6_400, 25_600];
+
+/// Milliseconds without a sign of life after which a shard counts as stalled: it looks for a drain 50 times a second.
+pub const STALLED_MS: u64 = 2_000;
 
 /// Codes of refusals, in the order of their counters.
 pub const REFUSALS: [&str; 12] = [
@@ -36,6 +42,9 @@ macro_rules! counters {
             pub(crate) refusals: [AtomicU64; REFUSALS.len()],
             pub(crate) first_byte: [AtomicU64; FIRST_BYTE_US.len() + 1],
             pub(crate) matches: ArcSwap<MatchSets>,
+            pub(crate) named: Named,
+            /// Milliseconds after the gateway's start at which the shard was last seen to run.
+            pub(crate) beat_ms: AtomicU64,
         }
 
         /// The sums over all shards at one moment.
@@ -50,6 +59,12 @@ macro_rules! counters {
             pub first_byte: [u64; FIRST_BYTE_US.len() + 1],
             /// Matches by rule id.
             pub matches: BTreeMap<String, u64>,
+            /// Shards that have not run for [`STALLED_MS`].
+            pub shards_stalled: u64,
+            /// Requests by route.
+            pub routes: BTreeMap<String, u64>,
+            /// What is counted by upstream.
+            pub upstreams: BTreeMap<String, UpstreamSnapshot>,
         }
 
         impl StatsSnapshot {
@@ -64,6 +79,7 @@ macro_rules! counters {
                 for (sum, n) in self.first_byte.iter_mut().zip(&shard.first_byte) {
                     *sum += n.load(Ordering::Relaxed);
                 }
+                shard.named.add_to(&mut self.routes, &mut self.upstreams);
                 shard.matches.load().sets.iter().for_each(|(_, set)| set.add_to(&mut self.matches));
             }
         }
@@ -77,6 +93,8 @@ counters! {
     aborted,
     /// Connections accepted from clients.
     connections_accepted,
+    /// Times that a connection could not be accepted: no more descriptors or memory.
+    accept_failures,
     /// Connections of clients that are open.
     connections_open,
     /// Connections made to the upstream.
@@ -164,6 +182,11 @@ impl ShardStats {
         counter.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// The shard runs.
+    pub(crate) fn beat(&self, since: Instant) {
+        self.beat_ms.store(since.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn response(&self, status: u16) {
         let class = usize::from(status / 100).saturating_sub(1);
         if let Some(counter) = self.responses.get(class) {
@@ -225,6 +248,7 @@ impl ShardStats {
 /// The counters of a gateway.
 #[derive(Debug)]
 pub struct GatewayStats {
+    pub(crate) since: Instant,
     pub(crate) shards: Vec<Arc<ShardStats>>,
 }
 
@@ -234,6 +258,10 @@ impl GatewayStats {
     pub fn snapshot(&self) -> StatsSnapshot {
         let mut snapshot = StatsSnapshot::default();
         self.shards.iter().for_each(|s| snapshot.add(s));
+        let now_ms = self.since.elapsed().as_millis() as u64;
+        let is_stalled =
+            |s: &&Arc<ShardStats>| now_ms.saturating_sub(s.beat_ms.load(Ordering::Relaxed)) > STALLED_MS;
+        snapshot.shards_stalled = self.shards.iter().filter(is_stalled).count() as u64;
         snapshot
     }
 }
@@ -251,7 +279,7 @@ mod tests {
             shard.first_byte(50);
             shard.first_byte(1 << 40);
         }
-        let sums = GatewayStats { shards }.snapshot();
+        let sums = GatewayStats { since: Instant::now(), shards }.snapshot();
         assert_eq!(
             (sums.responses[1], sums.refusals[4], sums.first_byte[0], sums.first_byte[8]),
             (2, 2, 2, 2)

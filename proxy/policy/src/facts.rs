@@ -89,9 +89,9 @@ pub const FACT_LIMITS: FactLimits = FactLimits {
     groups_max: 256,
     query_max: 256,
     headers_max: 64,
-    tools_max: 256,
+    tools_max: 128,
     statements_max: 16,
-    labels_max: 1_024,
+    labels_max: 256,
     text_bytes_max: 8 * 1024,
     statement_bytes_max: 64 * 1024,
 };

@@ -4,6 +4,8 @@
 //! Matching takes time in the product of both lengths at worst, and both are bounded: there is no `*` inside of which
 //! another could go back (a star's last try is all that is kept).
 
+use std::collections::HashSet;
+
 /// Bytes of a pattern.
 pub(crate) const PATTERN_BYTES_MAX: usize = 512;
 
@@ -83,6 +85,42 @@ impl Pattern {
             }
         }
         has_rest || values.next().is_none()
+    }
+}
+
+/// A list of patterns, any of which may match. Texts without `*` are looked up: a list may name ten thousand subjects.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Patterns {
+    exact: HashSet<Box<str>>,
+    wild: Vec<Pattern>,
+}
+
+impl Patterns {
+    pub(crate) fn push(&mut self, pattern: Pattern) {
+        match pattern.exact() {
+            Some(text) => {
+                self.exact.insert(text.into());
+            }
+            None => self.wild.push(pattern),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.wild.is_empty()
+    }
+
+    pub(crate) fn matches(&self, value: &str) -> bool {
+        self.exact.contains(value) || self.wild.iter().any(|pattern| pattern.matches(value))
+    }
+
+    /// Texts without `*`.
+    pub(crate) fn exact(&self) -> impl Iterator<Item = &str> {
+        self.exact.iter().map(|text| &**text)
+    }
+
+    /// The others.
+    pub(crate) fn wild(&self) -> &[Pattern] {
+        &self.wild
     }
 }
 

@@ -141,6 +141,7 @@ pub(crate) struct Log {
 
 impl Log {
     /// The number of the last record.
+    #[cfg(test)]
     pub(crate) fn last_seq(&self) -> u64 {
         self.chain.next_seq - 1
     }

@@ -11,6 +11,8 @@ mod block;
 mod header;
 mod reader;
 mod seal;
+#[cfg(test)]
+mod vector;
 mod walk;
 
 use std::fmt;
@@ -19,7 +21,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use block::{Block, NewBlock, records};
 pub(crate) use header::{HEADER_BYTES, Header};
 pub(crate) use reader::{Item, SegmentReader};
-pub(crate) use seal::{BLOCKS_MAX, BlockPlace, Seal};
+pub(crate) use seal::{BLOCKS_MAX, BlockPlace, END_BYTES, Seal, of_end};
 pub(crate) use walk::{WalkReason, Walked, walk};
 
 /// What the names of segments end with.

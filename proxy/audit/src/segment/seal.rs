@@ -10,7 +10,7 @@ const END: &[u8; 8] = b"SLUICEND";
 const FIXED_BYTES: usize = 136;
 const PLACE_BYTES: usize = 32;
 /// The length and the last magic.
-const END_BYTES: usize = 12;
+pub(crate) const END_BYTES: usize = 12;
 const SIGNATURE_BYTES: usize = 64;
 /// The blocks of one segment: the index of so many has 4 MiB.
 pub(crate) const BLOCKS_MAX: usize = 1 << 17;
@@ -46,7 +46,7 @@ pub(crate) const fn bytes_of(blocks: usize) -> usize {
 }
 
 /// The length of the seal that a file ends with, from its last bytes.
-fn of_end(end: &[u8; END_BYTES]) -> Option<usize> {
+pub(crate) fn of_end(end: &[u8; END_BYTES]) -> Option<usize> {
     let mut fields = Fields(end);
     let length = fields.u32()? as usize;
     (fields.0 == END && length <= bytes_of(BLOCKS_MAX)).then_some(length)

@@ -59,7 +59,8 @@ impl MaskedPreview {
         if masked.len() <= PREVIEW_BYTES_MAX {
             return MaskedPreview(masked.to_owned());
         }
-        let cut = masked.get(..masked.floor_char_boundary(PREVIEW_BYTES_MAX)).unwrap_or_default();
+        let end = (0..=PREVIEW_BYTES_MAX).rev().find(|at| masked.is_char_boundary(*at)).unwrap_or(0);
+        let cut = masked.get(..end).unwrap_or_default();
         MaskedPreview(format!("{cut} …"))
     }
 

@@ -182,6 +182,12 @@ impl Approvals {
         }
     }
 
+    /// How they are run.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Every transition from now on. Who is too slow misses some, and is told so.
     #[must_use]
     pub fn live(&self) -> broadcast::Receiver<Arc<Transition>> {

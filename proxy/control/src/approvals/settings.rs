@@ -29,6 +29,9 @@ pub struct Settings {
     pub kept_ms: i64,
     /// The longest that anyone waits for the store. Default: 2 seconds.
     pub op_ms_max: u64,
+    /// How long a request is held for people whose client does not read events; then it is sent back. One that reads
+    /// events is held for as long as people have to decide. Default: 30 seconds.
+    pub hold_ms_max: i64,
     /// Seconds after which a request that was sent back is worth sending again. Default: 5.
     pub retry_after_s: u32,
     /// Pending approvals, each of about 20 KiB at most in the store. Default: 200,000.
@@ -62,6 +65,7 @@ impl Settings {
             denial_ms: 15 * 60_000,
             kept_ms: 30 * 86_400_000,
             op_ms_max: 2_000,
+            hold_ms_max: 30_000,
             retry_after_s: 5,
             pending_max: 200_000,
             pending_of_subject_max: 100,

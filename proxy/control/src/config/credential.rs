@@ -172,11 +172,12 @@ pub(super) fn vaults(source: &mut Source, document: &DeTable<'_>) -> Servers {
         source.reader.known_keys(table, &keys);
         let name = source.name(value, table, "vault", &mut servers.names);
         let address = needed_text(source, value, table, "address");
-        if let (Some(address), Some(v)) = (&address, table.get("address"))
-            && let Err(e) = crate::identity::url(address, source.switch(table, "plain_http"))
-        {
-            source.reader.fault(&v.span(), e.to_string());
-        }
+        let plain_http = source.switch(table, "plain_http");
+        let address = address.filter(|address| {
+            let asked = crate::identity::url(address, plain_http);
+            let place = table.get("address").unwrap_or(value).span();
+            asked.map_err(|e| source.reader.fault(&place, e.to_string())).is_ok()
+        });
         let mount = source.text(table, "mount").unwrap_or_else(|| "secret".to_owned());
         let namespace = source.text(table, "namespace");
         let fetching = fetching(source, table);
@@ -244,9 +245,8 @@ fn show_vault(into: &mut String, name: &str, vault: &Vault) {
 
 /// `credential` of an upstream, read once the servers are known.
 pub(super) fn injection(source: &mut Source, table: &DeTable<'_>, servers: &Servers) -> Option<Injection> {
-    let keys =
-        ["kind", "name", "prefix", "from", "user", "region", "service", "id", "secret", "session", "payload"];
-    let (value, table) = source.inner(table, "credential", &keys)?;
+    let value = table.get("credential")?;
+    let table = source.reader.table(value)?;
     let Some(kind) = source.word(table, "kind", KINDS) else {
         if !table.contains_key("kind") {
             source

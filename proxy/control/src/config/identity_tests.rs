@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::*;
 
-const BASE: &str = r#"gateway = { allow_anonymous = true }
+const BASE: &str = r#"policies = ["POLICY"]
+gateway = { allow_anonymous = true }
 listener = [{ name = "l", listen = "127.0.0.1:0" }]
 route = [{ name = "r", upstream = "u", packs = ["keys.toml"] }]
 "#;
@@ -14,8 +15,18 @@ fn file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/sluice.toml")
 }
 
+/// A file of policies, written once: tests read it at the same time.
+fn policy() -> &'static str {
+    static PATH: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    PATH.get_or_init(|| {
+        let path = std::env::temp_dir().join(format!("sluice-identity-policy-{}.toml", std::process::id()));
+        std::fs::write(&path, "[[policy]]\nid = \"all\"\naction = \"allow\"\n").unwrap();
+        path.display().to_string()
+    })
+}
+
 fn parse(more: &str) -> Result<Config, ConfigError> {
-    Config::parse(&file(), &format!("{BASE}{UPSTREAM}{more}"))
+    Config::parse(&file(), &format!("{}{UPSTREAM}{more}", BASE.replace("POLICY", policy())))
 }
 
 /// Examples name files that are not here: another file stands for each.
@@ -50,58 +61,58 @@ const CORP: &str = "[[issuer]]\nname = \"corp\"\nissuer = \"https://a.example\"\
 
 #[test]
 fn faults_are_told_on_their_lines() {
-    // The first line after the base is line 7.
+    // The first line after the base is line 8.
     for (more, wanted) in [
         (
             "[[issuer]]\nname = \"corp\"\n".to_owned(),
-            &[(7, "`issuer` is needed"), (7, "`audience` is needed")][..],
+            &[(8, "`issuer` is needed"), (8, "`audience` is needed")][..],
         ),
-        (format!("{CORP}audiences = []\n"), &[(11, "unknown key `audiences`; did you mean `audience`?")]),
-        (format!("{CORP}kind = \"saml\"\n"), &[(11, "expected one of `jwt`, `introspection`, `mtls`")]),
+        (format!("{CORP}audiences = []\n"), &[(12, "unknown key `audiences`; did you mean `audience`?")]),
+        (format!("{CORP}kind = \"saml\"\n"), &[(12, "expected one of `jwt`, `introspection`, `mtls`")]),
         (
             format!("{CORP}algorithms = [\"HS256\"]\n"),
-            &[(11, "expected one of `RS256`"), (11, "no algorithms")],
+            &[(12, "expected one of `RS256`"), (12, "no algorithms")],
         ),
-        (format!("{CORP}algorithms = [\"none\"]\n"), &[(11, "expected one of"), (11, "no algorithms")]),
-        (format!("{CORP}skew_seconds = 301\n"), &[(11, "expected 0 to 300")]),
-        (format!("{CORP}jwks_url = \"http://a.example/k\"\n"), &[(11, "must be https")]),
+        (format!("{CORP}algorithms = [\"none\"]\n"), &[(12, "expected one of"), (12, "no algorithms")]),
+        (format!("{CORP}skew_seconds = 301\n"), &[(12, "expected 0 to 300")]),
+        (format!("{CORP}jwks_url = \"http://a.example/k\"\n"), &[(12, "must be https")]),
         (
             format!("{CORP}jwks_url = \"https://a.b/k\"\ndiscovery = \"https://a.b/d\"\n"),
-            &[(7, "one of them")],
+            &[(8, "one of them")],
         ),
-        (format!("{CORP}jwks_file = \"nowhere.json\"\n"), &[(11, "can't read")]),
+        (format!("{CORP}jwks_file = \"nowhere.json\"\n"), &[(12, "can't read")]),
         (
             format!(
                 "{CORP}[issuer.claims]\nsubject = \"claim.sub\"\ngroups = \"size(claims)\"\nkind = \"1 +\"\n"
             ),
-            &[(12, "unknown name `claim`"), (13, "it must give a list"), (14, "not valid CEL")],
+            &[(13, "unknown name `claim`"), (14, "it must give a list"), (15, "not valid CEL")],
         ),
         (
             format!(
                 "{CORP}claims = {{ purpose = \"claims.a.foo(1)\", step = \"'a' + 1\", chain = \"claims == 1\" }}\n"
             ),
             &[
-                (11, "unknown function `foo`"),
-                (11, "`+` does not take a string and a number"),
-                (11, "a string"),
+                (12, "unknown function `foo`"),
+                (12, "`+` does not take a string and a number"),
+                (12, "a string"),
             ],
         ),
-        (format!("{CORP}ca = \"keys.toml\"\n"), &[(11, "no certificates in PEM")]),
-        (format!("{CORP}headers = {{ chain = \"x-api-key\" }}\n"), &[(11, "a field of its own")]),
-        (format!("{CORP}{}", CORP.replace("corp", "b")), &[(11, "can't be told from")]),
-        (format!("{CORP}token = \"sk-secret\"\n"), &[(11, "never the secret")]),
-        (format!("{CORP}token = \"vault:main/a#b\"\n"), &[(11, "no [[vault]] has the name `main`")]),
-        ("[identity]\nkeys = { store = \"k.db\" }\n".to_owned(), &[(8, "`secret` is needed")]),
+        (format!("{CORP}ca = \"keys.toml\"\n"), &[(12, "no certificates in PEM")]),
+        (format!("{CORP}headers = {{ chain = \"x-api-key\" }}\n"), &[(12, "a field of its own")]),
+        (format!("{CORP}{}", CORP.replace("corp", "b")), &[(12, "can't be told from")]),
+        (format!("{CORP}token = \"sk-secret\"\n"), &[(12, "never the secret")]),
+        (format!("{CORP}token = \"vault:main/a#b\"\n"), &[(12, "no [[vault]] has the name `main`")]),
+        ("[identity]\nkeys = { store = \"k.db\" }\n".to_owned(), &[(9, "`secret` is needed")]),
         (
             "credential = { kind = \"header\", name = \"host\", from = \"env:A\" }\n".to_owned(),
-            &[(7, "name of a field")],
+            &[(8, "name of a field")],
         ),
-        ("credential = { kind = \"header\", name = \"x\" }\n".to_owned(), &[(7, "`from` is needed")]),
-        ("credential = { kind = \"basic\", user = \"a:b\", from = \"env:A\" }\n".to_owned(), &[(7, "`:`")]),
-        ("credential = { from = \"env:A\" }\n".to_owned(), &[(7, "`kind` is needed")]),
+        ("credential = { kind = \"header\", name = \"x\" }\n".to_owned(), &[(8, "`from` is needed")]),
+        ("credential = { kind = \"basic\", user = \"a:b\", from = \"env:A\" }\n".to_owned(), &[(8, "`:`")]),
+        ("credential = { from = \"env:A\" }\n".to_owned(), &[(8, "`kind` is needed")]),
         (
             "[[vault]]\nname = \"v\"\naddress = \"http://v.example\"\ntoken = \"env:T\"\n".to_owned(),
-            &[(9, "must be https")],
+            &[(10, "must be https")],
         ),
     ] {
         let error = parse(&more).err().unwrap_or_else(|| panic!("taken: {more}"));

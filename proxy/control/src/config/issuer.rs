@@ -355,7 +355,9 @@ fn show(into: &mut String, issuer: &Issuer) {
     let texts: Vec<(Part, &str)> = issuer.mapping.texts().collect();
     let given = |part| texts.iter().find(|(other, _)| *other == part).map_or("", |(_, text)| *text);
     // One that was taken away is shown, as it would come back by itself.
-    let parts = Part::NAMES.iter().filter(|(_, part)| given(*part) != "" || part.default_text(over) != "");
+    let parts = Part::NAMES
+        .iter()
+        .filter(|(_, part)| !given(*part).is_empty() || !part.default_text(over).is_empty());
     let parts: Vec<String> = parts.map(|(name, part)| format!("{name} = {}", text(given(*part)))).collect();
     let _ = writeln!(into, "claims = {{ {} }}", parts.join(", "));
     if !issuer.context.is_empty() {

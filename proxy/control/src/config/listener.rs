@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use sluice_data::{ListenAddress, ListenerConfig, ServerTls, ServerTlsFiles, TlsFiles};
+use sluice_data::{ListenAddress, ListenerConfig, ServerTls, ServerTlsFiles, TlsFiles, UnknownName};
 use toml::de::DeTable;
 
 use super::source::{Source, Value};
@@ -11,7 +11,14 @@ use super::source::{Source, Value};
 /// The longest path of a Unix socket, in bytes (`sun_path` of unix(7), less its end).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
-const KEYS: &[&str] = &["name", "listen", "tls", "trusted", "proxy_protocol", "connect", "absolute_form"];
+/// The bits of a mode that say who may do what.
+const MODE_MAX: u32 = 0o777;
+
+pub(super) const UNKNOWN_NAMES: &[(&str, UnknownName)] =
+    &[("first", UnknownName::First), ("refuse", UnknownName::Refuse)];
+
+const KEYS: &[&str] =
+    &["name", "listen", "mode", "tls", "trusted", "proxy_protocol", "connect", "absolute_form"];
 
 /// A listener, and what it is shown by.
 #[derive(Debug)]
@@ -61,6 +68,10 @@ pub(super) fn read(
             Err(e) => source.reader.fault(&item.span(), format!("`{text}`: {e}")),
         }
     }
+    let mode = match table.get("mode") {
+        Some(v) => mode(source, v, matches!(address, Some(ListenAddress::Tcp(_)))),
+        None => ListenerConfig::MODE,
+    };
     let proxy_protocol = source.switch(table, "proxy_protocol");
     let is_unix = matches!(address, Some(ListenAddress::Unix(_)));
     for key in ["trusted", "proxy_protocol"] {
@@ -81,6 +92,7 @@ pub(super) fn read(
     let config = ListenerConfig {
         name: name?,
         address: address?,
+        mode,
         tls,
         trusted,
         proxy_protocol,
@@ -97,6 +109,19 @@ fn address(source: &mut Source, value: &Value<'_>) -> Option<ListenAddress> {
         return socket_path(source, value, path).map(ListenAddress::Unix);
     }
     socket_address(source, value, &text).map(ListenAddress::Tcp)
+}
+
+/// Who may connect to a Unix socket: `0660`, as chmod(1) says it. A fault leaves the default, which nobody gets to see.
+fn mode(source: &mut Source, value: &Value<'_>, is_tcp: bool) -> u32 {
+    let Some(text) = source.reader.string(value) else { return ListenerConfig::MODE };
+    let is_octal = matches!(text.len(), 3 | 4) && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
+    let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| is_octal && *mode <= MODE_MAX);
+    if mode.is_none() {
+        source.reader.fault(&value.span(), "expected a mode as chmod(1) takes it, such as \"0660\"");
+    } else if is_tcp {
+        source.reader.fault(&value.span(), "only a Unix socket has a `mode`");
+    }
+    mode.unwrap_or(ListenerConfig::MODE)
 }
 
 /// An address and a port.
@@ -125,7 +150,7 @@ pub(super) fn socket_path(source: &mut Source, value: &Value<'_>, path: &str) ->
 
 fn tls(source: &mut Source, value: &Value<'_>) -> Option<(ServerTlsFiles, ServerTls)> {
     let table = source.reader.table(value)?;
-    source.reader.known_keys(table, &["certificates", "client_ca", "client"]);
+    source.reader.known_keys(table, &["certificates", "unknown_name", "client_ca", "client"]);
     let (mut certificates, mut places, mut is_whole) = (Vec::new(), Vec::new(), true);
     let items = source.items(table, "certificates");
     if items.is_empty() {
@@ -151,6 +176,7 @@ fn tls(source: &mut Source, value: &Value<'_>) -> Option<(ServerTlsFiles, Server
         }
         None => None,
     };
+    let unknown_name = source.word(table, "unknown_name", UNKNOWN_NAMES).unwrap_or_default();
     let words = [("none", Client::None), ("optional", Client::Optional), ("required", Client::Required)];
     let client = source.word(table, "client", &words);
     let span = table.get("client").unwrap_or(value).span();
@@ -168,7 +194,7 @@ fn tls(source: &mut Source, value: &Value<'_>) -> Option<(ServerTlsFiles, Server
     }
     // Who names roots and says no more wants to know who calls.
     let requires_client = client_ca.is_some() && !matches!(client, Some(Client::Optional));
-    let files = ServerTlsFiles { certificates, client_ca, requires_client };
+    let files = ServerTlsFiles { certificates, unknown_name, client_ca, requires_client };
     if !is_whole {
         return None;
     }

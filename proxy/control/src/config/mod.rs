@@ -40,7 +40,7 @@ pub use gateway::DRAIN_SECONDS;
 pub use issuer::IdentityFiles;
 use listener::Listener;
 use policy::Policies;
-pub use record::{RecordConfig, RecordLimits, SIGNING_KEY_FILE};
+pub use record::{RecordConfig, RecordNumbers};
 use route::Route;
 use shown::Shown;
 use source::Source;

@@ -6,7 +6,7 @@ use sluice_data::desk::DeskConfig;
 use sluice_data::{HealthCheck, HealthConfig, Limits, PoolLimits, RetryConfig, RouteLimits};
 use toml::de::DeTable;
 
-use super::record::RecordLimits;
+use super::record::RecordNumbers;
 use super::source::Source;
 use crate::approvals;
 
@@ -70,12 +70,12 @@ numbers! {
 
 numbers! {
     /// `[record]`.
-    RECORD: RecordLimits {
-        segment_bytes_max: 65_536 to 1 << 40,
-        segment_seconds_max: 1 to 31_536_000,
-        queue_records_max: 1 to COUNT_MAX,
-        queue_bytes_max: 1_048_576 to 1 << 40,
-        sync_ms: 1 to HOUR_MS,
+    RECORD: RecordNumbers {
+        segment_bytes_max: 65_536 to 1 << 32,
+        segment_seconds_max: 1 to 86_400,
+        queue_records_max: 16 to COUNT_MAX,
+        queue_bytes_max: 2_097_152 to 1 << 34,
+        sync_ms: 10 to 60_000,
     }
 }
 
@@ -133,6 +133,7 @@ numbers! {
         denial_ms: 0 to DAY_MS,
         kept_ms: 3_600_000 to 400 * DAY_MS,
         op_ms_max: 10 to 60_000,
+        hold_ms_max: 0 to HOUR_MS,
         retry_after_s: 1 to 3_600,
         pending_max: 1 to 1_000_000,
         pending_of_subject_max: 1 to 1_000_000,

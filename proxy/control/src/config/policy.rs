@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use sluice_data::desk::DeskConfig;
-use sluice_policy::{BucketIn, PolicySet, Protocol, SQL_DIALECTS, SqlPlace, Surface};
+use sluice_policy::{FILE_BYTES_MAX, PROTOCOLS, PolicySet, SQL_DIALECTS, SqlPlace, Surface};
 use toml::de::DeTable;
 
 use super::number::{self, DECIDE};
@@ -12,21 +12,8 @@ use super::source::{Source, Value};
 
 /// Files of policies.
 const FILES_MAX: usize = 256;
-/// Bytes of a file of policies.
-const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Places of a route at which SQL stands.
 const SQL_MAX: usize = 16;
-
-/// Names of what is spoken.
-pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[
-    ("auto", Protocol::Auto),
-    ("http", Protocol::Http),
-    ("llm", Protocol::Llm),
-    ("grpc", Protocol::Grpc),
-    ("object_store", Protocol::ObjectStore(BucketIn::Path)),
-    ("object_store_by_host", Protocol::ObjectStore(BucketIn::Host)),
-    ("secrets", Protocol::Secrets),
-];
 
 /// The policies of a gateway, and where they came from.
 #[derive(Clone, Debug)]
@@ -71,7 +58,7 @@ pub(super) fn read(source: &mut Source, document: &DeTable<'_>) -> Option<Polici
 
 fn text(path: &std::path::Path) -> Result<String, String> {
     let size = std::fs::metadata(path).map(|m| m.len());
-    if size.is_ok_and(|size| size > FILE_BYTES_MAX) {
+    if size.is_ok_and(|size| size > FILE_BYTES_MAX as u64) {
         return Err(format!("`{}` has more than {FILE_BYTES_MAX} bytes", path.display()));
     }
     std::fs::read_to_string(path).map_err(|e| format!("can't read `{}`: {e}", path.display()))
@@ -110,28 +97,6 @@ pub(super) fn surface(source: &mut Source, table: &DeTable<'_>) -> Surface {
 
 fn place(source: &mut Source, value: &Value<'_>) -> Option<SqlPlace> {
     let text = source.reader.string(value)?;
-    let place = match text.split_once(':') {
-        None if text == "body" => Some(SqlPlace::Body),
-        Some(("json", pointer)) if pointer.is_empty() || pointer.starts_with('/') => {
-            Some(SqlPlace::Json(pointer.to_owned()))
-        }
-        Some(("form", name)) if !name.is_empty() => Some(SqlPlace::Form(name.to_owned())),
-        Some(("query", name)) if !name.is_empty() => Some(SqlPlace::Query(name.to_owned())),
-        _ => None,
-    };
-    if place.is_none() {
-        let reason = "expected `body`, `json:/POINTER` (RFC 6901), `form:NAME` or `query:NAME`";
-        source.reader.fault(&value.span(), reason);
-    }
-    place
-}
-
-/// As it is written in a configuration.
-pub(super) fn spelled(place: &SqlPlace) -> String {
-    match place {
-        SqlPlace::Body => "body".to_owned(),
-        SqlPlace::Json(pointer) => format!("json:{pointer}"),
-        SqlPlace::Form(name) => format!("form:{name}"),
-        SqlPlace::Query(name) => format!("query:{name}"),
-    }
+    let place = text.parse::<SqlPlace>();
+    place.map_err(|reason| source.reader.fault(&value.span(), reason)).ok()
 }

@@ -7,14 +7,14 @@ use sluice_data::desk::DeskConfig;
 use sluice_data::{
     EndpointAddress, GatewayConfig, ListenAddress, PathMatch, ServerTlsFiles, UpstreamConfig, UpstreamUrl,
 };
-use sluice_policy::SQL_DIALECTS;
+use sluice_policy::{PROTOCOLS as PROTOCOLS_SPOKEN, SQL_DIALECTS};
 
 use super::credential::shown_injection;
 use super::gateway::{IO_DRIVERS, Whole};
-use super::listener::Listener;
+use super::listener::{Listener, UNKNOWN_NAMES};
 use super::number::{self, CHECK, DECIDE, HEALTH, LIMITS, POOL, RECORD, RETRY, TIMEOUTS};
-use super::policy::{self, PROTOCOLS as PROTOCOLS_SPOKEN, Policies};
-use super::record::{MODES, RecordConfig};
+use super::policy::Policies;
+use super::record::{DURABILITIES, RecordConfig};
 use super::route::{FORWARDED, ON_ERROR, RATE_BY, RESPONSE_CODINGS, Route};
 use super::upstream::{PROTOCOLS, Upstream};
 
@@ -62,17 +62,13 @@ impl Display for Shown<'_> {
 }
 
 fn show_record(f: &mut fmt::Formatter<'_>, record: &RecordConfig) -> fmt::Result {
-    writeln!(f, "\n[record]\nfolder = {}\nmode = {}", file(&record.folder), word(MODES, &record.mode))?;
-    writeln!(f, "strict_response = {}\nsigning_key = {}", record.strict_response, file(&record.signing_key))?;
-    let RecordConfig { previous_key, encryption_key, digest_key, .. } = record;
-    for (name, path) in
-        [("previous_key", previous_key), ("encryption_key", encryption_key), ("digest_key", digest_key)]
-    {
-        if let Some(path) = path {
-            writeln!(f, "{name} = {}", file(path))?;
-        }
+    writeln!(f, "\n[record]\ndir = {}", file(&record.dir))?;
+    writeln!(f, "durability = {}", word(DURABILITIES, &record.durability))?;
+    writeln!(f, "strict_response = {}", record.strict_response)?;
+    for (name, reference) in record.references() {
+        writeln!(f, "{name} = {}", text(reference))?;
     }
-    write!(f, "{}", number::lines(RECORD, &record.limits))
+    write!(f, "{}", number::lines(RECORD, &record.numbers))
 }
 
 fn show_listener(f: &mut fmt::Formatter<'_>, listener: &Listener) -> fmt::Result {
@@ -85,7 +81,9 @@ fn show_listener(f: &mut fmt::Formatter<'_>, listener: &Listener) -> fmt::Result
     if let Some(files) = &listener.tls {
         writeln!(f, "tls = {}", server_tls(files))?;
     }
-    if matches!(config.address, ListenAddress::Tcp(_)) {
+    if matches!(config.address, ListenAddress::Unix(_)) {
+        writeln!(f, "mode = {}", text(&format!("{:04o}", config.mode)))?;
+    } else {
         writeln!(f, "trusted = {}\nproxy_protocol = {}", list(&config.trusted), config.proxy_protocol)?;
     }
     writeln!(f, "connect = {}\nabsolute_form = {}", config.connect, config.absolute_form)
@@ -96,7 +94,8 @@ fn server_tls(files: &ServerTlsFiles) -> String {
         format!("{{ cert = {}, key = {} }}", file(&pair.certificate), file(&pair.key))
     };
     let certificates: Vec<String> = files.certificates.iter().map(pair).collect();
-    let mut shown = format!("{{ certificates = [{}]", certificates.join(", "));
+    let unknown = word(UNKNOWN_NAMES, &files.unknown_name);
+    let mut shown = format!("{{ certificates = [{}], unknown_name = {unknown}", certificates.join(", "));
     // Writing to a string does not fail.
     let _ = match &files.client_ca {
         Some(ca) => {
@@ -184,8 +183,7 @@ fn show_route(f: &mut fmt::Formatter<'_>, route: &Route, upstream: &str) -> fmt:
     let surface = &route.surface;
     writeln!(f, "speaks = {}", word(PROTOCOLS_SPOKEN, &surface.protocol))?;
     if !surface.sql.is_empty() {
-        let places: Vec<String> = surface.sql.iter().map(policy::spelled).collect();
-        writeln!(f, "sql = {}\nsql_dialect = {}", list(&places), word(SQL_DIALECTS, &surface.dialect))?;
+        writeln!(f, "sql = {}\nsql_dialect = {}", list(&surface.sql), word(SQL_DIALECTS, &surface.dialect))?;
     }
     let limits = &config.limits;
     if let Some(bytes) = limits.body_bytes_max {

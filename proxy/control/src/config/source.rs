@@ -226,7 +226,7 @@ impl Source {
     /// The names of a list of packs as they are loaded; none where one of them can't be.
     pub(super) fn packs(&mut self, value: Option<&Value<'_>>) -> Option<Vec<String>> {
         let Some(value) = value else {
-            return Some(builtin::ALL.iter().map(|b| b.name.to_owned()).collect());
+            return Some(builtin::DEFAULT.iter().map(|name| (*name).to_owned()).collect());
         };
         let items = self.reader.array(value)?;
         if items.is_empty() {

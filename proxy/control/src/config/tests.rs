@@ -7,6 +7,11 @@ use super::*;
 
 const WHOLE: &str = r#"gateway = { allow_anonymous = true, shards = 2, limits = { fields_max = 64 } }
 admin = { listen = "[::1]:9090" }
+[record]
+dir = "record"
+durability = "relaxed"
+strict_response = true
+segment_bytes_max = 65536
 [[listener]]
 name = "a"
 listen = "127.0.0.1:80"

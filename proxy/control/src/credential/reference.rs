@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 /// Arguments of a program.
 const ARGUMENTS_MAX: usize = 32;
 
-/// Where a secret is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Where a secret is. `Debug` shows no argument of a program.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reference {
     /// `env:NAME`: in a variable of the environment.
     Env(String),
@@ -97,6 +97,12 @@ fn vault(rest: &str) -> Result<Reference, NotReference> {
     }
     let [server, path, field] = [server, path, field].map(str::to_owned);
     Ok(Reference::Vault { server, path, field })
+}
+
+impl fmt::Debug for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reference({self})")
+    }
 }
 
 impl fmt::Display for Reference {

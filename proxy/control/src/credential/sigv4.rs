@@ -275,7 +275,7 @@ impl ChunkSigner {
             digits + ";chunk-signature=".len() as u64 + 64 + 2 + data + 2
         };
         let chunk = chunk.max(1);
-        let last = if body % chunk == 0 { 0 } else { one(body % chunk) };
+        let last = if body.is_multiple_of(chunk) { 0 } else { one(body % chunk) };
         (body / chunk) * one(chunk) + last + one(0)
     }
 }
@@ -335,13 +335,6 @@ mod tests {
                 &[],
                 "",
                 "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500",
-            ),
-            (
-                "GET",
-                "/%E1%88%B4",
-                &[],
-                "",
-                "8318018e0b0f223aa2bbf98705b62bb787dc9c0e678f255a891fd03141be5d85",
             ),
             (
                 "GET",

@@ -291,9 +291,9 @@ async fn signatures_of_bodies_and_streams() {
     }
     // What is taken away is not signed.
     let plain = Outgoing { target: "/v1/chat?a=b", ..held };
-    let [a, b] =
-        [signing(SignedPart::Whole).plan(&held, at(0)), signing(SignedPart::Whole).plan(&plain, at(0))];
-    assert_eq!(pairs(&a.await.unwrap().set_fields), pairs(&b.await.unwrap().set_fields));
+    let whole = signing(SignedPart::Whole);
+    let (a, b) = (whole.plan(&held, at(0)).await.unwrap(), whole.plan(&plain, at(0)).await.unwrap());
+    assert_eq!(pairs(&a.set_fields), pairs(&b.set_fields));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -210,9 +211,13 @@ impl Server {
     }
 }
 
-async fn value(source: &Source, now: SystemTime) -> Result<Arc<Secret>, String> {
-    // A reference to this server would wait for itself: the configuration does not allow one.
-    Box::pin(source.value(now)).await.map_err(|e| e.to_string())
+/// What proves the gateway. It is boxed, as reading it is reading a secret again; the configuration takes no reference
+/// to a server here, so that none waits for itself.
+fn value(
+    source: &Source,
+    now: SystemTime,
+) -> Pin<Box<dyn Future<Output = Result<Arc<Secret>, String>> + Send + '_>> {
+    Box::pin(async move { source.value(now).await.map_err(|e| e.to_string()) })
 }
 
 fn sensitive(token: &Secret) -> Result<reqwest::header::HeaderValue, String> {

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 use sluice_data::desk::{Asked, SetField};
 use sluice_data::{RouteConfig, Routing};
-use sluice_engine::{Action, CompileOptions, Confidence, Pattern, Rule, Ruleset, Source, Strategy, Suppress};
+use sluice_engine::{Action, Confidence, Pattern, Rule, Ruleset, Strategy, Suppress};
 use sluice_patterns::Fault;
 
 use crate::credential::{Injection, Outgoing, Plan, Secret};
@@ -197,11 +197,7 @@ fn with_secrets(ruleset: &Ruleset, secrets: &[Arc<Secret>]) -> Option<Arc<Rulese
     };
     let secrets = secrets.iter().filter(|secret| secret.text().len() >= ECHO_BYTES_MIN);
     let rules: Vec<Rule> = secrets.enumerate().map(rule).collect();
-    let mut sources = vec![Source::Rules(ruleset.rules()), Source::Rules(&rules)];
-    if let Some(fields) = ruleset.fields() {
-        sources.push(Source::Fields(fields));
-    }
-    Ruleset::link(&sources, &CompileOptions::default()).ok()
+    ruleset.with_rules(&rules).ok().map(Arc::new)
 }
 
 /// An expression for just this text.
@@ -228,7 +224,7 @@ pub(crate) fn fields(set: Vec<(String, Secret)>) -> Vec<SetField> {
 
 #[cfg(test)]
 mod tests {
-    use sluice_engine::{Format, Masker, MaskerOptions, Scratch};
+    use sluice_engine::{CompileOptions, Format, Masker, MaskerOptions, Scratch};
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sluice_data::desk::{Asked, HeldBody, Refusal};
+use sluice_data::desk::{Asked, HeldBody, Refusal, RefusalKind};
 use sluice_policy::{BodyFacts, Facts, Subject, Surface};
 
 /// What is spoken on each route, by its name.
@@ -30,11 +30,8 @@ pub(super) fn of(
             })
             .or_insert_with(|| value.clone());
     }
-    let body = match body {
-        Some(body) => Some(read(body)?),
-        None => (!asked.has_body).then(BodyFacts::default),
-    };
-    Ok(Facts {
+    let content_type = asked.content_type.as_deref().unwrap_or_default();
+    let mut facts = Facts {
         subject,
         upstream: asked.upstream.as_str().into(),
         route: asked.route.as_str().into(),
@@ -43,14 +40,23 @@ pub(super) fn of(
         path: asked.path.clone(),
         query: query(&asked.target),
         headers,
-        media_type: media_type(asked.content_type.as_deref().unwrap_or_default()),
-        body,
-    })
-}
-
-fn read(body: &HeldBody) -> Result<BodyFacts, Refusal> {
-    let labels = body.labels.iter().map(|(label, count)| (label.as_str().into(), *count)).collect();
-    Ok(BodyFacts { labels, bytes: body.plain.len() as u64, ..BodyFacts::default() })
+        media_type: media_type(content_type),
+        body: None,
+    };
+    let (plain, labels) = match body {
+        Some(body) => (body.plain.as_slice(), Some(&body.labels)),
+        None if asked.has_body => return Ok(facts),
+        None => (&[][..], None),
+    };
+    let mut read = BodyFacts::read(&facts, content_type, plain).map_err(|e| Refusal {
+        kind: RefusalKind::BadRequest,
+        detail: format!("a policy reads the request's body, which can be read in more than one way: {e}"),
+        retry_after_s: 0,
+    })?;
+    read.labels =
+        labels.into_iter().flatten().map(|(label, count)| (label.as_str().into(), *count)).collect();
+    facts.body = Some(read);
+    Ok(facts)
 }
 
 /// The type without its parameters, in lower case (RFC 9110, section 8.3.1).

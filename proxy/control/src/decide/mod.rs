@@ -10,27 +10,33 @@
 //! Whatever fails on the way is a refusal. Each question is one task; of those there are at most [`QUESTIONS_MAX`] at
 //! once, and what comes behind them waits on the desk, where its time runs out.
 
+mod approve;
 mod credentials;
 mod facts;
 mod rules;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use axum::http::HeaderMap;
 use sluice_data::desk::{Answer, CREDENTIAL_FIELDS, Desk, Question, Refusal, RefusalKind, Rulesets, Ruling};
 use sluice_engine::Ruleset;
 use sluice_patterns::Fault;
-use sluice_policy::{Action, Decision, PolicySet, Subject, Verdict};
+use sluice_policy::{Action, Decision, Memory, MemoryLimits, PolicySet, Subject, Verdict};
 use tokio::sync::Semaphore;
 
+use crate::approvals::{Approvals, Authenticate, Authenticated, Settings, Unauthenticated};
 use crate::config::Config;
 use crate::identity::SetupError;
 use crate::identity::{Identity, Presented, Proved, Revocations, Unproved};
 use crate::keys::Keys;
+use crate::reload::lock;
+use approve::{Approved, Case};
 use credentials::{Credentials, Injected, Missing};
 use facts::Surfaces;
 use rules::ReaderRules;
@@ -117,6 +123,11 @@ pub struct Pool {
     places: Arc<Semaphore>,
     /// Those that the gateway issued.
     keys: Option<Arc<Keys>>,
+    /// Where people decide; none: what needs them is refused.
+    approvals: Option<Arc<Approvals>>,
+    /// What went before: chains, quotas, first uses. It outlives reloads.
+    memory: Mutex<Memory>,
+    since: Instant,
 }
 
 /// Why requests can't be decided.
@@ -137,7 +148,11 @@ impl Pool {
     ///
     /// # Errors
     /// The configuration's issuers can't be set up, or the store of issued keys can't be opened.
-    pub async fn start(desk: Arc<Desk>, config: &Config) -> Result<(Arc<Pool>, Vec<Fault>), PoolError> {
+    pub async fn start(
+        desk: Arc<Desk>,
+        config: &Config,
+        approvals: Option<Arc<Approvals>>,
+    ) -> Result<(Arc<Pool>, Vec<Fault>), PoolError> {
         let keys = match &config.identity.keys {
             Some((path, secret)) => {
                 let secret = secret.value(SystemTime::now()).await.map_err(|e| PoolError(e.to_string()))?;
@@ -148,7 +163,7 @@ impl Pool {
         };
         let deciders = Deciders::new(config, keys.as_ref()).map_err(|e| PoolError(e.to_string()))?;
         let faults = deciders.prepare().await;
-        Ok((Arc::new(Pool::new(desk, deciders, keys)), faults))
+        Ok((Arc::new(Pool::new(desk, deciders, keys, approvals)), faults))
     }
 
     /// As a configuration says, in place of what was: whole, or not at all. It waits for files and compilers: not for a
@@ -165,13 +180,21 @@ impl Pool {
         Ok(deciders)
     }
 
-    fn new(desk: Arc<Desk>, deciders: Deciders, keys: Option<Arc<Keys>>) -> Pool {
+    fn new(
+        desk: Arc<Desk>,
+        deciders: Deciders,
+        keys: Option<Arc<Keys>>,
+        approvals: Option<Arc<Approvals>>,
+    ) -> Pool {
         let pool = Pool {
             desk,
             deciders: ArcSwap::from_pointee(deciders),
             readers: ReaderRules::default(),
             places: Arc::new(Semaphore::new(QUESTIONS_MAX)),
             keys,
+            approvals,
+            memory: Memory::new(MemoryLimits::default()).into(),
+            since: Instant::now(),
         };
         pool.look();
         pool
@@ -213,6 +236,13 @@ impl Pool {
         }
     }
 
+    /// From now on these are the people who decide.
+    pub(crate) fn set_people(&self, settings: Option<&Settings>) {
+        if let (Some(approvals), Some(settings)) = (&self.approvals, settings) {
+            approvals.set_people(Arc::clone(&settings.people));
+        }
+    }
+
     /// Tells the shards which fields are facts.
     fn look(&self) {
         let deciders = self.deciders.load();
@@ -232,26 +262,26 @@ impl Pool {
             let question = self.desk.next().await;
             let pool = Arc::clone(&self);
             tokio::spawn(async move {
-                if let Some(answer) = pool.decide(&question).await {
+                let mut place = Some(place);
+                if let Some(answer) = pool.decide(&question, || drop(place.take())).await {
                     question.answer(answer);
                 }
-                drop(place);
             });
         }
     }
 
     /// None: nobody waits for it any more.
-    async fn decide(&self, question: &Question) -> Option<Answer> {
+    async fn decide(&self, question: &Question, before_waiting: impl FnOnce()) -> Option<Answer> {
         let deciders = self.deciders.load_full();
         let now = SystemTime::now();
         let proved = tokio::select! {
             () = question.mailbox.gone() => return None,
             proved = who(&deciders, question, now) => proved,
         };
-        Some(match proved {
-            Ok(proved) => self.judge(&deciders, question, proved, now).await,
-            Err(reason) => Answer::Refused(unproved(reason)),
-        })
+        match proved {
+            Ok(proved) => self.judge(&deciders, question, proved, now, before_waiting).await,
+            Err(reason) => Some(Answer::Refused(unproved(reason))),
+        }
     }
 
     async fn judge(
@@ -260,28 +290,85 @@ impl Pool {
         question: &Question,
         proved: Proved,
         now: SystemTime,
-    ) -> Answer {
+        before_waiting: impl FnOnce(),
+    ) -> Option<Answer> {
         let Question { asked, body, .. } = question;
+        if !proved.subject.is_within(&asked.upstream, &asked.route, &asked.method) {
+            return Some(Answer::Refused(Refusal {
+                kind: RefusalKind::Denied,
+                detail: "this key is not for that upstream, route or method".to_owned(),
+                retry_after_s: 0,
+            }));
+        }
         let surface = deciders.surfaces.get(&asked.route).cloned().unwrap_or_default();
         let facts = match facts::of(asked, Arc::clone(&proved.subject), surface, body.as_ref()) {
             Ok(facts) => facts,
-            Err(refusal) => return Answer::Refused(refusal),
+            Err(refusal) => return Some(Answer::Refused(refusal)),
         };
-        let decision = deciders.policies.as_ref().map(|policies| policies.decide(&facts));
+        let decision = deciders.policies.as_ref().map(|policies| {
+            if !policies.is_stateful() {
+                return policies.decide(&facts);
+            }
+            policies.decide_with(&facts, &mut lock(&self.memory), self.since.elapsed().as_millis() as u64)
+        });
         let verdict = match decision {
-            Some(Decision::NeedsBody) => return Answer::ReadBody,
+            Some(Decision::NeedsBody) => return Some(Answer::ReadBody),
             Some(Decision::Decided(verdict)) => verdict,
             None => Arc::new(Verdict { action: Action::Allow, ..Verdict::default() }),
         };
-        match &verdict.action {
-            Action::Allow => self.let_on(deciders, question, proved, verdict, now).await,
-            Action::Block => Answer::Refused(denied(&verdict)),
-            Action::Approve(_) => Answer::Refused(Refusal {
+        let approval = match (&verdict.action, &self.approvals) {
+            (Action::Allow, _) => None,
+            (Action::Block, _) => return Some(Answer::Refused(denied(&verdict))),
+            // What is approved is bound to all of the request.
+            (Action::Approve(_), Some(_)) if asked.has_body && body.is_none() => {
+                return Some(Answer::ReadBody);
+            }
+            (Action::Approve(terms), Some(approvals)) => {
+                let (subject, verdict, body) = (&proved.subject, &*verdict, facts.body.as_ref());
+                let case = Case { pool: self, question, subject, verdict, terms, body };
+                match case.ask(approvals, before_waiting).await {
+                    Approved::Goes(id) => {
+                        if let Some(policies) = &deciders.policies {
+                            let now_ms = self.since.elapsed().as_millis() as u64;
+                            policies.note(&facts, &mut lock(&self.memory), now_ms);
+                        }
+                        Some(id)
+                    }
+                    Approved::Answer(answer) => return Some(answer),
+                    Approved::Gone => return None,
+                }
+            }
+            (Action::Approve(_), None) => {
+                let detail =
+                    format!("{}: people have to approve it, and none are configured", told(&verdict));
+                let kind = RefusalKind::ApprovalPending;
+                return Some(Answer::Refused(Refusal { kind, detail, retry_after_s: 0 }));
+            }
+        };
+        // What people took their time for is decided by what is known now.
+        let now = if approval.is_some() { SystemTime::now() } else { now };
+        Some(self.let_on(deciders, question, proved, verdict, approval, now).await)
+    }
+
+    /// Whether a request that has waited is still the same caller's, under the same policies.
+    async fn still_holds(
+        &self,
+        question: &Question,
+        subject: &Arc<Subject>,
+        verdict: &Verdict,
+    ) -> Result<(), Refusal> {
+        let deciders = self.deciders.load_full();
+        let proved = who(&deciders, question, SystemTime::now()).await.map_err(unproved)?;
+        let version = deciders.policies.as_ref().map(|policies| policies.version());
+        if proved.subject != *subject || version != Some(&verdict.version) {
+            return Err(Refusal {
                 kind: RefusalKind::ApprovalPending,
-                detail: told(&verdict),
-                retry_after_s: APPROVAL_RETRY_S,
-            }),
+                detail: "the policies or the caller changed while the request waited: send it again"
+                    .to_owned(),
+                retry_after_s: RETRY_S,
+            });
         }
+        Ok(())
     }
 
     async fn let_on(
@@ -290,6 +377,7 @@ impl Pool {
         question: &Question,
         proved: Proved,
         verdict: Arc<Verdict>,
+        approval: Option<Arc<str>>,
         now: SystemTime,
     ) -> Answer {
         let asked = &question.asked;
@@ -316,7 +404,8 @@ impl Pool {
         };
         let left = proved.until.map(|until| until.duration_since(now).unwrap_or_default());
         let most = if injected.is_some() { CREDENTIAL_REMEMBERED_MAX } else { REMEMBERED_MAX };
-        let remembered = (!verdict.is_once).then(|| left.map_or(most, |left| left.min(most)));
+        let is_once = verdict.is_once || approval.is_some();
+        let remembered = (!is_once).then(|| left.map_or(most, |left| left.min(most)));
         let both = |own: &Arc<Ruleset>| Rulesets { request: Arc::clone(own), response: Arc::clone(own) };
         let rulesets = rulesets.or_else(|| own.map(both));
         // What nobody here takes may be meant for the upstream.
@@ -334,7 +423,7 @@ impl Pool {
         Answer::Go(Arc::new(Ruling {
             subject: proved.subject,
             verdict,
-            approval: None,
+            approval,
             rulesets,
             strip_fields,
             strip_query,
@@ -345,9 +434,6 @@ impl Pool {
     }
 }
 
-/// Seconds after which a request that waits for approval may be sent again.
-const APPROVAL_RETRY_S: u32 = 5;
-
 /// Reads a file of revocations again; what is wrong with it.
 async fn revoked(revocations: &Arc<Revocations>, path: &Path) -> Option<String> {
     let (all, file) = (Arc::clone(revocations), path.to_owned());
@@ -356,6 +442,20 @@ async fn revoked(revocations: &Arc<Revocations>, path: &Path) -> Option<String> 
         Ok(Ok(())) => None,
         Ok(Err(e)) => Some(format!("{}: {e}", path.display())),
         Err(_) => Some(format!("{}: it can't be read", path.display())),
+    }
+}
+
+impl Authenticate for Pool {
+    fn authenticate<'a>(&'a self, headers: &'a HeaderMap, peer: Option<SocketAddr>) -> Authenticated<'a> {
+        Box::pin(async move {
+            let deciders = self.deciders.load_full();
+            let identity = deciders.identity.as_ref().ok_or(Unauthenticated)?;
+            let fields = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+            let names = identity.context_names();
+            let peer = peer.map(|peer| peer.ip());
+            let presented = Presented::read(fields, names, None, peer).map_err(|_| Unauthenticated)?;
+            identity.prove(&presented, SystemTime::now()).await.map_err(|_| Unauthenticated)
+        })
     }
 }
 

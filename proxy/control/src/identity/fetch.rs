@@ -49,13 +49,18 @@ pub(crate) struct Fetcher {
     plain_http: bool,
 }
 
-/// An answer.
-#[derive(Debug)]
+/// An answer. It may hold a secret: `Debug` shows its length alone.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: zeroize::Zeroizing<Vec<u8>>,
     /// For how long it may be taken for true, where it says so (RFC 9111, section 5.2.2.1).
     pub(crate) max_age: Option<Duration>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({}, {} bytes)", self.status, self.body.len())
+    }
 }
 
 impl Fetcher {

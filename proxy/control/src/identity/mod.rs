@@ -92,7 +92,7 @@ enum MeansAtWork {
 /// What an opaque token was found to be.
 #[derive(Debug)]
 enum Opaque {
-    Found(Found),
+    Found(Box<Found>),
     /// Not active, until then.
     Inactive(SystemTime),
 }
@@ -363,7 +363,7 @@ impl Identity {
         match self.opaque.find(&digest).as_deref() {
             Some(Opaque::Found(found)) if is_steady(found.at) => {
                 if found.window.is_some_and(|window| window.check(now).is_ok()) {
-                    return Ok(found.clone());
+                    return Ok(Found::clone(found));
                 }
             }
             Some(Opaque::Inactive(until)) if now < *until && *until <= now + INACTIVE_CACHED => {
@@ -386,7 +386,7 @@ impl Identity {
         subject.proof = Proof::Introspection;
         let Checked { id, bound_to, window } = checked;
         let found = Found { issuer, subject, id, bound_to, window: Some(window), key: None, at: now };
-        self.opaque.put(digest, Arc::new(Opaque::Found(found.clone())));
+        self.opaque.put(digest, Arc::new(Opaque::Found(Box::new(found.clone()))));
         Ok(found)
     }
 
@@ -507,4 +507,4 @@ fn tell(subject: &mut Subject, part: Part, value: &str) -> Result<(), Unproved> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

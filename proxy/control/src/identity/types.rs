@@ -176,7 +176,8 @@ impl<'v> Scope<'v> {
                 let done = [&inner.loop_cond, &inner.loop_step, &inner.result].map(|e| self.check(e));
                 self.inner.clear();
                 let [condition, step, result] = done;
-                (condition?, step?);
+                condition?;
+                step?;
                 result
             }
         }

@@ -7,6 +7,7 @@
 //!
 //! Keys are checked in memory; the store is read when the gateway starts and written before a change counts.
 
+mod api;
 mod store;
 
 use std::collections::{BTreeSet, HashMap};
@@ -22,6 +23,7 @@ use zeroize::Zeroizing;
 
 use crate::credential::Secret;
 use crate::identity::Unproved;
+pub use api::{WISH_BYTES_MAX, routes};
 use store::Store;
 
 /// What every key begins with.

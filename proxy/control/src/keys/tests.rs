@@ -2,7 +2,12 @@
 
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use super::*;
+use crate::identity::Identity;
+use crate::identity::tests::forge::{ISSUER, Signer, but, present};
+use crate::identity::tests::{issuer_of, keys_file};
 
 fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_800_000_000 + seconds)
@@ -111,4 +116,61 @@ async fn a_store_that_can_not_be_used_opens_not() {
     std::fs::write(&path, "this is no database, however long it is read".repeat(100)).unwrap();
     assert!(matches!(Keys::open(&path, &secret()).await, Err(KeyError::Store(_))));
     assert!(Keys::open(Path::new("/nonexistent/keys.db"), &secret()).await.is_err());
+}
+
+/// An admin server with these routes and one issuer; its address, and what signs its tokens.
+async fn server(name: &str) -> (String, Signer, Arc<Identity>) {
+    let signer = Signer::ed25519("a", 1);
+    let issuer = issuer_of("corp", ISSUER, keys_file(name, &json!({ "keys": [signer.jwk()] })));
+    let keys = Arc::new(Keys::open(&store(name), &secret()).await.unwrap());
+    let identity = Identity::new(vec![issuer], Arc::default()).unwrap().with_keys(Arc::clone(&keys));
+    let identity = Arc::new(identity);
+    let routes = routes(Arc::clone(&identity), keys);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/api/v1/keys", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    (address, signer, identity)
+}
+
+fn token(signer: &Signer, subject: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let times = json!({ "sub": subject, "iat": now, "nbf": now, "exp": now + 100, "groups": ["dev"] });
+    signer.token(&but(times))
+}
+
+#[tokio::test]
+async fn keys_over_the_admin_api() {
+    let (address, signer, identity) = server("api").await;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let (ann, bob) = (token(&signer, "ann"), token(&signer, "bob"));
+    let wish = json!({ "label": "ci", "kind": "service", "life_seconds": 60, "scopes": ["upstream:u"] });
+    assert_eq!(client.post(&address).json(&wish).send().await.unwrap().status(), 401);
+    let minted = client.post(&address).bearer_auth(&ann).json(&wish).send().await.unwrap();
+    assert_eq!(minted.status(), 201);
+    let minted: serde_json::Value = minted.json().await.unwrap();
+    let (id, key) = (minted["id"].as_str().unwrap(), minted["key"].as_str().unwrap());
+    let now = SystemTime::now();
+    let proved = present(&identity, key, now).await.unwrap();
+    assert_eq!((&*proved.subject.id, &*proved.subject.issuer), ("ann", "corp"));
+    for (caller, count) in [(&ann, 1), (&bob, 0)] {
+        let text = client.get(&address).bearer_auth(caller).send().await.unwrap().text().await.unwrap();
+        assert_eq!(text.matches(id).count(), count, "{text}");
+        assert!(!text.contains(key), "it is shown once");
+    }
+    for (caller, body, status) in [
+        (&ann, json!({ "label": "x", "groups": ["root"] }), 422),
+        (&ann, json!({ "label": "x", "kind": "root" }), 422),
+        (&ann, json!({ "label": "x", "unknown": 1 }), 422),
+        (&key.to_owned(), json!({ "label": "x" }), 403),
+        (&ann, json!({ "label": "x".repeat(WISH_BYTES_MAX) }), 413),
+    ] {
+        let answer = client.post(&address).bearer_auth(caller).json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{:.80}", body.to_string());
+    }
+    let own = format!("{address}/{id}");
+    assert_eq!(client.delete(&own).bearer_auth(&bob).send().await.unwrap().status(), 404);
+    assert!(present(&identity, key, now).await.is_ok());
+    assert_eq!(client.delete(&own).bearer_auth(&ann).send().await.unwrap().status(), 204);
+    assert_eq!(present(&identity, key, now).await, Err(Unproved::Revoked));
 }

@@ -236,7 +236,8 @@ impl Index {
     /// Where the record can't be read, or the index not written.
     pub async fn catch_up(&mut self) -> Result<u64, IndexError> {
         let Some(log) = self.archive.id()? else { return Ok(0) };
-        let known = sqlx::query("SELECT log, cursor FROM progress").fetch_optional(&mut self.connection).await?;
+        let known =
+            sqlx::query("SELECT log, cursor FROM progress").fetch_optional(&mut self.connection).await?;
         let mut cursor = Cursor::default();
         if let Some(row) = known {
             if row.try_get::<String, _>(0)? == log {
@@ -264,13 +265,20 @@ impl Index {
 
     /// Everything is forgotten: it is of another record.
     async fn forget(&mut self) -> Result<(), IndexError> {
-        for statement in ["DELETE FROM progress", "DELETE FROM sessions", "DELETE FROM labels", "DELETE FROM places"] {
+        for statement in
+            ["DELETE FROM progress", "DELETE FROM sessions", "DELETE FROM labels", "DELETE FROM places"]
+        {
             sqlx::query(statement).execute(&mut self.connection).await?;
         }
         Ok(())
     }
 
-    async fn store(&mut self, log: &str, cursor: Cursor, found: &HashMap<String, Found>) -> Result<(), IndexError> {
+    async fn store(
+        &mut self,
+        log: &str,
+        cursor: Cursor,
+        found: &HashMap<String, Found>,
+    ) -> Result<(), IndexError> {
         let mut transaction = self.connection.begin().await?;
         for found in found.values() {
             let s = &found.session;
@@ -350,13 +358,18 @@ impl Index {
         }
         query.push("sessions s WHERE 1");
         for (kind, name) in labels.iter().filter_map(|(kind, name)| name.as_ref().map(|name| (*kind, name))) {
-            query.push(format_args!(" AND {kind}.session = s.session AND {kind}.kind = '{kind}' AND {kind}.name = "));
+            query.push(format_args!(
+                " AND {kind}.session = s.session AND {kind}.kind = '{kind}' AND {kind}.name = "
+            ));
             query.push_bind(name);
         }
         let verdict = filter.verdict.map(|verdict| verdict.name().to_owned());
-        for (column, value) in
-            [("subject", &filter.subject), ("upstream", &filter.upstream), ("verdict", &verdict), ("chain", &filter.chain)]
-        {
+        for (column, value) in [
+            ("subject", &filter.subject),
+            ("upstream", &filter.upstream),
+            ("verdict", &verdict),
+            ("chain", &filter.chain),
+        ] {
             if let Some(value) = value {
                 query.push(format_args!(" AND s.{column} = "));
                 query.push_bind(value.clone());
@@ -378,13 +391,15 @@ impl Index {
     /// # Errors
     /// Where the index or the record can't be read.
     pub async fn entries(&mut self, session: &str) -> Result<Vec<Entry>, IndexError> {
-        let places = sqlx::query("SELECT segment, offset FROM places WHERE session = ? ORDER BY segment, offset")
-            .bind(session)
-            .fetch_all(&mut self.connection)
-            .await?;
+        let places =
+            sqlx::query("SELECT segment, offset FROM places WHERE session = ? ORDER BY segment, offset")
+                .bind(session)
+                .fetch_all(&mut self.connection)
+                .await?;
         let mut all = Vec::new();
         for row in places {
-            let place = Place { segment: row.try_get::<i64, _>(0)? as u64, offset: row.try_get::<i64, _>(1)? as u64 };
+            let place =
+                Place { segment: row.try_get::<i64, _>(0)? as u64, offset: row.try_get::<i64, _>(1)? as u64 };
             let block = self.archive.block(place)?;
             all.extend(block.into_iter().filter(|entry| entry.record.session.to_string() == session));
         }

@@ -2,4 +2,4 @@
 
 mod index;
 
-pub use index::{Filter, Index, IndexError, Session};
+pub use index::{Filter, Index, IndexError, LIST_MAX, Session};

@@ -14,6 +14,8 @@ pub struct ListenerConfig {
     pub name: String,
     /// Where it listens.
     pub address: ListenAddress,
+    /// Who may connect to a Unix socket, as chmod(1) says it. Default: its owner, and its group.
+    pub mode: u32,
     /// Certificates; none: plain, HTTP/1.1 and HTTP/2 with prior knowledge.
     pub tls: Option<ServerTls>,
     /// Peers whose `Forwarded` and `X-Forwarded-*` are believed, and extended; those of others are dropped.
@@ -28,12 +30,16 @@ pub struct ListenerConfig {
 }
 
 impl ListenerConfig {
+    /// The mode of a Unix socket where nothing else is said.
+    pub const MODE: u32 = 0o660;
+
     /// A plain listener with the defaults.
     #[must_use]
     pub fn new(name: impl Into<String>, address: ListenAddress) -> ListenerConfig {
         ListenerConfig {
             name: name.into(),
             address,
+            mode: ListenerConfig::MODE,
             tls: None,
             trusted: Vec::new(),
             proxy_protocol: false,

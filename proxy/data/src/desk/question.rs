@@ -64,6 +64,9 @@ pub struct Asked {
     pub path: String,
     /// The fields that were asked for ([`super::Desk::set_fields`]) and are there, by lower-case name, in their order.
     pub fields: Vec<(String, String)>,
+    /// All fields of its head but those that prove who sent it, names in lower case; they are no part of what makes
+    /// two questions the same.
+    pub head: Vec<(String, Vec<u8>)>,
     /// Its media type.
     pub content_type: Option<String>,
     /// It has a body.

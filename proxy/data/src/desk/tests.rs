@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sluice_audit::RequestIds;
 use sluice_engine::{CompileOptions, Ruleset};
-use sluice_policy::{Action, Risk, Subject, Verdict};
+use sluice_policy::{Action, Subject, Verdict};
 
 use super::*;
 
@@ -34,6 +34,7 @@ fn asked(target: &str) -> Asked {
         target: target.into(),
         path: target.into(),
         fields: Vec::new(),
+        head: Vec::new(),
         content_type: None,
         has_body: false,
         credentials: Vec::new(),

@@ -48,6 +48,10 @@ impl<'a> Source<'a> {
         }
     }
 
+    pub(crate) fn is_http2(&self) -> bool {
+        matches!(self, Source::Http2(_))
+    }
+
     /// True when content is at hand without waiting.
     pub(crate) fn is_ready(&self) -> bool {
         match self {
@@ -104,6 +108,10 @@ impl Sink<'_> {
             Sink::Http1(sink) => sink.coding = Some(Coding::UntilClose),
             Sink::Http2(_) => {}
         }
+    }
+
+    pub(crate) fn is_http2(&self) -> bool {
+        matches!(self, Sink::Http2(_))
     }
 
     /// Whether the connection can go on behind a message, as far as its framing tells.

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use monoio::BufResult;
 use monoio::io::{
-    AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable,
+    AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, CancelHandle, OwnedReadHalf, OwnedWriteHalf, Splitable,
 };
 use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use monoio_rustls::{ClientTlsStream, ServerTlsStream, TlsAcceptor, TlsConnector};
+use nix::poll::{PollFd, PollFlags, poll};
 use rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::balance::TargetAddress;
@@ -50,16 +51,27 @@ impl Listener {
         })
     }
 
-    /// The next connection, and who made it.
-    pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+    /// The next connection, and who made it; an error once it is cancelled.
+    pub(crate) async fn accept(&self, cancel: CancelHandle) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
             Listener::Tcp(listener) => {
-                listener.accept().await.map(|(stream, peer)| (Stream::tcp(stream), Some(peer)))
+                let (stream, peer) = listener.cancelable_accept(cancel).await?;
+                Ok((Stream::tcp(stream), Some(peer)))
             }
             Listener::Unix(listener) => {
-                listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), None))
+                listener.cancelable_accept(cancel).await.map(|(stream, _)| (Stream::Unix(stream), None))
             }
         }
+    }
+
+    /// Whether a connection waits to be accepted.
+    pub(crate) fn has_waiting(&self) -> bool {
+        let socket = match self {
+            Listener::Tcp(listener) => listener.as_raw_fd(),
+            Listener::Unix(listener) => listener.as_raw_fd(),
+        };
+        let mut polled = [PollFd::new(socket, PollFlags::POLLIN)];
+        poll(&mut polled, 0).is_ok_and(|ready| ready > 0)
     }
 }
 

@@ -214,6 +214,7 @@ async fn routed(
     }
     let table = context.table.load_full();
     let (number, route) = table.route(head).ok_or(Attempt::Problem(Problem::NO_ROUTE))?;
+    context.upstreams.count_request(&table, number);
     let limits = &route.config.limits;
     if let (Framing::Length(len), Some(max)) = (head.framing, limits.body_bytes_max)
         && len > max
@@ -224,7 +225,7 @@ async fn routed(
     if head.absolute.as_ref().is_some_and(|absolute| absolute.is_https) && !is_tls {
         return Err(Attempt::Problem(Problem::NOT_TLS));
     }
-    let handshake = Handshake::of(head, id).map_err(Attempt::Problem)?;
+    let handshake = Handshake::of(head, id, source.is_http2()).map_err(Attempt::Problem)?;
     let gate = AtGate { context, client, table: &table, route, head, id, begun };
     let permit = match gate.pass(source, sink).await {
         Ok(permit) => permit,
@@ -429,7 +430,7 @@ async fn attempt(
             if let (true, true, Some(target)) = (sent.upstream, request_whole, running.target()) {
                 pool.put(target, upstream);
             }
-            let keep = sent.downstream && request_whole && head.keep_alive && !context.drain.is_set();
+            let keep = sent.downstream && request_whole && head.keep_alive;
             Ok(if keep { After::KeepAlive } else { After::Close })
         }
         Some(Err(ResponseFault::Problem(problem))) => Err(Attempt::Problem(problem)),
@@ -631,6 +632,10 @@ impl ResponseSide<'_> {
                 ResponseFault::Problem(Problem::BAD_RESPONSE)
             });
         }
+        // In HTTP/2 such an answer would open the WebSocket (RFC 8441, section 4).
+        if self.asks_for_websocket && sink.is_http2() && (200..300).contains(&head.status) {
+            return Err(ResponseFault::Problem(Problem::WEBSOCKET_ANSWER));
+        }
         let masks = self.permit.masks(self.context, Direction::Response);
         let plan = forward::response(&head, self.head, &masks, &mut scratch.borrow_mut());
         let mut plan = plan.map_err(ResponseFault::Problem)?;
@@ -642,10 +647,11 @@ impl ResponseSide<'_> {
             return Err(ResponseFault::Problem(Problem::NOT_EVENTS));
         }
         let persists = sink.persists(plan.length) && !self.continues;
-        let downstream = self.head.keep_alive && self.request_done.get() && persists;
+        // Once it has said so, the connection goes on: a client that was told so may be sending by now.
+        let downstream =
+            self.head.keep_alive && self.request_done.get() && persists && !self.context.drain.is_set();
         plan.fields.push("sluice-request-id", self.id.to_string());
-        let first =
-            Head::Response { status: head.status, persists: downstream && !self.context.drain.is_set() };
+        let first = Head::Response { status: head.status, persists: downstream };
         if !self.continues {
             sink.head(first, plan.fields, plan.length);
         }

@@ -197,6 +197,7 @@ impl<'a> AtGate<'a> {
             ShardStats::count(&self.context.stats.verdicts_remembered, 1);
             return Ok(Permit { route, ruling: Some(ruling), held: None });
         }
+        let asked = Asked { head: self.fields(), ..asked };
         let mut held = None;
         let ruling = match self.ask(desk, asked.clone(), None, sink).await? {
             Some(ruling) => ruling,
@@ -212,6 +213,12 @@ impl<'a> AtGate<'a> {
             self.context.rulings.borrow_mut().keep(epoch, desk.epoch(), key, &ruling, now);
         }
         Ok(Permit { route, ruling: Some(ruling), held })
+    }
+
+    fn fields(&self) -> Vec<(String, Vec<u8>)> {
+        let is_proof = |name: &str| CREDENTIAL_FIELDS.iter().any(|known| name.eq_ignore_ascii_case(known));
+        let fields = self.head.fields.iter().filter(|(name, _)| !is_proof(name));
+        fields.map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec())).collect()
     }
 
     fn facts(&self, desk: &Desk) -> Result<Asked, Problem> {
@@ -247,6 +254,7 @@ impl<'a> AtGate<'a> {
             target: head.target.clone(),
             path: normal_path(&head.target),
             fields,
+            head: Vec::new(),
             content_type: head.fields.text("content-type").map(str::to_owned),
             has_body: head.framing != Framing::Empty,
             credentials,
@@ -381,6 +389,10 @@ fn labels(ruleset: &Ruleset, rules: &BTreeMap<u32, u64>) -> BTreeMap<String, u64
     let mut add = |label: String, count: u64| *labels.entry(label).or_default() += count;
     for (number, count) in rules {
         let id = sluice_engine::RuleId(*number);
+        // A rule in the shadow is counted and decides nothing.
+        if ruleset.rule(id).is_some_and(|rule| rule.action == sluice_engine::Action::Shadow) {
+            continue;
+        }
         let own = ruleset.rule(id).map_or(&[][..], |rule| &rule.labels);
         own.iter().for_each(|label| add(label.clone(), *count));
         if let Some(name) = ruleset.name(id) {

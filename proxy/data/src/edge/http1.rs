@@ -17,7 +17,11 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::epoll::{
+    EpollCreateFlags, EpollEvent, EpollFlags, EpollOp, epoll_create1, epoll_ctl, epoll_wait,
+};
 use nix::sys::socket::{MsgFlags, recv};
+use nix::unistd::close as close_descriptor;
 
 use super::body::{Http1Sink, Sink, Source};
 use super::connection::{IoFault, Reader, Writer, close};
@@ -34,6 +38,8 @@ const LINGER_BYTES_MAX: usize = 256 * 1024;
 const LINGER_MS_MAX: u64 = 1_000;
 /// How often it is looked whether the client of an exchange is still there.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long a drain leaves a connection open that is idle.
+const DRAIN_IDLE: Duration = Duration::from_secs(1);
 /// Milliseconds that an exchange goes on for a client that has ended its side.
 const HALF_CLOSED_MS_MAX: u64 = 10_000;
 
@@ -161,7 +167,23 @@ fn end_of(socket: RawFd) -> End {
         return End::Both;
     }
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    if recv(socket, &mut [0u8], flags) == Ok(0) { End::Its } else { End::None }
+    match recv(socket, &mut [0u8], flags) {
+        Ok(0) => End::Its,
+        Ok(_) if has_end_behind(socket) == Ok(true) => End::Its,
+        Ok(_) | Err(_) => End::None,
+    }
+}
+
+/// Whether the client's side has ended behind bytes that nobody has read: over TLS an alert goes before the end.
+fn has_end_behind(socket: RawFd) -> nix::Result<bool> {
+    let epoll = epoll_create1(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    let mut wanted = EpollEvent::new(EpollFlags::EPOLLRDHUP, 0);
+    let mut seen = [EpollEvent::empty()];
+    let ready = epoll_ctl(epoll, EpollOp::EpollCtlAdd, socket, &mut wanted)
+        .and_then(|()| epoll_wait(epoll, &mut seen, 0));
+    close_descriptor(epoll)?;
+    let [seen] = seen;
+    Ok(ready? > 0 && seen.events().contains(EpollFlags::EPOLLRDHUP))
 }
 
 /// Makes the close of a connection a reset: the end of a body that only the close delimits must not look like one.
@@ -171,15 +193,16 @@ fn reset(socket: RawFd) {
     let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::Linger, &now);
 }
 
-/// Waits for the first byte of a request; false when none comes.
+/// Waits for the first byte of a request; false when none comes. A request that is under way when the shard begins to drain is
+/// still served, or a client would see its connection closed without an answer.
 pub(crate) async fn next_request(context: &SessionContext, reader: &mut Reader) -> bool {
     if reader.buffered().is_empty() {
-        if context.drain.is_set() {
-            return false;
-        }
         reader.shrink();
         let mut fill = pin!(reader.fill(context.limits.idle_ms_max));
-        let mut drained = pin!(context.drain.wait());
+        let mut drained = pin!(async {
+            context.drain.wait().await;
+            monoio::time::sleep(DRAIN_IDLE).await;
+        });
         let came = poll_fn(|cx| {
             if let Poll::Ready(read) = fill.as_mut().poll(cx) {
                 return Poll::Ready(matches!(read, Ok(len) if len > 0));
@@ -235,5 +258,40 @@ async fn linger(reader: &mut Reader, writer: &mut Writer) {
             Ok(len) if len > 0 => read += len,
             Ok(_) | Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    /// Waits until the socket has something to read, or its end.
+    fn end_after(act: impl Fn(&mut TcpStream)) -> End {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (served, _) = listener.accept().unwrap();
+        act(&mut client);
+        poll(&mut [PollFd::new(served.as_raw_fd(), PollFlags::POLLIN)], 5_000).unwrap();
+        end_of(served.as_raw_fd())
+    }
+
+    #[test]
+    fn the_end_of_a_client_is_seen_behind_bytes_that_nobody_reads() {
+        let ends = |client: &TcpStream| client.shutdown(Shutdown::Write).unwrap();
+        assert!(matches!(end_after(|client| client.write_all(b"more").unwrap()), End::None));
+        assert!(matches!(end_after(|client| ends(client)), End::Its));
+        assert!(matches!(
+            end_after(|client| {
+                // As an alert of TLS is (RFC 8446, section 6.1), and in one piece with the end.
+                client.write_all(&[21, 3, 3, 0, 19]).unwrap();
+                ends(client);
+                std::thread::yield_now();
+            }),
+            End::Its
+        ));
     }
 }

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use crate::balance::{ATTEMPT_DELAY, Endpoints, Exchange, Outcome, RetryBudget, T
 use crate::codec::body::Framing;
 use crate::codec::head::{HeadFinder, RequestHead, ResponseHead, parse_response};
 use crate::config::{Limits, UpstreamConfig, UpstreamProtocol};
+use crate::named::UpstreamStats;
 use crate::problem::is_grpc;
 use crate::stats::ShardStats;
 use crate::table::UpstreamShared;
@@ -163,6 +165,8 @@ pub(crate) struct Pool {
     shared: Arc<UpstreamShared>,
     limits: Limits,
     stats: Arc<ShardStats>,
+    /// Its own counters.
+    named: Arc<UpstreamStats>,
     endpoints: RefCell<Endpoints>,
     /// Which version of the addresses `endpoints` has.
     resolved: Cell<u64>,
@@ -242,7 +246,9 @@ impl Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if let Some(exchange) = self.exchange.take() {
-            self.pool.endpoints.borrow_mut().end(exchange, self.outcome.get(), Instant::now());
+            let outcome = self.outcome.get();
+            ShardStats::count(&self.pool.named.faults, u64::from(outcome == Outcome::Fault));
+            self.pool.endpoints.borrow_mut().end(exchange, outcome, Instant::now());
         }
     }
 }
@@ -253,6 +259,7 @@ pub(crate) struct Admitted<'a>(&'a Pool);
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
         self.0.running.set(self.0.running.get().saturating_sub(1));
+        self.0.named.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -269,6 +276,7 @@ impl Pool {
             resolved: Cell::new(0),
             budget: RefCell::new(budget),
             running: Cell::new(0),
+            named: stats.named.upstream(&shared.config.name),
             shared,
             limits,
             stats,
@@ -295,6 +303,7 @@ impl Pool {
             return None;
         }
         self.running.set(running + 1);
+        ShardStats::count(&self.named.running, 1);
         self.budget.borrow_mut().count_request(Instant::now());
         Some(Admitted(self))
     }
@@ -302,10 +311,12 @@ impl Pool {
     /// Whether the budget has another try.
     pub(crate) fn may_retry(&self) -> bool {
         let may = self.budget.borrow_mut().take(Instant::now());
-        ShardStats::count(
-            if may { &self.stats.upstream_retries } else { &self.stats.upstream_retries_refused },
-            1,
-        );
+        let (total, own) = match may {
+            true => (&self.stats.upstream_retries, &self.named.retries),
+            false => (&self.stats.upstream_retries_refused, &self.named.retries_refused),
+        };
+        ShardStats::count(total, 1);
+        ShardStats::count(own, 1);
         may
     }
 
@@ -360,7 +371,7 @@ impl Pool {
         if version != Version::Http1
             && let Some(place) = self.http2_to(target).take()
         {
-            ShardStats::count(&self.stats.upstream_reuses, 1);
+            self.count_reuse();
             return Some(Upstream::Http2(place));
         }
         if version == Version::Http2 {
@@ -373,7 +384,7 @@ impl Pool {
             let Idle { mut upstream, since, .. } = all.remove(at);
             if since.elapsed() < oldest && is_open(upstream.fd) {
                 upstream.is_reused = true;
-                ShardStats::count(&self.stats.upstream_reuses, 1);
+                self.count_reuse();
                 return Some(Upstream::Http1(upstream));
             }
         }
@@ -390,8 +401,31 @@ impl Pool {
         }
     }
 
+    fn count_reuse(&self) {
+        ShardStats::count(&self.stats.upstream_reuses, 1);
+        ShardStats::count(&self.named.reuses, 1);
+    }
+
+    /// Tells the counters what is known of the targets.
+    fn tell(&self) {
+        let endpoints = self.endpoints.borrow();
+        let (mut targets_in, mut targets_out) = (0, 0);
+        for target in endpoints.targets(Instant::now()) {
+            *(if target.is_in { &mut targets_in } else { &mut targets_out }) += 1;
+        }
+        for (counter, value) in [
+            (&self.named.outs, endpoints.outs()),
+            (&self.named.panics, endpoints.panics()),
+            (&self.named.targets_in, targets_in),
+            (&self.named.targets_out, targets_out),
+        ] {
+            counter.store(value, Ordering::Relaxed);
+        }
+    }
+
     /// Closes connections that have been idle for too long.
     pub(crate) fn sweep(&self) {
+        self.tell();
         let oldest = Duration::from_millis(self.config().pool.idle_ms_max);
         self.idle.borrow_mut().retain(|idle| idle.since.elapsed() < oldest);
         let targets: Vec<TargetId> =
@@ -461,7 +495,7 @@ impl Pool {
             Version::Http2 | Version::ByAlpn => match http2.turn().await {
                 Turn::Connect(connecting) => Some(connecting),
                 Turn::Place(place) => {
-                    ShardStats::count(&self.stats.upstream_reuses, 1);
+                    self.count_reuse();
                     return Ok(Upstream::Http2(place));
                 }
             },
@@ -487,6 +521,7 @@ impl Pool {
                         running.move_to(target);
                     }
                     ShardStats::count(&self.stats.upstream_connects, 1);
+                    ShardStats::count(&self.named.connects, 1);
                     if version == Version::ByAlpn {
                         self.gave_http2.set(matches!(upstream, Upstream::Http2(_)));
                     }
@@ -495,6 +530,7 @@ impl Pool {
                 Err(why) => {
                     fault = why;
                     ShardStats::count(&self.stats.upstream_errors, 1);
+                    ShardStats::count(&self.named.faults, 1);
                     let mut endpoints = self.endpoints.borrow_mut();
                     let exchange = endpoints.begin(target);
                     endpoints.end(exchange, Outcome::Fault, Instant::now());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::upstream::Pool;
 use crate::balance::Slots;
 use crate::config::Limits;
+use crate::named::RouteStats;
 use crate::stats::ShardStats;
 use crate::table::{Route, Table, UpstreamShared};
 
@@ -27,6 +28,8 @@ struct Current {
     /// This shard's share of each route's places; none: it has no limit. Exchanges that began with the table before
     /// are counted there.
     slots: Vec<Option<Rc<Slots>>>,
+    /// The counters of each route.
+    routes: Vec<Arc<RouteStats>>,
 }
 
 impl Upstreams {
@@ -51,6 +54,14 @@ impl Upstreams {
         self.current.borrow().slots.get(route)?.clone()
     }
 
+    /// Counts a request of a route.
+    pub(crate) fn count_request(&self, table: &Table, route: usize) {
+        self.follow(table);
+        if let Some(stats) = self.current.borrow().routes.get(route) {
+            ShardStats::count(&stats.requests, 1);
+        }
+    }
+
     fn follow(&self, table: &Table) {
         if self.current.borrow().version >= table.version() {
             return;
@@ -64,7 +75,8 @@ impl Upstreams {
             Some(Slots::new(share(limit.exchanges_max), share(limit.queue_max)))
         };
         let slots = table.routes().iter().map(slots).collect();
-        self.current.replace(Current { version: table.version(), pools: new.collect(), slots });
+        let routes = table.routes().iter().map(|route| self.stats.named.route(&route.config.name)).collect();
+        self.current.replace(Current { version: table.version(), pools: new.collect(), slots, routes });
     }
 
     fn make(&self, shared: &Arc<UpstreamShared>) -> Rc<Pool> {

@@ -11,16 +11,19 @@ use rustls::sign::CertifiedKey;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
+use super::UnknownName;
+
 /// Certificates of a listener. Several may have one name, with keys of several kinds.
 pub(super) struct ByName {
     /// In the order of the configuration.
     all: Vec<Arc<CertifiedKey>>,
     /// Indexes of `all` by name, in lower case; those of `*.example.com` under `.example.com`.
     names: HashMap<String, Vec<usize>>,
+    unknown: UnknownName,
 }
 
 impl ByName {
-    pub(super) fn new(all: Vec<Arc<CertifiedKey>>) -> ByName {
+    pub(super) fn new(all: Vec<Arc<CertifiedKey>>, unknown: UnknownName) -> ByName {
         let mut names: HashMap<String, Vec<usize>> = HashMap::new();
         for (index, certified) in all.iter().enumerate() {
             for mut name in certified.cert.first().map(dns_names).unwrap_or_default() {
@@ -30,11 +33,11 @@ impl ByName {
                 names.entry(name).or_default().push(index);
             }
         }
-        ByName { all, names }
+        ByName { all, names, unknown }
     }
 
     /// One that has the name, else one with a wildcard for it, which stands for one label (RFC 9525, section 6.3),
-    /// else the first; of those the first whose key the client can verify.
+    /// else the first, or none where unknown names are refused; of those the first whose key the client can verify.
     fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Arc<CertifiedKey>> {
         let name = name.map(str::to_ascii_lowercase).unwrap_or_default();
         let name = name.trim_end_matches('.');
@@ -42,7 +45,12 @@ impl ByName {
         let named = [Some(name), wildcard].into_iter().flatten().find_map(|name| self.names.get(name));
         let first = self.all.first()?;
         let of_name: Vec<_> = named.into_iter().flatten().filter_map(|index| self.all.get(*index)).collect();
-        let candidates = if of_name.is_empty() { vec![first] } else { of_name };
+        let is_refused = !name.is_empty() && self.unknown == UnknownName::Refuse;
+        let candidates = match of_name.is_empty() {
+            true if is_refused => return None,
+            true => vec![first],
+            false => of_name,
+        };
         let is_verifiable = |certified: &&&Arc<CertifiedKey>| certified.key.choose_scheme(schemes).is_some();
         candidates.iter().find(is_verifiable).or(candidates.first()).copied()
     }
@@ -80,12 +88,14 @@ mod tests {
     fn the_name_chooses_then_the_kind_of_key() {
         use SignatureScheme::{ECDSA_NISTP256_SHA256, ED25519, RSA_PSS_SHA256};
         let made = |names: &[&str], kind| Made::self_signed(names, kind).certified();
-        let by_name = ByName::new(vec![
+        let certified = vec![
             made(&["first.test"], Kind::P256),
             made(&["*.example.test", "api.example.test"], Kind::P256),
             made(&["API.example.test", "example.test"], Kind::Ed25519),
             made(&["x.example.test"], Kind::P256),
-        ]);
+        ];
+        let strict = ByName::new(certified.clone(), UnknownName::Refuse);
+        let by_name = ByName::new(certified, UnknownName::First);
         let any = &[ED25519, ECDSA_NISTP256_SHA256][..];
         for (name, schemes, wanted) in [
             (None, any, 0),
@@ -110,8 +120,10 @@ mod tests {
             let chosen = by_name.choose(name, schemes).unwrap();
             let index = by_name.all.iter().position(|one| Arc::ptr_eq(one, chosen)).unwrap();
             assert_eq!(index, wanted, "{name:?} {schemes:?}");
+            let is_unknown = matches!(name, Some("unknown.test" | "a.b.example.test"));
+            assert_eq!(strict.choose(name, schemes).is_none(), is_unknown, "{name:?}");
         }
-        assert!(ByName::new(Vec::new()).choose(Some("a.test"), any).is_none());
+        assert!(ByName::new(Vec::new(), UnknownName::First).choose(Some("a.test"), any).is_none());
     }
 
     #[test]

@@ -40,13 +40,25 @@ pub struct TlsFiles {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerTlsFiles {
     /// At least one; the name that a client asks for (SNI, RFC 6066, section 3) chooses: one that has this name, else
-    /// one with a wildcard for it. The first one answers those who ask for no name or for one that none has, so that
-    /// who connects by address is served, and who expected another name refuses it.
+    /// one with a wildcard for it. The first one answers those who ask for no name, so that who connects by address is
+    /// served.
     pub certificates: Vec<TlsFiles>,
+    /// What becomes of a client that asks for a name that none of them has.
+    pub unknown_name: UnknownName,
     /// PEM: roots that client certificates must lead to. None: no client certificate is asked for.
     pub client_ca: Option<PathBuf>,
     /// A client without a certificate is refused; without `client_ca` it means nothing.
     pub requires_client: bool,
+}
+
+/// What becomes of a client that asks for a name that no certificate has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownName {
+    /// It gets the first certificate, and refuses it where it expected the name.
+    #[default]
+    First,
+    /// It gets an alert and is closed.
+    Refuse,
 }
 
 /// What TLS to an upstream is made of.

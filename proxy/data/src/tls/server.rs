@@ -70,7 +70,7 @@ impl ServerTls {
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| vec![TlsError::without_file(error.to_string())])?;
         let builder = builder.with_client_cert_verifier(verifier);
-        let mut config = builder.with_cert_resolver(Arc::new(ByName::new(certified)));
+        let mut config = builder.with_cert_resolver(Arc::new(ByName::new(certified, files.unknown_name)));
         config.ticketer = tickets;
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
         config.alpn_protocols = alpn(true);

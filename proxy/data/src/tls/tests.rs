@@ -109,7 +109,12 @@ impl Folder {
     fn server(&self, made: &[&Made]) -> ServerTlsFiles {
         let pair = |(number, made): (usize, &&Made)| self.pair(&format!("server{number}"), made);
         let certificates = made.iter().enumerate().map(pair).collect();
-        ServerTlsFiles { certificates, client_ca: None, requires_client: false }
+        ServerTlsFiles {
+            certificates,
+            unknown_name: UnknownName::First,
+            client_ca: None,
+            requires_client: false,
+        }
     }
 }
 
@@ -385,6 +390,7 @@ fn every_faulty_file_is_told_at_once() {
         certificates: vec![crossed, one.clone(), absent],
         client_ca: Some(folder.write("empty.pem", "")),
         requires_client: true,
+        ..folder.server(&[])
     };
     let errors = ServerTls::load(&files).unwrap_err();
     let at: Vec<_> = errors.iter().map(|error| error.file().unwrap()).collect();
@@ -400,7 +406,7 @@ fn every_faulty_file_is_told_at_once() {
     assert_eq!(errors.len(), 4, "{errors:?}");
     assert!(errors[3].file().is_none() && errors[3].reason().contains("not a name"));
 
-    let none = ServerTlsFiles { certificates: Vec::new(), client_ca: None, requires_client: false };
+    let none = ServerTlsFiles { certificates: Vec::new(), ..folder.server(&[]) };
     assert_eq!(ServerTls::load(&none).unwrap_err().len(), 1);
 }
 
@@ -424,7 +430,7 @@ fn no_message_holds_anything_of_a_file() {
     ] {
         let file = folder.write("bad.key", content);
         let certificates = vec![TlsFiles { certificate: pair.certificate.clone(), key: file }];
-        let files = ServerTlsFiles { certificates, client_ca: None, requires_client: false };
+        let files = ServerTlsFiles { certificates, ..folder.server(&[]) };
         let errors = ServerTls::load(&files).unwrap_err();
         let told = format!("{} {errors:?}", errors[0]);
         assert!(errors.len() == 1 && told.contains(wanted), "{what}: {told}");
@@ -437,7 +443,7 @@ fn no_message_holds_anything_of_a_file() {
     ] {
         let file = folder.write("bad.pem", content);
         let certificates = vec![TlsFiles { certificate: file.clone(), key: pair.key.clone() }];
-        let files = ServerTlsFiles { certificates, client_ca: Some(file.clone()), requires_client: false };
+        let files = ServerTlsFiles { certificates, client_ca: Some(file.clone()), ..folder.server(&[]) };
         let errors = ServerTls::load(&files).unwrap_err();
         assert_eq!(errors.len(), 2, "{what}: {errors:?}");
         assert!(errors.iter().all(|error| error.file() == Some(&file)), "{what}: {errors:?}");
@@ -447,6 +453,7 @@ fn no_message_holds_anything_of_a_file() {
         certificates: vec![pair.clone()],
         client_ca: Some(pair.certificate.clone()),
         requires_client: true,
+        ..folder.server(&[])
     });
     let ca = Some(pair.certificate.clone());
     let client = ClientTls::load(&ClientTlsFiles { ca, certificate: Some(pair), server_name: None });

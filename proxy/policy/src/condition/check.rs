@@ -297,6 +297,10 @@ impl<'s> Check<'s> {
         if !Type::Text.fits(&subject.kind) {
             return self.fault(id, format!("`matches` takes a string, not a value of type {}", subject.kind));
         }
+        // The compiled ones are called as a function, with the text as the first argument.
+        if let Some(target) = call.target.take() {
+            call.args.insert(0, *target);
+        }
         let number = (self.regexes.len() - 1) as i64;
         call.args.push(IdedExpr { id, expr: Expr::Literal(LiteralValue::Int(number.into())) });
         MATCHES.clone_into(&mut call.func_name);

@@ -21,6 +21,8 @@ mod selector;
 mod sql;
 
 use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::{BodyFacts, Facts};
@@ -63,6 +65,16 @@ pub enum Protocol {
     Secrets,
 }
 
+impl Protocol {
+    /// Bodies carry files or messages of their own, and no calls that policies could name.
+    pub(crate) fn is_plain(self) -> bool {
+        match self {
+            Protocol::Auto | Protocol::Llm => false,
+            Protocol::Http | Protocol::Grpc | Protocol::ObjectStore(_) | Protocol::Secrets => true,
+        }
+    }
+}
+
 /// Where requests to an object store name their bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum BucketIn {
@@ -84,6 +96,45 @@ pub enum SqlPlace {
     Form(String),
     /// A parameter of its query.
     Query(String),
+}
+
+/// Protocols as configurations spell them.
+pub const PROTOCOLS: &[(&str, Protocol)] = &[
+    ("auto", Protocol::Auto),
+    ("http", Protocol::Http),
+    ("llm", Protocol::Llm),
+    ("grpc", Protocol::Grpc),
+    ("object_store", Protocol::ObjectStore(BucketIn::Path)),
+    ("object_store_by_host", Protocol::ObjectStore(BucketIn::Host)),
+    ("secrets", Protocol::Secrets),
+];
+
+/// As configurations spell it: `body`, `json:/POINTER`, `form:NAME`, `query:NAME`.
+impl FromStr for SqlPlace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<SqlPlace, String> {
+        match text.split_once(':') {
+            None if text == "body" => Ok(SqlPlace::Body),
+            Some(("json", pointer)) if pointer.is_empty() || pointer.starts_with('/') => {
+                Ok(SqlPlace::Json(pointer.to_owned()))
+            }
+            Some(("form", name)) if !name.is_empty() => Ok(SqlPlace::Form(name.to_owned())),
+            Some(("query", name)) if !name.is_empty() => Ok(SqlPlace::Query(name.to_owned())),
+            _ => Err("expected `body`, `json:/POINTER` (RFC 6901), `form:NAME` or `query:NAME`".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for SqlPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SqlPlace::Body => f.write_str("body"),
+            SqlPlace::Json(pointer) => write!(f, "json:{pointer}"),
+            SqlPlace::Form(name) => write!(f, "form:{name}"),
+            SqlPlace::Query(name) => write!(f, "query:{name}"),
+        }
+    }
 }
 
 /// What a request does.
@@ -118,11 +169,15 @@ impl Acts {
         self.base.iter().flatten().chain(sql).chain(self.tools.iter().flatten()).map(|name| &**name)
     }
 
+    /// The names of each act.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &[Name]> {
+        let tools = self.tools.iter().flatten().map(std::slice::from_ref);
+        self.base.iter().chain(self.sql.iter().flatten()).map(Vec::as_slice).chain(tools)
+    }
+
     /// The most exact name of each act.
     pub(crate) fn exact(&self) -> impl Iterator<Item = Arc<str>> {
-        let sql = self.sql.iter().flatten().filter_map(|names| names.first());
-        let base = self.base.iter().filter_map(|names| names.first());
-        base.chain(sql).chain(self.tools.iter().flatten()).map(|name| Arc::from(&**name))
+        self.each().filter_map(|names| names.first()).map(|name| Arc::from(&**name))
     }
 }
 

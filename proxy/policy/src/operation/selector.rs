@@ -1,7 +1,7 @@
 //! A policy's list of operations.
 
 use super::{Acts, Name, llm, object_store, sql};
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, Patterns};
 
 /// Families whose names are all known here.
 const HTTP: &[&str] = &["http.read", "http.write"];
@@ -75,8 +75,15 @@ impl Selector {
         !self.tools.is_empty() || !self.sql.is_empty()
     }
 
-    pub(crate) fn patterns(&self) -> impl Iterator<Item = &Pattern> {
-        self.base.iter().chain(&self.tools).chain(&self.sql)
+    /// All that it lists.
+    pub(crate) fn patterns(&self) -> Patterns {
+        let mut patterns = Patterns::default();
+        self.base
+            .iter()
+            .chain(&self.tools)
+            .chain(&self.sql)
+            .for_each(|pattern| patterns.push(pattern.clone()));
+        patterns
     }
 
     /// Whether any name of any act is listed: how the lists of policies that block or ask hold.

@@ -7,13 +7,14 @@
 //! A candidate may turn out not to match (operations, paths that are spelled in two ways); a policy that is none never
 //! matches: a property test holds both against going through all of them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::policy::{Effect, Policy};
 use super::selectors::{DIMENSIONS, Dimension, Selectors, plain};
 use crate::Facts;
 use crate::operation::Acts;
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, Patterns};
 
 /// Numbers of policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +57,32 @@ impl Numbers {
     }
 }
 
+/// The policies of one value: by their numbers, or as a set where that is shorter.
+#[derive(Debug, Default)]
+struct Posting {
+    few: Vec<u32>,
+    many: Option<Numbers>,
+}
+
+impl Posting {
+    /// A set is joined 64 policies a step.
+    fn pack(&mut self, policies: usize) {
+        if self.few.len() > policies.div_ceil(64) {
+            let mut many = Numbers::none(policies);
+            self.few.drain(..).for_each(|number| many.insert(number as usize));
+            self.few.shrink_to_fit();
+            self.many = Some(many);
+        }
+    }
+
+    fn join_into(&self, numbers: &mut Numbers) {
+        self.few.iter().for_each(|number| numbers.insert(*number as usize));
+        if let Some(many) = &self.many {
+            numbers.join(many);
+        }
+    }
+}
+
 /// The policies of one selector.
 #[derive(Debug)]
 struct Selector {
@@ -64,9 +91,9 @@ struct Selector {
     without: Numbers,
     /// Those for which a body decides.
     by_body: Numbers,
-    exact: HashMap<Box<str>, Vec<u32>>,
+    exact: HashMap<Box<str>, Posting>,
     /// Patterns by what they begin with.
-    begins: HashMap<Box<str>, Vec<(Pattern, Vec<u32>)>>,
+    begins: HashMap<Box<str>, Vec<(Pattern, Posting)>>,
     /// The lengths of those beginnings.
     lengths: Vec<usize>,
 }
@@ -102,16 +129,16 @@ impl Index {
 }
 
 /// The patterns by which a policy is found; none: this selector does not tell it from others.
-fn patterns(dimension: Dimension, effect: Effect, selectors: &Selectors) -> Option<Vec<&Pattern>> {
+fn patterns(dimension: Dimension, effect: Effect, selectors: &Selectors) -> Option<Cow<'_, Patterns>> {
     if dimension == Dimension::Operation {
-        return (!selectors.operations.is_empty()).then(|| selectors.operations.patterns().collect());
+        return (!selectors.operations.is_empty()).then(|| Cow::Owned(selectors.operations.patterns()));
     }
     if dimension == Dimension::Tool && effect == Effect::Allow {
         // It takes requests without tools too.
         return None;
     }
     let list = selectors.lists.iter().find(|(of, _)| *of == dimension);
-    list.map(|(_, patterns)| patterns.iter().collect())
+    list.map(|(_, patterns)| Cow::Borrowed(patterns))
 }
 
 impl Selector {
@@ -133,25 +160,27 @@ impl Selector {
             if by_body {
                 selector.by_body.insert(number);
             }
-            for pattern in patterns {
+            for text in patterns.exact() {
+                selector.exact.entry(text.into()).or_default().few.push(number as u32);
+            }
+            for pattern in patterns.wild() {
                 selector.add(pattern, number as u32);
             }
         }
+        let patterns = selector.begins.values_mut().flatten().map(|(_, posting)| posting);
+        selector.exact.values_mut().chain(patterns).for_each(|posting| posting.pack(policies.len()));
         selector.lengths = selector.begins.keys().map(|begin| begin.len()).collect();
         selector.lengths.sort_unstable();
         selector.lengths.dedup();
         is_used.then_some(selector)
     }
 
+    /// Adds a pattern with `*`.
     fn add(&mut self, pattern: &Pattern, number: u32) {
-        if let Some(exact) = pattern.exact() {
-            self.exact.entry(exact.into()).or_default().push(number);
-            return;
-        }
         let same = self.begins.entry(pattern.prefix().into()).or_default();
         match same.iter_mut().find(|(other, _)| other == pattern) {
-            Some((_, numbers)) => numbers.push(number),
-            None => same.push((pattern.clone(), vec![number])),
+            Some((_, posting)) => posting.few.push(number),
+            None => same.push((pattern.clone(), Posting { few: vec![number], many: None })),
         }
     }
 
@@ -173,14 +202,14 @@ impl Selector {
     }
 
     fn look_up(&self, value: &str, numbers: &mut Numbers) {
-        let mut insert = |found: &[u32]| found.iter().for_each(|number| numbers.insert(*number as usize));
-        if let Some(found) = self.exact.get(value) {
-            insert(found);
+        if let Some(posting) = self.exact.get(value) {
+            posting.join_into(numbers);
         }
-        for begin in self.lengths.iter().map_while(|length| value.get(..*length).or(Some("\0"))) {
-            for (pattern, found) in self.begins.get(begin).into_iter().flatten() {
+        for length in self.lengths.iter().take_while(|length| **length <= value.len()) {
+            let Some(begin) = value.get(..*length) else { continue };
+            for (pattern, posting) in self.begins.get(begin).into_iter().flatten() {
                 if pattern.matches(value) {
-                    insert(found);
+                    posting.join_into(numbers);
                 }
             }
         }

@@ -11,11 +11,13 @@
 //! asks, block, and one that allows not match.
 
 mod decide;
+mod explain;
 mod fields;
 mod index;
 mod policy;
 mod read;
-mod selectors;
+mod read_state;
+pub(crate) mod selectors;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -25,21 +27,26 @@ use sha2::{Digest, Sha256};
 use sluice_patterns::Fault;
 
 use crate::operation::{COPY_SOURCE, OVERRIDES};
+pub use explain::{Considered, Explanation};
 use index::Index;
+pub(crate) use policy::Effect;
 use policy::Policy;
+use read_state::Stateful;
 
 /// Policies of a set.
 pub(crate) const POLICIES_MAX: usize = 10_000;
 /// Bytes of a file of policies.
-pub(crate) const FILE_BYTES_MAX: usize = 16 << 20;
+pub const FILE_BYTES_MAX: usize = 16 << 20;
 
 /// Policies, ready to decide.
 #[derive(Debug)]
 pub struct PolicySet {
     version: Arc<str>,
     policies: Vec<Policy>,
+    stateful: Stateful,
     index: Index,
     headers: BTreeSet<String>,
+    has_risk_condition: bool,
 }
 
 /// Every fault of a set of policies, one a line when displayed.
@@ -89,12 +96,18 @@ impl PolicySet {
         if !read.faults.is_empty() {
             return Err(PolicyError::new(read.faults));
         }
-        let policies = read.policies;
+        let read::Read { policies, chains, quotas, risk, .. } = read;
+        let stateful = Stateful { chains, quotas, risk };
         let conditions = policies.iter().filter_map(|policy| policy.condition.as_ref());
         let always = OVERRIDES.iter().chain([&COPY_SOURCE]).map(|name| (*name).to_owned());
         let headers =
             conditions.flat_map(|condition| condition.headers.iter().cloned()).chain(always).collect();
-        Ok(PolicySet { version: version(files), index: Index::new(&policies), policies, headers })
+        let index = Index::new(&policies);
+        let has_risk_condition = policies
+            .iter()
+            .filter_map(|policy| policy.condition.as_ref())
+            .any(|condition| condition.reads_risk);
+        Ok(PolicySet { version: version(files), index, policies, stateful, headers, has_risk_condition })
     }
 
     /// The version of all policies together: the first 16 hex digits of the SHA-256 of their texts.
@@ -108,6 +121,17 @@ impl PolicySet {
     #[must_use]
     pub fn headers(&self) -> &BTreeSet<String> {
         &self.headers
+    }
+
+    /// Some verdict may depend on what went before: [`PolicySet::decide_with`] is for such a set.
+    #[must_use]
+    pub fn is_stateful(&self) -> bool {
+        self.stateful.is_any()
+    }
+
+    /// Ids of chains and quotas, in the order of their files.
+    pub fn stateful_ids(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.stateful.ids()
     }
 
     /// Ids of all policies, in the order of their files.

@@ -11,10 +11,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::policy::{Effect, Policy};
+use super::read_state::is_taken;
 use super::selectors::{DIMENSIONS, Dimension, Selectors};
 use super::{FILE_BYTES_MAX, POLICIES_MAX};
 use crate::condition::Condition;
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, Patterns};
+use crate::risk::Weights;
+use crate::state::chain::Chain;
+use crate::state::quota::Quota;
 use crate::{ApprovalTerms, FieldList, ResponseLimits};
 
 /// A value with its place.
@@ -61,9 +65,12 @@ const ACTIONS: &[(&str, Effect)] =
     &[("allow", Effect::Allow), ("approve", Effect::Approve), ("block", Effect::Block)];
 
 /// What was read so far.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Read {
     pub(super) policies: Vec<Policy>,
+    pub(super) chains: Vec<Chain>,
+    pub(super) quotas: Vec<Quota>,
+    pub(super) risk: Option<Weights>,
     pub(super) faults: Vec<Fault>,
     /// Where each id was given first.
     ids: HashMap<Arc<str>, (Arc<str>, usize)>,
@@ -79,34 +86,32 @@ impl Read {
         }
         let mut file = File { reader: Reader::new(name, text), text, name: name.into() };
         if let Some(document) = file.reader.document(text) {
-            file.reader.known_keys(&document, &["policy"]);
-            if let Some(value) = document.get("policy") {
-                self.policies(&mut file, value);
+            file.reader.known_keys(&document, &["policy", "chain", "quota", "risk"]);
+            for (value, table) in file.tables(&document, "policy") {
+                if self.policies.len() >= POLICIES_MAX {
+                    file.reader.fault(&value.span(), format!("there are at most {POLICIES_MAX} policies"));
+                    break;
+                }
+                if let Some(policy) = self.policy(&mut file, value, table) {
+                    self.policies.push(Policy { number: self.policies.len(), ..policy });
+                }
+            }
+            for (value, table) in file.tables(&document, "chain") {
+                self.chain(&mut file, value, table);
+            }
+            for (value, table) in file.tables(&document, "quota") {
+                self.quota(&mut file, value, table);
+            }
+            if let Some(value) = document.get("risk") {
+                self.risk(&mut file, value);
             }
         }
         self.faults.append(&mut file.reader.faults);
     }
 
-    fn policies(&mut self, file: &mut File<'_>, value: &Value<'_>) {
-        if value.get_ref().is_table() {
-            file.reader.fault(&value.span(), "there may be several of them: write [[policy]]");
-            return;
-        }
-        for value in file.reader.array(value).unwrap_or_default() {
-            if self.policies.len() >= POLICIES_MAX {
-                file.reader.fault(&value.span(), format!("there are at most {POLICIES_MAX} policies"));
-                return;
-            }
-            let Some(table) = file.reader.table(value) else { continue };
-            if let Some(policy) = self.policy(file, value, table) {
-                self.policies.push(Policy { number: self.policies.len(), ..policy });
-            }
-        }
-    }
-
     fn policy(&mut self, file: &mut File<'_>, value: &Value<'_>, table: &DeTable<'_>) -> Option<Policy> {
         file.reader.known_keys(table, KEYS);
-        let id = self.id(file, value, table);
+        let id = self.id(file, value, table, "policy");
         let effect = match table.get("action") {
             Some(action) => file.reader.word(action, ACTIONS),
             None => {
@@ -117,7 +122,7 @@ impl Read {
         let is_shadow = table.get("shadow").and_then(|v| file.reader.boolean(v)).unwrap_or(false);
         file.text_of(table, "description", TEXT_BYTES_MAX);
         let reason = file.text_of(table, "reason", TEXT_BYTES_MAX);
-        let selectors = file.selectors(table);
+        let selectors = file.selectors(table, &DIMENSIONS);
         let condition = file.condition(table);
         let place = (Arc::clone(&file.name), file.reader.line(&value.span()));
         let policy = Policy {
@@ -139,9 +144,16 @@ impl Read {
         Some(policy)
     }
 
-    fn id(&mut self, file: &mut File<'_>, value: &Value<'_>, table: &DeTable<'_>) -> Option<Arc<str>> {
+    /// The id of a policy, chain or quota: they share one space of names, for they stand side by side in verdicts.
+    pub(super) fn id(
+        &mut self,
+        file: &mut File<'_>,
+        value: &Value<'_>,
+        table: &DeTable<'_>,
+        what: &str,
+    ) -> Option<Arc<str>> {
         let Some(id_value) = table.get("id") else {
-            file.reader.fault(&value.span(), "each policy needs `id`");
+            file.reader.fault(&value.span(), format!("each {what} needs `id`"));
             return None;
         };
         let id = file.reader.string(id_value)?;
@@ -151,11 +163,14 @@ impl Read {
             file.reader.fault(&id_value.span(), reason);
             return None;
         }
+        if is_taken(&id) {
+            file.reader.fault(&id_value.span(), format!("`{id}` has a meaning of its own: take another id"));
+        }
         let line = file.reader.line(&id_value.span());
         let id: Arc<str> = id.into();
         if let Some((other, at)) = self.ids.get(&id) {
             let place = if *other == file.name { format!("line {at}") } else { format!("{other}:{at}") };
-            file.reader.fault(&id_value.span(), format!("the policy on {place} has the id `{id}` too"));
+            file.reader.fault(&id_value.span(), format!("what is on {place} has the id `{id}` too"));
         }
         self.ids.entry(Arc::clone(&id)).or_insert((Arc::clone(&file.name), line));
         Some(id)
@@ -171,7 +186,7 @@ pub(super) struct File<'i> {
 
 impl File<'_> {
     /// A string of bounded length; none where it is not there.
-    fn text_of(&mut self, table: &DeTable<'_>, key: &str, most: usize) -> Option<String> {
+    pub(super) fn text_of(&mut self, table: &DeTable<'_>, key: &str, most: usize) -> Option<String> {
         let value = table.get(key)?;
         let text = self.reader.string(value)?;
         if text.len() > most || text.chars().any(char::is_control) {
@@ -182,7 +197,7 @@ impl File<'_> {
     }
 
     /// A string, or a list of strings, each with its place; a fault where there is none at all.
-    fn texts(&mut self, table: &DeTable<'_>, key: &str) -> Vec<(String, Range<usize>)> {
+    pub(super) fn texts(&mut self, table: &DeTable<'_>, key: &str) -> Vec<(String, Range<usize>)> {
         let Some(value) = table.get(key) else { return Vec::new() };
         let items = match value.get_ref() {
             DeValue::String(text) => return vec![(text.to_string(), value.span())],
@@ -206,17 +221,33 @@ impl File<'_> {
         items.filter_map(|item| Some((self.reader.string(item)?, item.span()))).collect()
     }
 
-    pub(super) fn selectors(&mut self, table: &DeTable<'_>) -> Selectors {
+    /// The tables of `[[key]]`.
+    fn tables<'a, 'i>(
+        &mut self,
+        document: &'a DeTable<'i>,
+        key: &str,
+    ) -> Vec<(&'a Value<'i>, &'a DeTable<'i>)> {
+        let Some(value) = document.get(key) else { return Vec::new() };
+        if value.get_ref().is_table() {
+            self.reader.fault(&value.span(), format!("there may be several of them: write [[{key}]]"));
+            return Vec::new();
+        }
+        let items = self.reader.array(value).unwrap_or_default();
+        items.iter().filter_map(|item| Some((item, self.reader.table(item)?))).collect()
+    }
+
+    pub(super) fn selectors(&mut self, table: &DeTable<'_>, of: &[Dimension]) -> Selectors {
         let mut selectors = Selectors::default();
-        for dimension in DIMENSIONS {
-            let mut patterns = Vec::new();
+        for dimension in of.iter().copied() {
+            let mut patterns = Patterns::default();
             for (text, span) in self.texts(table, dimension.key()) {
                 let read = match dimension {
                     Dimension::Operation => selectors.operations.add(&text).map(|()| None),
                     _ => pattern(dimension, &text).map(Some),
                 };
                 match read {
-                    Ok(pattern) => patterns.extend(pattern),
+                    Ok(Some(pattern)) => patterns.push(pattern),
+                    Ok(None) => {}
                     Err(reason) => self.reader.fault(&span, format!("`{}`: {reason}", dimension.key())),
                 }
             }
@@ -307,7 +338,7 @@ impl File<'_> {
         limits
     }
 
-    fn approvers(&mut self, table: &DeTable<'_>) -> ApprovalTerms {
+    pub(super) fn approvers(&mut self, table: &DeTable<'_>) -> ApprovalTerms {
         let mut terms = ApprovalTerms::default();
         let Some(value) = table.get("approvers") else { return terms };
         for item in self.reader.array(value).unwrap_or_default() {
@@ -371,7 +402,8 @@ impl File<'_> {
     }
 }
 
-fn pattern(dimension: Dimension, text: &str) -> Result<Pattern, String> {
+/// The pattern of a selector.
+pub(super) fn pattern(dimension: Dimension, text: &str) -> Result<Pattern, String> {
     let read = match dimension {
         Dimension::Path => Pattern::path(text),
         _ => Pattern::name(text),

@@ -3,7 +3,7 @@
 use super::policy::Effect;
 use crate::Facts;
 use crate::operation::{Acts, Cover, Selector as Operations};
-use crate::pattern::Pattern;
+use crate::pattern::Patterns;
 
 /// What a selector looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,7 +121,7 @@ impl Dimension {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Selectors {
     /// Values of each that it has, but for operations.
-    pub(crate) lists: Vec<(Dimension, Vec<Pattern>)>,
+    pub(crate) lists: Vec<(Dimension, Patterns)>,
     pub(crate) operations: Operations,
 }
 
@@ -165,7 +165,7 @@ impl Selectors {
 
 fn list_holds(
     dimension: Dimension,
-    patterns: &[Pattern],
+    patterns: &Patterns,
     effect: Effect,
     facts: &Facts,
     acts: &Acts,
@@ -174,12 +174,12 @@ fn list_holds(
         return Cover::NeedsBody;
     }
     let values = dimension.values(facts, acts);
-    let listed = |value: &&str| patterns.iter().any(|pattern| pattern.matches(value));
+    let listed = |value: &&str| patterns.matches(value);
     let holds = match (dimension, effect) {
         // What is allowed are requests that offer and call no other tools.
         (Dimension::Tool, Effect::Allow) => values.iter().all(listed),
         (Dimension::Path, Effect::Approve | Effect::Block) => {
-            values.iter().any(listed) || patterns.iter().any(|pattern| pattern.matches(&plain(&facts.path)))
+            values.iter().any(listed) || patterns.matches(&plain(&facts.path))
         }
         _ => values.iter().any(listed),
     };

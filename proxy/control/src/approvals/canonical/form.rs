@@ -6,8 +6,11 @@ use super::Uncanonical;
 /// The greatest number of pairs.
 const PAIRS_MAX: usize = 10_000;
 
+/// A name and its value.
+pub(crate) type Pair = (Vec<u8>, Vec<u8>);
+
 /// Names and values.
-pub(crate) fn pairs(body: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Uncanonical> {
+pub(crate) fn pairs(body: &[u8]) -> Result<Vec<Pair>, Uncanonical> {
     let mut pairs = Vec::new();
     let mut at = 0;
     for pair in body.split(|&b| b == b'&') {

@@ -295,8 +295,9 @@ impl Decimal {
 
     /// The shortest decimal that reads as this double.
     fn of_double(double: f64) -> Option<Decimal> {
-        let text = format!("{double:e}");
-        let (mantissa, exponent) = text.split_once('e')?;
+        // Of two that are as near, the even one, as the RFC asks (section 3.2.2.3); `{:e}` takes the upper one.
+        let text = serde_json::to_string(&double).ok()?;
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         let (is_negative, mantissa) = match mantissa.strip_prefix('-') {
             Some(mantissa) => (true, mantissa),
             None => (false, mantissa),

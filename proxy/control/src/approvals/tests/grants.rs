@@ -147,13 +147,12 @@ mod scenario {
     pub(super) async fn a_watch_hears_what_is_decided(database: Database) {
         let one = Desk::open(database.clone()).await;
         let other = Desk::at(settings(database), Arc::clone(&one.hands)).await;
-        let alice = person("alice", &[]);
+        let (alice, bob) = (person("alice", &[]), person("bob", &["leads"]));
         for (desk, word) in [(&one, "here"), (&other, "on another node")] {
             let id = one.pending(&request(&alice, word, &[("leads", 1)])).await;
             let mut watch = one.approvals.watch(&id).await.unwrap();
             assert_eq!(watch.state(), State::Pending);
-            let (decided, done) =
-                tokio::join!(watch.decided(), desk.deny(&id, &Arc::clone(&person("bob", &["leads"]))));
+            let (decided, done) = tokio::join!(watch.decided(), desk.deny(&id, &bob));
             assert_eq!((decided, done), (Ok(State::Denied), Ok(State::Denied)), "{word}");
         }
         let id = one.pending(&request(&alice, "late", &[("leads", 1)])).await;

@@ -13,7 +13,6 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::Database;
-use desk::Desk;
 
 /// Something that must hold on every database.
 type Scenario = fn(Database) -> Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -135,7 +135,7 @@ fn many(groups: usize) -> Vec<String> {
     (0..groups).map(|n| n.to_string()).collect()
 }
 
-/// Signatures and forms.
+/// Signatures and keys.
 fn forged(good: &Signer) -> Vec<Row> {
     let token = good.token(&claims());
     let (message, signature) = token.rsplit_once('.').unwrap();
@@ -200,6 +200,15 @@ fn forged(good: &Signer) -> Vec<Row> {
         ),
         ("a symmetric key", confused(json!({"alg": "EdDSA", "kid": "oct"}), good), Unproved::UnknownKey),
         ("a key of encryption", Signer::ed25519("enc", 6).token(&claims()), Unproved::UnknownKey),
+    ]
+}
+
+/// Texts that are no tokens, or none with one spelling.
+fn formless(good: &Signer) -> Vec<Row> {
+    let token = good.token(&claims());
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    let [header, payload] = [message.split('.').next().unwrap(), message.split('.').nth(1).unwrap()];
+    vec![
         ("two parts", message.to_owned(), Unproved::Malformed),
         ("four parts", format!("{token}.x"), Unproved::Malformed),
         ("five parts", format!("{token}.x.y"), Unproved::Encrypted),
@@ -238,7 +247,7 @@ fn identity() -> (Identity, Signer) {
 #[tokio::test]
 async fn every_attack_is_refused_for_its_reason() {
     let (identity, good) = identity();
-    let rows = [headers(&good), claimed(&good), forged(&good)].concat();
+    let rows = [headers(&good), claimed(&good), forged(&good), formless(&good)].concat();
     assert!(rows.len() >= 60, "{} attacks", rows.len());
     let mut faults = Vec::new();
     for (name, token, wanted) in &rows {

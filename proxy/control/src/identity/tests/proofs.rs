@@ -147,8 +147,7 @@ async fn key_ids_that_nobody_knows_do_not_flood_the_issuer() {
     let (identity, address) = discovered(&server).await;
     let forged = Signer::ed25519("b", 2).token(&but(json!({ "iss": address })));
     for n in 0..50 {
-        let other = format!("{forged}{}", "A".repeat(0));
-        assert_eq!(present(&identity, &other, at(0)).await, Err(Unproved::UnknownKey), "{n}");
+        assert_eq!(present(&identity, &forged, at(0)).await, Err(Unproved::UnknownKey), "{n}");
     }
     assert_eq!(server.asked(), 2, "the first one, and one for the unknown key");
     assert_eq!(present(&identity, &forged, at(4)).await, Err(Unproved::UnknownKey));
@@ -239,7 +238,8 @@ async fn chain_step_and_purpose_come_from_fields_only_where_the_issuer_allows_it
     ];
     let closed = issuer_of("closed", "https://closed.example", keys_file("closed", &keys));
     let identity = identity(vec![open, closed]);
-    let token = |issuer: &str, purpose: Value| signer.token(&but(json!({ "iss": issuer, "purpose": purpose })));
+    let token =
+        |issuer: &str, purpose: Value| signer.token(&but(json!({ "iss": issuer, "purpose": purpose })));
     let [free, told] = [Value::Null, json!("audit")].map(|purpose| token(ISSUER, purpose));
     let shut = token("https://closed.example", Value::Null);
     for (token, field, value, wanted) in [

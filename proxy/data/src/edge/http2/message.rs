@@ -285,8 +285,13 @@ impl Http2Sink {
                 head.fields.push("content-length", self.content.len().to_string());
                 is_end = self.content.is_empty();
             }
-            // What follows is content all the same.
-            BodyLength::Unknown | BodyLength::Upgraded => {}
+            BodyLength::Unknown => {}
+            // What follows is content all the same; it is granted by another status (RFC 8441, section 5).
+            BodyLength::Upgraded => {
+                if let First::Response { status } = &mut head.first {
+                    *status = 200;
+                }
+            }
         }
         self.stream.begin(&head, is_end)?;
         Ok(is_end)

@@ -3,6 +3,9 @@
 //! The upstream gets a key of our own, so that its accept answers this gateway and not a cache before it. Offers of
 //! extensions do not go on: what they change of frames can't be scanned.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
@@ -22,7 +25,7 @@ const EXTENSIONS: &str = "sec-websocket-extensions";
 /// What a client asks for.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Handshake {
-    /// The client's key: none where its version of HTTP has no such thing (RFC 8441, section 5).
+    /// The client's key: none in HTTP/2, which has no such thing (RFC 8441, section 5).
     key: Option<String>,
     /// Ours for the upstream.
     own: String,
@@ -37,7 +40,11 @@ impl Handshake {
     ///
     /// # Errors
     /// It asks in a way that is not valid.
-    pub(crate) fn of(head: &RequestHead, id: RequestId) -> Result<Option<Handshake>, Problem> {
+    pub(crate) fn of(
+        head: &RequestHead,
+        id: RequestId,
+        is_http2: bool,
+    ) -> Result<Option<Handshake>, Problem> {
         match head.upgrade {
             Some(Upgrade::WebSocket) => {}
             None => return Ok(None),
@@ -45,15 +52,17 @@ impl Handshake {
         if only(&head.fields, "sec-websocket-version") != Some("13") {
             return Err(Problem::WEBSOCKET_VERSION);
         }
-        let key = if head.method == "CONNECT" {
+        let key = if is_http2 {
             None
         } else {
             let key = only(&head.fields, "sec-websocket-key");
             let is_key = |key: &&str| STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16);
             Some(key.filter(is_key).ok_or(Problem::WEBSOCKET_KEY)?.to_owned())
         };
-        // The client's key is a nonce that nobody else foresees, and so is what is made of it.
+        // The client's key is a nonce that nobody else foresees, and so is what is made of it; without one the keys that
+        // this process's maps have are.
         let seed = Sha1::new().chain_update(key.as_deref().unwrap_or_default()).chain_update(id.to_string());
+        let seed = seed.chain_update(RandomState::new().hash_one(id).to_be_bytes());
         let seed: [u8; 20] = seed.finalize().into();
         let (own, mask) = seed.split_at(16);
         let protocols = list(&head.fields, "sec-websocket-protocol");
@@ -153,7 +162,7 @@ mod tests {
     }
 
     fn of(fields: &str) -> Result<Handshake, Problem> {
-        Handshake::of(&request(fields), RequestIds::new(0, 0).next(0)).map(Option::unwrap)
+        Handshake::of(&request(fields), RequestIds::new(0, 0).next(0), false).map(Option::unwrap)
     }
 
     /// RFC 6455, section 1.3.
@@ -181,7 +190,11 @@ mod tests {
         }
         let plain =
             parse_request(b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n", &LIMITS).unwrap();
-        assert!(Handshake::of(&plain, RequestIds::new(0, 0).next(0)).unwrap().is_none());
+        let id = || RequestIds::new(0, 0).next(0);
+        assert!(Handshake::of(&plain, id(), false).unwrap().is_none());
+        let keyless = Handshake::of(&request(version), id(), true).unwrap().unwrap();
+        assert!(!keyless.response(&Fields::default(), false).has("sec-websocket-accept"));
+        assert_eq!(STANDARD.decode(&keyless.own).unwrap().len(), 16);
     }
 
     #[test]

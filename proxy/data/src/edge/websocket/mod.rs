@@ -33,6 +33,7 @@ use super::exchange::{After, SessionContext};
 use super::gate::Permit;
 use super::recording::Log;
 use super::signal::Signal;
+use crate::codec::fields::Fields;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::content::Content;
 use crate::forward::{self, BodyLength, ForwardRequest};
@@ -146,6 +147,11 @@ impl Session<'_> {
         beside(ways, watch).await;
         requests.mask.close(stats);
         responses.mask.close(stats);
+        if !matches!(shared.end.get(), Some(End::Broken) | None) {
+            // In HTTP/2 the end of a stream must be said (RFC 8441, section 5); whether it arrives does not matter.
+            to_client.end(Fields::default());
+            let _ = to_client.flush().await;
+        }
         match shared.end.get() {
             Some(End::Closed | End::Away) => Ok(After::Close),
             Some(End::Fault { .. }) => {

@@ -1,6 +1,6 @@
 //! Calls of functions in the tokens of a statement.
 
-use sqlparser::tokenizer::{Token, Whitespace, Word};
+use sqlparser::tokenizer::{Token, Word};
 
 /// Functions that compute from what they are given, in the servers that we know. Any other may write, wait, or read
 /// files.
@@ -304,7 +304,6 @@ const KEYWORDS: &[&str] = &[
     "window",
     "with",
     "within",
-    "group",
 ];
 
 /// Whether a function is called that is not known.
@@ -322,11 +321,7 @@ pub(super) fn has_unknown(tokens: &[Token]) -> bool {
 }
 
 fn is_space(token: &Token) -> bool {
-    match token {
-        Token::Whitespace(Whitespace::Space | Whitespace::Newline | Whitespace::Tab) => true,
-        Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)) => true,
-        _ => false,
-    }
+    matches!(token, Token::Whitespace(_))
 }
 
 fn is_of(list: &[&str], word: &Word) -> bool {
@@ -353,13 +348,8 @@ fn common_table<'a>(tokens: &[&'a Token], at: usize) -> Option<&'a str> {
     if !opens || **rest.next()? != Token::LParen {
         return None;
     }
-    let mut columns = rest.by_ref().take(COLUMNS_MAX);
-    if !columns.any(|token| !matches!(token, Token::Word(_) | Token::Comma)) {
-        return None;
-    }
-    let close = at
-        + 2
-        + tokens.get(at + 2..)?.iter().position(|token| !matches!(token, Token::Word(_) | Token::Comma))?;
+    let is_column = |token: &&&Token| matches!(token, Token::Word(_) | Token::Comma);
+    let close = at + 2 + rest.take(COLUMNS_MAX).take_while(is_column).count();
     let is_as = matches!(tokens.get(close + 1)?, Token::Word(word) if is_of(&["as"], word));
     (**tokens.get(close)? == Token::RParen && is_as && **tokens.get(close + 2)? == Token::LParen)
         .then_some(&name.value)

@@ -1,10 +1,17 @@
-//! `sluice pack`: list, check, test, build, explain.
+//! `sluice pack`: list, check, test, score, build, sign, import, explain.
 
-use std::io::Read;
+mod check;
+mod import;
+mod score;
+mod watch;
+
+use std::io::{BufRead, Read};
 use std::path::Path;
 
-use sluice_engine::{CompileOptions, RuleId};
-use sluice_patterns::{Pack, PackSet, builtin, examples, explain, load};
+use sluice_engine::AllowList;
+use sluice_patterns::overrides::{from_hex, to_hex};
+use sluice_patterns::sign::Trust;
+use sluice_patterns::{Pack, PackSet, SCHEMA, builtin, examples, explain, load, sign};
 
 use crate::args::PackCommand;
 use crate::failure::Failure;
@@ -12,15 +19,23 @@ use crate::terminal::{Terminal, print};
 
 /// Most bytes of a text that is explained.
 const TEXT_BYTES_MAX: u64 = 1 << 20;
-/// A rule of which more candidates are expected in usual traffic is told to be slow.
-const CANDIDATES_MANY_PER_MIB: f64 = 10_000.0;
+/// Most bytes of a value that is hashed.
+const VALUE_BYTES_MAX: usize = 1 << 20;
 
 pub(crate) fn run(command: &PackCommand, terminal: &Terminal) -> Result<u8, Failure> {
     match command {
         PackCommand::List => list(),
-        PackCommand::Check { packs } => check(packs, terminal),
-        PackCommand::Test { packs } => test(packs, terminal),
-        PackCommand::Build { packs, out } => build(packs, out, terminal),
+        PackCommand::Check { packs } => check::run(packs, terminal),
+        PackCommand::Test { packs, watch: false } => test(packs, terminal),
+        PackCommand::Test { packs, watch: true } => watch::run(packs, terminal),
+        PackCommand::Score(args) => score::run(args),
+        PackCommand::Import(args) => import::run(args, terminal),
+        PackCommand::Build { packs, out, sign_key } => build(packs, out, sign_key.as_deref(), terminal),
+        PackCommand::Sign { pack, key, out } => {
+            sign_pack(pack, key, out.as_deref().unwrap_or(pack), terminal)
+        }
+        PackCommand::Hash { salt } => hash(salt.as_deref()),
+        PackCommand::Schema => print(SCHEMA.trim_end()).map(|()| 0),
         PackCommand::Explain { pack, rule, text } => explain_text(pack, rule, text, terminal),
     }
 }
@@ -36,44 +51,6 @@ fn list() -> Result<u8, Failure> {
             pack.description
         ))?;
     }
-    Ok(0)
-}
-
-fn check(names: &[String], terminal: &Terminal) -> Result<u8, Failure> {
-    let set = PackSet::load(names).map_err(Failure::faults)?;
-    let ruleset = set.compile(&CompileOptions::default()).map_err(Failure::faults)?;
-    let mut warnings = 0;
-    for (pack, rule) in set.packs().iter().flat_map(|p| p.rules.iter().map(move |r| (p, r))) {
-        if rule.examples.is_empty() {
-            warnings += 1;
-            print(format_args!(
-                "{}:{}: warning: rule `{}` has no examples",
-                pack.file, rule.line, rule.rule.id
-            ))?;
-        }
-    }
-    for (n, rule) in ruleset.rules().iter().enumerate() {
-        let candidates = ruleset.prefilter(RuleId(n as u32)).map_or(0.0, |p| p.candidates_per_mib);
-        if candidates > CANDIDATES_MANY_PER_MIB {
-            warnings += 1;
-            print(format_args!(
-                "warning: rule `{}` is expected to be tried {candidates:.0} times a MiB, which is slow: begin it with \
-                 a literal or `\\b`, or with rarer characters",
-                rule.id
-            ))?;
-        }
-    }
-    for pack in set.packs() {
-        let fields = match pack.fields.len() {
-            0 => String::new(),
-            count => format!(", {count} fields"),
-        };
-        let rules = pack.rules.len();
-        print(format_args!("{}: {} ({rules} rules{fields})", pack.file, terminal.mark(true, "ok")))?;
-    }
-    let kib = ruleset.memory_bytes() / 1024;
-    let rules = ruleset.rules().len();
-    terminal.note(format_args!("sluice: {rules} rules compile to {kib} KiB; {warnings} warnings"));
     Ok(0)
 }
 
@@ -103,13 +80,66 @@ fn test(names: &[String], terminal: &Terminal) -> Result<u8, Failure> {
     Ok(u8::from(failed > 0))
 }
 
-fn build(names: &[String], out: &Path, terminal: &Terminal) -> Result<u8, Failure> {
-    let set = PackSet::load(names).map_err(Failure::faults)?;
-    let bytes = set.build().map_err(Failure::faults)?;
+fn build(names: &[String], out: &Path, key: Option<&Path>, terminal: &Terminal) -> Result<u8, Failure> {
+    let set = PackSet::load_trusted(names, &Trust::anyone()).map_err(Failure::faults)?;
+    let mut bytes = set.build().map_err(Failure::faults)?;
+    if let Some(key) = key {
+        bytes = signed(&bytes, key)?;
+    }
     write_whole(out, &bytes).map_err(|e| Failure::work(format!("{}: {e}", out.display())))?;
     let rules: usize = set.packs().iter().map(|pack| pack.rules.len()).sum();
     let kib = bytes.len().div_ceil(1024);
     terminal.note(format_args!("sluice: {}: {rules} rules, {kib} KiB", out.display()));
+    Ok(0)
+}
+
+/// The bytes of a built pack with a signature by the key in that file.
+fn signed(bytes: &[u8], key: &Path) -> Result<Vec<u8>, Failure> {
+    let named = |e: &dyn std::fmt::Display| Failure::usage(format!("{}: {e}", key.display()));
+    let text = std::fs::read_to_string(key).map_err(|e| named(&e))?;
+    sign::sign(bytes, &text).map_err(|e| named(&e))
+}
+
+fn sign_pack(pack: &Path, key: &Path, out: &Path, terminal: &Terminal) -> Result<u8, Failure> {
+    let bytes = std::fs::read(pack).map_err(|e| Failure::usage(format!("{}: {e}", pack.display())))?;
+    // What is damaged, or another version's, is not signed.
+    let name = pack.display().to_string();
+    let built = sign::open(&bytes, &Trust::anyone()).map_err(|e| Failure::faults(format!("{name}: {e}")))?;
+    Pack::from_built(&name, built).map_err(Failure::faults)?;
+    let bytes = signed(&bytes, key)?;
+    write_whole(out, &bytes).map_err(|e| Failure::work(format!("{}: {e}", out.display())))?;
+    terminal.note(format_args!("sluice: {}: signed", out.display()));
+    Ok(0)
+}
+
+/// Prints a `[[allow]]` with the hashes of the values on standard input.
+fn hash(salt: Option<&str>) -> Result<u8, Failure> {
+    let salt = match salt {
+        Some(text) => from_hex(text).filter(|salt| salt.len() >= AllowList::SALT_BYTES_MIN),
+        None => {
+            let mut salt = [0; 16];
+            getrandom::fill(&mut salt).ok().map(|()| salt.to_vec())
+        }
+    };
+    let least = AllowList::SALT_BYTES_MIN;
+    let salt =
+        salt.ok_or_else(|| Failure::usage(format!("a salt has at least {least} bytes, as digits of hex")))?;
+    let mut digests = Vec::new();
+    let mut input = std::io::stdin().lock();
+    loop {
+        let mut line = Vec::new();
+        let read = input.by_ref().take(VALUE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line);
+        if read.map_err(|e| Failure::work(format!("standard input: {e}")))? == 0 {
+            break;
+        }
+        if line.len() > VALUE_BYTES_MAX {
+            return Err(Failure::usage(format!("a value has at most {VALUE_BYTES_MAX} bytes")));
+        }
+        let value = line.strip_suffix(b"\n").unwrap_or(&line);
+        digests.push(format!("    \"{}\",", to_hex(&AllowList::digest(&salt, value))));
+    }
+    let (salt, digests) = (to_hex(&salt), digests.join("\n"));
+    print(format_args!("[[allow]]\nsalt = \"{salt}\"\nsha256 = [\n{digests}\n]"))?;
     Ok(0)
 }
 

@@ -20,6 +20,7 @@
 //! 33 classes, and a row of 32 is one line of the cache.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::buckets::{Traffic, share_out};
 use super::grams::Words;
@@ -79,6 +80,8 @@ const NO_ROW: Row = Row([0; PATH_LEN]);
 
 /// The first stages of the scan, for all rules.
 pub(crate) struct Prefilter {
+    /// No other of this process has it. Rulesets that share it share their automata, rule by rule.
+    pub(crate) number: u64,
     pub(crate) tables: Tables,
     words: Words,
     /// By bucket of classes.
@@ -122,7 +125,9 @@ impl Prefilter {
             let has = |windows: &[(&Path, Target)]| windows.iter().any(|(path, target)| is(path, target));
             (0u32..).zip(&buckets).fold(0, |all, (n, windows)| all | u64::from(has(windows)) << n)
         };
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
         Prefilter {
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
             holds: Holds::new(buckets.iter().flatten().copied()),
             whole: std::array::from_fn(|have| {
                 with(&|path, _| have == WINDOW_LEN || path.sets.len() <= have + 1)

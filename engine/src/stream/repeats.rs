@@ -49,7 +49,7 @@ const PAUSE_MAX: usize = 1 << 19;
 /// The text looked at last, and the windows in it.
 #[derive(Default)]
 pub(super) struct Repeats {
-    /// The ruleset's number.
+    /// The prefilter's number.
     of: u64,
     text: Vec<u8>,
     parts: Vec<Part>,

@@ -121,7 +121,8 @@ impl Scan {
         let to = if to < end { to } else { (end + 1).saturating_sub(SEEN_BYTES as u64).clamp(from, end) };
         let places = (to - from) as usize;
         let (bytes, before) = (self.bytes(from, end), self.byte_before(from).unwrap_or(BEFORE_TEXT));
-        let look = scratch.repeats.look(ruleset.number, &ruleset.prefilter.tables, before, bytes, places);
+        let look =
+            scratch.repeats.look(ruleset.prefilter.number, &ruleset.prefilter.tables, before, bytes, places);
         match look {
             Look::Passed => return from,
             Look::New => self.find_blocks(ruleset, scratch, found, from, to),

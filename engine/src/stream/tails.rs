@@ -21,7 +21,7 @@ const SLOTS: usize = 2 * STATES_MAX;
 /// The states of one ruleset's [`Holds`].
 #[derive(Default)]
 pub(super) struct Tails {
-    /// The ruleset's number.
+    /// The prefilter's number.
     of: u64,
     /// By state: what `Holds` has of it.
     sets: Vec<u64>,
@@ -41,8 +41,8 @@ impl Tails {
     /// before the bytes; earlier ones don't matter.
     pub(super) fn cut_windows(&mut self, ruleset: &Ruleset, before: u8, bytes: &[u8]) -> &[Cut] {
         let holds = &ruleset.prefilter.holds;
-        if self.of != ruleset.number || self.ranges.len() + bytes.len() + 2 > STATES_MAX {
-            self.forget(ruleset.number, holds);
+        if self.of != ruleset.prefilter.number || self.ranges.len() + bytes.len() + 2 > STATES_MAX {
+            self.forget(ruleset.prefilter.number, holds);
         }
         let mut state = 0;
         for byte in std::iter::once(&before).chain(bytes) {
@@ -108,7 +108,7 @@ const ENDS_CUTS_MAX: usize = 1 << 14;
 /// What is cut after the last bytes of chunks, of one ruleset.
 #[derive(Default)]
 pub(super) struct Ends {
-    /// The ruleset's number.
+    /// The prefilter's number.
     of: u64,
     known: Vec<End>,
     cuts: Vec<Cut>,
@@ -126,8 +126,8 @@ struct End {
 impl Ends {
     /// As [`Tails::cut_windows`].
     pub(super) fn cut_windows(&mut self, ruleset: &Ruleset, before: u8, bytes: &[u8]) -> &[Cut] {
-        if self.of != ruleset.number || self.known.is_empty() || self.cuts.len() > ENDS_CUTS_MAX {
-            self.of = ruleset.number;
+        if self.of != ruleset.prefilter.number || self.known.is_empty() || self.cuts.len() > ENDS_CUTS_MAX {
+            self.of = ruleset.prefilter.number;
             self.cuts.clear();
             self.cuts.reserve(ENDS_CUTS_MAX);
             self.known.clear();

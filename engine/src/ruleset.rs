@@ -12,7 +12,7 @@ use crate::compile::family::Families;
 use crate::compile::hyperscan::Windows;
 use crate::compile::parts::Parts;
 use crate::compile::prefilter::Prefilter as Starts;
-use crate::format::Fields;
+use crate::format::{FieldAction, FieldRule, Fields};
 use crate::kernel::InstructionSet;
 use crate::mask::{Strategy, TokenKey};
 use crate::rule::{Action, Confidence, Field, Rule, RuleError, Validator};
@@ -43,11 +43,11 @@ pub struct Ruleset {
     pub(crate) number: u64,
     rules: Vec<Rule>,
     pub(crate) compiled: Vec<CompiledRule>,
-    pub(crate) prefilter: Starts,
+    pub(crate) prefilter: Arc<Starts>,
     /// In its place, where the options say so.
     #[cfg(feature = "hyperscan")]
-    pub(crate) hyperscan: Option<Windows>,
-    pub(crate) families: Families,
+    pub(crate) hyperscan: Option<Arc<Windows>>,
+    pub(crate) families: Arc<Families>,
     pub(crate) token_key: Option<TokenKey>,
     fields: Option<Arc<Fields>>,
     /// Bytes behind the scan that later decisions may look at.
@@ -55,7 +55,7 @@ pub struct Ruleset {
 }
 
 /// What the scan needs of one rule.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CompiledRule {
     pub(crate) automaton: Automaton,
     pub(crate) starts: Prefilter,
@@ -252,16 +252,15 @@ impl Ruleset {
         let set = options.instruction_set.unwrap_or_else(InstructionSet::best);
         let prefilter = Starts::build(&triggers, set);
         let near_max = compiled.iter().map(|c: &CompiledRule| c.near).max().unwrap_or(0);
-        static NUMBER: AtomicU64 = AtomicU64::new(1);
         Ruleset {
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            number: next_number(),
             history: near_max + prefilter.reach + 2,
             rules,
             compiled,
-            prefilter,
+            prefilter: Arc::new(prefilter),
             #[cfg(feature = "hyperscan")]
             hyperscan: None,
-            families,
+            families: Arc::new(families),
             token_key: options.token_key.clone(),
             fields: None,
         }
@@ -295,7 +294,45 @@ impl Ruleset {
             let field = if parts.is_some_and(|p| p.end.is_some()) { Field::Begin } else { Field::Regex };
             CompileError::new(vec![RuleError { rule, field, reason: fault.reason }])
         })?;
-        Ok(Ruleset { hyperscan, ..self })
+        Ok(Ruleset { hyperscan: Some(Arc::new(hyperscan)), ..self })
+    }
+
+    /// The same rules over the same automata, for one reader who may see more or less than others.
+    ///
+    /// Values of the rules for which `is_revealed` holds, asked by their entity, pass and are told all the same; where
+    /// another rule masks a part of such a value, that part stays masked. Of an enclosed value its opening is told.
+    /// `fields` come before those declared so far; their numbers follow those of all rules, theirs first.
+    #[must_use]
+    pub fn for_reader(&self, is_revealed: impl Fn(&str) -> bool, fields: Option<&Fields>) -> Ruleset {
+        let (mut rules, mut compiled) = (self.rules.clone(), self.compiled.clone());
+        for (rule, compiled) in rules.iter_mut().zip(&mut compiled) {
+            if compiled.masks && is_revealed(&compiled.entity) {
+                rule.action = Action::Label;
+                // What a match of its opening says is told, and nothing behind it is closed off.
+                *compiled = CompiledRule { masks: false, end: None, ..compiled.clone() };
+            }
+        }
+        let revealed = |rule: &FieldRule| match &rule.action {
+            FieldAction::Mask { entity, .. } => is_revealed(entity),
+            FieldAction::Allow | FieldAction::Drop | FieldAction::Scan => false,
+        };
+        let mut all = fields.cloned().unwrap_or_default();
+        if let Some(own) = &self.fields {
+            all.and(&own.without(revealed));
+        }
+        let has_fields = all.rules().next().is_some();
+        Ruleset {
+            number: next_number(),
+            rules,
+            compiled,
+            prefilter: Arc::clone(&self.prefilter),
+            #[cfg(feature = "hyperscan")]
+            hyperscan: self.hyperscan.clone(),
+            families: Arc::clone(&self.families),
+            token_key: self.token_key.clone(),
+            fields: has_fields.then(|| Arc::new(all.behind(self.rules.len(), None))),
+            history: self.history,
+        }
     }
 
     /// Bytes of memory that the automata take.
@@ -304,7 +341,7 @@ impl Ruleset {
         let rules = self.compiled.iter().map(CompiledRule::memory_bytes);
         let own = rules.sum::<usize>() + self.prefilter.memory_bytes() + self.families.memory_bytes();
         #[cfg(feature = "hyperscan")]
-        let own = own + self.hyperscan.as_ref().map_or(0, Windows::memory_bytes);
+        let own = own + self.hyperscan.as_ref().map_or(0, |windows| windows.memory_bytes());
         own
     }
 
@@ -362,6 +399,11 @@ impl Ruleset {
     }
 }
 
+fn next_number() -> u64 {
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
 /// Notes what only the rules together, or the options, make a fault.
 fn check_together(linked: &[(&Built, usize)], options: &CompileOptions, errors: &mut Vec<RuleError>) {
     let mut ids = HashSet::new();
@@ -377,5 +419,96 @@ fn check_together(linked: &[(&Built, usize)], options: &CompileOptions, errors: 
             let reason = "the strategy `token` needs a token key".into();
             errors.push(RuleError { rule: index, field: Field::Strategy, reason });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Format, Masker, MaskerOptions};
+    use crate::rule::{Pattern, Suppress};
+    use crate::stream::Scratch;
+
+    fn rule(id: &str, pattern: Pattern) -> Rule {
+        Rule {
+            id: id.into(),
+            entity: id.into(),
+            description: String::new(),
+            pattern,
+            keywords: Vec::new(),
+            near: 0,
+            validators: Vec::new(),
+            suppress: Suppress::default(),
+            max_len: None,
+            confidence: Confidence::High,
+            action: Action::Mask,
+            labels: Vec::new(),
+            strategy: Strategy::Label,
+            priority: None,
+        }
+    }
+
+    /// What leaves of a body in one push, byte by byte the same, and the rules that are told.
+    fn masked(ruleset: Ruleset, body: &str) -> (String, Vec<String>) {
+        let ruleset = Arc::new(ruleset);
+        let (mut scratch, mut all) = (Scratch::new(), Vec::new());
+        for len in [body.len(), 1] {
+            let mut masker = Masker::new(&ruleset, Format::Json, MaskerOptions::default());
+            let mut out = Vec::new();
+            body.as_bytes().chunks(len).for_each(|c| masker.push(&mut scratch, c, &mut out).unwrap());
+            masker.finish(&mut scratch, &mut out).unwrap();
+            let told = masker.take_findings();
+            let mut told: Vec<String> =
+                told.iter().map(|f| ruleset.name(f.rule).unwrap().id.to_owned()).collect();
+            told.sort();
+            all.push((String::from_utf8(out).unwrap(), told));
+        }
+        assert_eq!(all.pop(), all.last().cloned());
+        all.pop().unwrap()
+    }
+
+    #[test]
+    fn a_reader_sees_what_is_revealed_and_no_more() {
+        let enclosed = Pattern::Enclosed { begin: "-BEGIN-".into(), end: "-END-".into() };
+        let rules = vec![
+            rule("digits", Pattern::Regex(r"\b[0-9]{4}\b".into())),
+            rule("word", Pattern::Regex(r"\bsecret [0-9]{2}".into())),
+            rule("key", enclosed),
+        ];
+        let all = Ruleset::compile(rules, &CompileOptions::default()).unwrap();
+        let body = r#"{"a":"1234 secret 5678","b":"-BEGIN-1234-END- 1234","c":"x"}"#;
+        let told = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        for (revealed, output, ids) in [
+            (
+                &[][..],
+                r#"{"a":"[digits] [word][digits]","b":"[key] [digits]","c":"x"}"#,
+                &["digits", "digits", "word", "key", "digits"][..],
+            ),
+            (
+                &["digits"],
+                r#"{"a":"1234 [word]78","b":"[key] 1234","c":"x"}"#,
+                &["digits", "digits", "word", "key", "digits"],
+            ),
+            (
+                &["key"],
+                r#"{"a":"[digits] [word][digits]","b":"-BEGIN-[digits]-END- [digits]","c":"x"}"#,
+                &["digits", "digits", "word", "key", "digits", "digits"],
+            ),
+        ] {
+            let reader = all.for_reader(|entity| revealed.contains(&entity), None);
+            let (out, rules) = masked(reader, body);
+            let mut wanted = told(ids);
+            wanted.sort();
+            assert_eq!((out.as_str(), rules), (output, wanted), "{revealed:?}");
+        }
+        let fields = Fields::only(&["$.a".to_owned()], &[]).unwrap();
+        let (out, rules) = masked(all.for_reader(|_| false, Some(&fields)), body);
+        assert_eq!(out, r#"{"a":"[digits] [word][digits]","b":null,"c":null}"#);
+        assert!(rules.contains(&"*".to_owned()), "{rules:?}");
+        // The one it was made of is as it was.
+        assert_eq!(
+            masked(all.for_reader(|_| false, None), body).0,
+            r#"{"a":"[digits] [word][digits]","b":"[key] [digits]","c":"x"}"#
+        );
     }
 }

@@ -38,6 +38,7 @@ enum Action {
     Mask,
     Allow,
     Drop,
+    Scan,
 }
 
 /// The fields of `[[field]]`.
@@ -62,7 +63,8 @@ fn read_field(reader: &mut Reader, value: &Spanned<DeValue<'_>>, table: &DeTable
             reader.fault(&value.span(), format!("a field needs `{key}`"));
         }
     }
-    let words = [("mask", Action::Mask), ("allow", Action::Allow), ("drop", Action::Drop)];
+    let words =
+        [("mask", Action::Mask), ("allow", Action::Allow), ("drop", Action::Drop), ("scan", Action::Scan)];
     let action = table.get("action").map_or(Some(Action::Mask), |v| reader.word(v, &words));
     let id = table.get("id").and_then(|v| name(reader, v, b"-_."));
     let entity = table.get("entity").and_then(|v| name(reader, v, b"_"));
@@ -73,7 +75,7 @@ fn read_field(reader: &mut Reader, value: &Spanned<DeValue<'_>>, table: &DeTable
         Some(Action::Mask) if !table.contains_key("entity") => {
             reader.fault(&value.span(), "a field that is masked needs `entity`");
         }
-        Some(Action::Allow | Action::Drop) => {
+        Some(Action::Allow | Action::Drop | Action::Scan) => {
             for key in ["entity", "strategy"] {
                 if let Some(v) = table.get(key) {
                     reader.fault(&v.span(), format!("`{key}` is for fields that are masked"));
@@ -86,6 +88,7 @@ fn read_field(reader: &mut Reader, value: &Spanned<DeValue<'_>>, table: &DeTable
         Action::Mask => FieldAction::Mask { entity: entity?, strategy: strategy.unwrap_or(Strategy::Label) },
         Action::Allow => FieldAction::Allow,
         Action::Drop => FieldAction::Drop,
+        Action::Scan => FieldAction::Scan,
     };
     let path_line = table.get("path").map_or(0, |v| reader.line(&v.span()));
     let rule = FieldRule { id: id?, path: path?, action };
@@ -162,6 +165,7 @@ pub(crate) fn write(fields: &[PackField], out: &mut Writer) {
             FieldAction::Mask { entity, strategy } => ("mask", entity.as_str(), spelled(strategy)),
             FieldAction::Allow => ("allow", "", String::new()),
             FieldAction::Drop => ("drop", "", String::new()),
+            FieldAction::Scan => ("scan", "", String::new()),
         };
         [action, entity, &strategy].into_iter().for_each(|text| out.text(text));
     }
@@ -188,6 +192,7 @@ pub(crate) fn read_built(from: &mut WireReader<'_>) -> Result<Vec<PackField>, Da
             "mask" => FieldAction::Mask { entity, strategy: strategy.parse().map_err(|_| DAMAGED)? },
             "allow" => FieldAction::Allow,
             "drop" => FieldAction::Drop,
+            "scan" => FieldAction::Scan,
             _ => return Err(DAMAGED),
         };
         let rule = FieldRule { id, path, action };
@@ -221,7 +226,7 @@ mod tests {
                 8,
                 "is for fields that are masked",
             ),
-            ("id = \"a\"\npath = \"a\"\naction = \"pass\"\n", 7, "one of `mask`, `allow`, `drop`"),
+            ("id = \"a\"\npath = \"a\"\naction = \"pass\"\n", 7, "one of `mask`, `allow`, `drop`, `scan`"),
             ("id = \"a\"\npath = \"a\"\nentity = \"a\"\nstrategy = \"token\"\n", 8, "is replaced by"),
             ("id = \"a\"\npaht = \"a\"\naction = \"drop\"\n", 6, "did you mean `path`"),
         ] {
@@ -242,6 +247,10 @@ mod tests {
         [pack]
         name = "fields"
         version = "1"
+        [[field]]
+        id = "own-hint"
+        path = "password_hint"
+        action = "scan"
         [[field]]
         id = "own-password"
         path = "*password*"
@@ -273,10 +282,13 @@ mod tests {
         let pack = Pack::parse("f.toml", PACK).unwrap();
         let built = Pack::from_built("f.built", &pack.build().unwrap()).unwrap();
         assert_eq!(format!("{:?}", built.fields), format!("{:?}", pack.fields));
-        let body = r#"{"db_password":12,"debug":{"a":1},"user":{"Password":"x"}}"#;
+        let body = r#"{"db_password":12,"password_hint":"cat","debug":{"a":1},"user":{"Password":"x"}}"#;
         for pack in [&pack, &built] {
             let (output, names) = told(pack, body, &CompileOptions::default());
-            assert_eq!(output, r#"{"db_password":"-","debug":null,"user":{"Password":"-"}}"#);
+            assert_eq!(
+                output,
+                r#"{"db_password":"-","password_hint":"cat","debug":null,"user":{"Password":"-"}}"#
+            );
             assert_eq!(names, ["own-password password", "own-debug dropped", "own-password password"]);
             let fill = CompileOptions { strategy: Some(Strategy::Fill), ..CompileOptions::default() };
             assert_eq!(told(pack, r#"{"password":"xyz"}"#, &fill).0, r#"{"password":"***"}"#);

@@ -27,6 +27,8 @@ pub enum FieldAction {
     Allow,
     /// It is replaced by nothing: `null` in JSON, an empty value in forms.
     Drop,
+    /// It is scanned as if it were not declared: it stands before others, and for [`Fields::only`].
+    Scan,
 }
 
 /// A declared field.
@@ -52,6 +54,7 @@ impl FieldRule {
             FieldAction::Mask { entity, .. } => entity,
             FieldAction::Allow => "allowed",
             FieldAction::Drop => "dropped",
+            FieldAction::Scan => "scanned",
         }
     }
 }
@@ -100,6 +103,8 @@ const PARTS_MAX: usize = 32;
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
     fields: Vec<(Path, FieldRule)>,
+    /// What becomes of values that none of them matches; none: they are scanned.
+    others: Option<FieldRule>,
     /// Number of the first one where values are told.
     first: u32,
 }
@@ -122,7 +127,33 @@ impl Fields {
             Err(reason) => Err(FieldError { rule, reason }),
         };
         let fields = rules.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
-        Ok(Fields { fields, first: 0 })
+        Ok(Fields { fields, others: None, first: 0 })
+    }
+
+    /// What may leave: nothing at a path of `drop`, and where there are any of `allow`, only what is at one of them,
+    /// scanned. A value without leave is told by the number behind all fields; the keys above it stay.
+    ///
+    /// # Errors
+    /// The first path that is none, by its index in `drop` and then `allow`.
+    pub fn only(allow: &[String], drop: &[String]) -> Result<Fields, FieldError> {
+        let rule = |path: &String, action| FieldRule { id: path.clone(), path: path.clone(), action };
+        let dropped = drop.iter().map(|path| rule(path, FieldAction::Drop));
+        let allowed = allow.iter().map(|path| rule(path, FieldAction::Scan));
+        let fields = Fields::new(dropped.chain(allowed).collect())?;
+        let others = (!allow.is_empty()).then(|| rule(&"*".to_owned(), FieldAction::Drop));
+        Ok(Fields { others, ..fields })
+    }
+
+    /// Whether only what is declared may leave.
+    #[must_use]
+    pub fn drops_others(&self) -> bool {
+        self.others.is_some()
+    }
+
+    /// Those for which `is_out` does not hold.
+    pub(crate) fn without(&self, is_out: impl Fn(&FieldRule) -> bool) -> Fields {
+        let kept = self.fields.iter().filter(|(_, rule)| !is_out(rule));
+        Fields { fields: kept.cloned().collect(), ..self.clone() }
     }
 
     /// The same behind so many rules, with this strategy in place of their own.
@@ -139,17 +170,19 @@ impl Fields {
     /// These, and then those.
     pub(crate) fn and(&mut self, others: &Fields) {
         self.fields.extend(others.fields.iter().cloned());
+        self.others = self.others.take().or_else(|| others.others.clone());
     }
 
     /// The declared field that a finding is of.
     pub(crate) fn told(&self, rule: RuleId) -> Option<&FieldRule> {
         let index = rule.0.checked_sub(self.first)?;
-        self.fields.get(index as usize).map(|(_, rule)| rule)
+        let others = self.others.as_ref().filter(|_| index as usize == self.fields.len());
+        self.fields.get(index as usize).map(|(_, rule)| rule).or(others)
     }
 
     /// The declared fields, in order.
     pub fn rules(&self) -> impl Iterator<Item = &FieldRule> {
-        self.fields.iter().map(|(_, rule)| rule)
+        self.fields.iter().map(|(_, rule)| rule).chain(&self.others)
     }
 
     /// Settles the declared ones of a document's leaves: how they are spelled then, if that is new. Gives the bytes
@@ -185,17 +218,35 @@ impl Fields {
                     None
                 }
                 FieldAction::Drop => Some(b"null".to_vec()),
+                FieldAction::Scan => continue,
             };
             done.entry(n).or_insert(spelled);
         }
         unscanned
     }
 
-    /// What is done with the value at this path, keys from the outermost object, and by what number it is told.
+    /// What is done with the value at this path, keys from the outermost object, and by what number it is told; `None`:
+    /// it is scanned.
     pub(super) fn find_told(&self, keys: &[&[u8]]) -> Option<(RuleId, &FieldAction)> {
-        let (index, (_, rule)) = self.fields.iter().enumerate().find(|(_, (path, _))| path.covers(keys))?;
+        let others = || Some((self.fields.len(), self.others.as_ref()?));
+        let (index, rule) = self.find(keys).or_else(others)?;
+        self.numbered(index, rule)
+    }
+
+    /// As [`Fields::find_told`], of an object or array: one that is not declared itself may have values that are.
+    pub(super) fn find_container(&self, keys: &[&[u8]]) -> Option<(RuleId, &FieldAction)> {
+        let (index, rule) = self.find(keys)?;
+        self.numbered(index, rule)
+    }
+
+    fn find(&self, keys: &[&[u8]]) -> Option<(usize, &FieldRule)> {
+        let mut all = self.fields.iter().enumerate();
+        all.find(|(_, (path, _))| path.covers(keys)).map(|(index, (_, rule))| (index, rule))
+    }
+
+    fn numbered<'a>(&self, index: usize, rule: &'a FieldRule) -> Option<(RuleId, &'a FieldAction)> {
         let number = u32::try_from(index).ok().and_then(|n| self.first.checked_add(n))?;
-        Some((RuleId(number), &rule.action))
+        (rule.action != FieldAction::Scan).then_some((RuleId(number), &rule.action))
     }
 }
 
@@ -353,7 +404,11 @@ mod tests {
             path: (*path).into(),
             action: action.clone(),
         };
-        let fields = Arc::new(Fields::new(fields.iter().map(rule).collect()).unwrap());
+        masked_by(format, Fields::new(fields.iter().map(rule).collect()).unwrap(), body)
+    }
+
+    fn masked_by(format: Format, fields: Fields, body: &str) -> Done {
+        let fields = Arc::new(fields);
         let mut first: Option<Done> = None;
         let cuts: Vec<Vec<&[u8]>> = std::iter::once(body.as_bytes().chunks(1).collect())
             .chain((0..=body.len()).map(|at| vec![&body.as_bytes()[..at], &body.as_bytes()[at..]]))
@@ -441,6 +496,43 @@ mod tests {
             assert_eq!(mask(format, fields, body).0, output, "{body}");
         }
         assert_eq!(mask(Format::Json, &[("a", FieldAction::Allow)], r#"{"a":"12345","b":"x"}"#).1, 5);
+    }
+
+    #[test]
+    fn only_what_is_allowed_leaves_and_that_scanned() {
+        let list = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+        for (format, allow, drop, body, output) in [
+            (
+                Format::Json,
+                &["$.a.b", "$.c[*].d"][..],
+                &[][..],
+                r#"{"a":{"b":"ghp_Abcd1234","x":1,"y":[true,{"z":"q"}]},"c":[{"d":7,"e":"s"},{"d":{"f":"g"}}],"n":null}"#,
+                r#"{"a":{"b":"[gh]","x":null,"y":[null,{"z":null}]},"c":[{"d":7,"e":null},{"d":{"f":"g"}}],"n":null}"#,
+            ),
+            (
+                Format::Json,
+                &["$.a"],
+                &["secret"],
+                r#"{"a":{"secret":[1],"b":2}}"#,
+                r#"{"a":{"secret":null,"b":2}}"#,
+            ),
+            (Format::Json, &[], &["$.a"], r#"{"a":1,"b":"ghp_Abcd1234"}"#, r#"{"a":null,"b":"[gh]"}"#),
+            (Format::Json, &["$.a"], &[], r#"["x",1,true,null]"#, "[null,null,null,null]"),
+            (Format::Json, &["$.a"], &[], r#" "text" "#, " null "),
+            (Format::Ndjson, &["$.a"], &[], "{\"a\":1,\"b\":2}\n7\n", "{\"a\":1,\"b\":null}\nnull\n"),
+            (Format::Form, &["a"], &[], "a=1&b=2&c", "a=1&b=&c"),
+            (
+                Format::Sse,
+                &["$.choices[*].delta.content"],
+                &[],
+                "data: {\"id\":\"x\",\"choices\":[{\"delta\":{\"role\":\"a\",\"content\":\"hi\"}}]}\n\ndata: words\n\ndata: [DONE]\n\n",
+                "data: {\"id\":null,\"choices\":[{\"delta\":{\"role\":null,\"content\":\"hi\"}}]}\n\ndata: null\n\ndata: [DONE]\n\n",
+            ),
+        ] {
+            let fields = Fields::only(&list(allow), &list(drop)).unwrap();
+            assert_eq!(masked_by(format, fields, body).0, output, "{body}");
+        }
+        assert_eq!(Fields::only(&list(&["a"]), &list(&["b", "$."])).unwrap_err().rule(), 1);
     }
 
     #[test]

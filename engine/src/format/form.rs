@@ -176,7 +176,7 @@ impl FormWalker {
         let found = self.fields.as_ref().and_then(|f| f.find_told(&[&self.name]));
         self.telling = found.map(|(rule, _)| Telling::of(rule));
         self.declared = match found.map(|(_, action)| action) {
-            None => Declared::Nothing,
+            Some(FieldAction::Scan) | None => Declared::Nothing,
             Some(FieldAction::Allow) => Declared::Allowed,
             Some(FieldAction::Drop) => Declared::Replaced { fills: false },
             Some(FieldAction::Mask { entity, strategy }) => {

@@ -381,7 +381,7 @@ impl MultipartWalker {
                 fields::replacement(entity, strategy, 0, target.out);
                 Part::Replaced { fills: *strategy == Strategy::Fill, telling: Telling::of(rule) }
             }
-            None => match Format::from_content_type(kind) {
+            Some((_, FieldAction::Scan)) | None => match Format::from_content_type(kind) {
                 None => return Err(invalid("a part that can't be scanned")),
                 Some(Format::Multipart(_)) if self.depth + 1 >= DEPTH_MAX => {
                     return Err(Fail { limit: true, what: "multipart depth", taken: 0 });

@@ -171,7 +171,7 @@ impl Scan {
         let (bytes, before) = (self.bytes(from, end), self.byte_before(from).unwrap_or(BEFORE_TEXT));
         let (places, whole) = ((to - from) as usize, (bytes.len() + 2).saturating_sub(WINDOW_LEN));
         let whole = places.min(whole);
-        let Prefilter { tables, whole: needed, .. } = &ruleset.prefilter;
+        let Prefilter { tables, whole: needed, .. } = &*ruleset.prefilter;
         let Scratch { symbols, hits, .. } = scratch;
         tables.find(before, bytes, whole, symbols, hits);
         // At the end of the text.

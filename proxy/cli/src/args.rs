@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use sluice_data::{IoDriver, ResponseCoding, UpstreamUrl};
 use sluice_engine::{Format, OnError, Schema, Strategy};
 
+use crate::approvals::ApprovalsArgs;
 use crate::terminal::Color;
 
 mod record;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Sessions(SessionsCommand),
     #[command(subcommand)]
     Audit(AuditCommand),
+    Approvals(ApprovalsArgs),
     Demo(DemoArgs),
 }
 
@@ -236,7 +238,7 @@ pub(crate) struct ServeArgs {
     /// The gateway from a file, in place of all flags (`sluice check` tells what is wrong with it)
     #[arg(long, value_name = "FILE", conflicts_with_all = FLAGS_OF_ONE_ROUTE)]
     pub(crate) config: Option<PathBuf>,
-    /// Keep a record in DIR: not available yet
+    /// Record every exchange in DIR, masked, signed, on disk before it goes upstream
     #[arg(long, value_name = "DIR")]
     pub(crate) record: Option<PathBuf>,
 }
@@ -416,6 +418,12 @@ mod tests {
             ("sluice serve --config f --listen 127.0.0.1:0", false),
             ("sluice serve --config f --io auto", false),
             ("sluice serve --config f --allow-anonymous", false),
+            ("sluice approvals list --group dba --json", true),
+            ("sluice approvals list --limit 0", false),
+            ("sluice approvals show 3f --admin http://h", true),
+            ("sluice approvals approve 3f --reason r", true),
+            ("sluice approvals approve 3f", false),
+            ("sluice approvals revoke", false),
             ("sluice check", false),
             ("sluice check --config f", true),
             ("sluice demo --quiet --color never", true),

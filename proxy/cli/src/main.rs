@@ -3,6 +3,7 @@
 // They panic where the reader has left: see `terminal`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod approvals;
 mod args;
 mod audit;
 mod check;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         args::Command::Serve(serve) => serve::run(serve, &terminal),
         args::Command::Sessions(command) => sessions::run(&command),
         args::Command::Audit(command) => audit::run(&command, &terminal),
+        args::Command::Approvals(approvals) => approvals::run(&approvals, &terminal),
         args::Command::Demo(demo) => demo::run(&demo, &terminal),
     };
     match done {

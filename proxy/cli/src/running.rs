@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_control::{Admin, Config, ConfigError, Readiness, Reloads, keep_resolving};
+use sluice_control::{Admin, Config, ConfigError, Pool, Readiness, Reloads, RunningRecord, keep_resolving};
 use sluice_data::Gateway;
+use sluice_data::desk::Desk;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
@@ -16,6 +17,7 @@ pub(crate) struct Running {
     signals: Signals,
     reloads: Arc<Reloads>,
     readiness: Readiness,
+    record: Option<RunningRecord>,
     pub(crate) admin: Option<SocketAddr>,
 }
 
@@ -23,7 +25,7 @@ impl Running {
     /// Starts the shards, and the admin server where one is asked for. `read` gives the configuration anew at each
     /// reload. From now on signals wait for [`Running::until_signal`]: whoever knows the addresses may send one.
     pub(crate) async fn start(
-        config: Config,
+        mut config: Config,
         read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
         terminal: Terminal,
     ) -> Result<Running, Failure> {
@@ -32,6 +34,10 @@ impl Running {
             Some(address) => Some(Admin::bind(address).await.map_err(Failure::usage)?),
             None => None,
         };
+        let pool = start_pool(&mut config).await?;
+        let record = config.record.as_ref().map(RunningRecord::start).transpose();
+        let record = record.map_err(|e| Failure::work(format!("can't record: {e}")))?;
+        config.gateway.recording = record.as_ref().map(RunningRecord::recording);
         let reloads = Reloads::start(config, read, move |done| match done {
             Ok(in_force) => {
                 let (version, sha256) = (in_force.version, &in_force.sha256);
@@ -42,7 +48,7 @@ impl Running {
                 tell("sluice: nothing of it was taken; what was in force before stays so");
             }
         });
-        let reloads = Arc::new(reloads.map_err(Failure::usage)?);
+        let reloads = Arc::new(reloads.map_err(Failure::usage)?.with_pool(pool));
         for failed in keep_resolving(&reloads).await {
             tell(format_args!("sluice: {failed}; it is tried again"));
         }
@@ -56,7 +62,7 @@ impl Running {
                 }
             });
         }
-        Ok(Running { signals, reloads, readiness, admin: address })
+        Ok(Running { signals, reloads, readiness, record, admin: address })
     }
 
     pub(crate) fn gateway(&self) -> &Gateway {
@@ -104,8 +110,28 @@ impl Running {
         if left > 0 {
             terminal.note(format_args!("sluice: {left} connections were closed at the end of the drain"));
         }
+        if let Some(record) = self.record {
+            record.close().map_err(|e| Failure::work(format!("the record could not be closed: {e}")))?;
+        }
         Ok(0)
     }
+}
+
+/// Starts what decides requests, where a configuration asks for it. Credentials that can't be had now are tried again:
+/// until then their upstreams' requests are refused.
+async fn start_pool(config: &mut Config) -> Result<Option<Arc<Pool>>, Failure> {
+    if !config.is_decided() {
+        return Ok(None);
+    }
+    let desk = Arc::new(Desk::new(config.desk.clone()));
+    let (pool, faults) = Pool::start(Arc::clone(&desk), config).await.map_err(Failure::usage)?;
+    faults.iter().for_each(|fault| tell(format_args!("{fault}; it is tried again")));
+    tokio::spawn(Arc::clone(&pool).run());
+    tokio::spawn(
+        Arc::clone(&pool).keep_fresh(|fault| tell(format_args!("sluice: {fault}; it is tried again"))),
+    );
+    config.gateway.desk = Some(desk);
+    Ok(Some(pool))
 }
 
 /// The signals that mean something to a server.

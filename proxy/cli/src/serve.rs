@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sluice_control::{Config, ConfigError, Files};
+use sluice_control::{Config, ConfigError, Files, RecordConfig};
 use sluice_data::{
     ClientTls, ClientTlsFiles, Gateway, GatewayConfig, ListenAddress, ListenerConfig, RouteConfig, Routing,
     ServerTls, ServerTlsFiles, TlsError, TlsFiles, UpstreamConfig, UpstreamUrl,
@@ -58,9 +58,6 @@ fn introduce(gateway: &Gateway, listeners: &[ListenerConfig], upstreams: &str) -
 
 /// What has no default.
 fn needed(args: &ServeArgs) -> Result<(ListenAddress, UpstreamUrl, Access), Failure> {
-    if args.record.is_some() {
-        return Err(Failure::usage("--record is not available yet: without it nothing is recorded"));
-    }
     let Some(listen) = args.listen else {
         return Err(Failure::usage("--listen ADDR is needed, or --config FILE"));
     };
@@ -113,7 +110,9 @@ fn from_flags(
     if let Some(connections) = args.connections_max {
         config.limits.connections_max = connections as usize;
     }
-    Ok(Config::from_flags(config, args.admin, args.drain_seconds, files))
+    let mut config = Config::from_flags(config, args.admin, args.drain_seconds, files);
+    config.record = args.record.clone().map(RecordConfig::new);
+    Ok(config)
 }
 
 /// Loads and compiles packs for a gateway.

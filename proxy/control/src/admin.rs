@@ -50,6 +50,7 @@ impl std::error::Error for AdminError {}
 pub struct Admin {
     listener: TcpListener,
     address: SocketAddr,
+    others: Router,
 }
 
 struct Shared {
@@ -72,13 +73,20 @@ impl Admin {
         let failed = |e| AdminError(address, e);
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Admin { listener, address })
+        Ok(Admin { listener, address, others: Router::new() })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Serves these routes too, under the same guard against foreign hosts.
+    #[must_use]
+    pub fn with_routes(mut self, others: Router) -> Admin {
+        self.others = self.others.merge(others);
+        self
     }
 
     /// Serves until the task is dropped.
@@ -100,11 +108,13 @@ impl Admin {
             is_loopback: self.address.ip().is_loopback(),
             reloads,
         });
-        axum::serve(self.listener, router(shared)).await
+        let router = router(shared, self.others);
+        axum::serve(self.listener, router.into_make_service_with_connect_info::<SocketAddr>()).await
     }
 }
 
-fn router(shared: Arc<Shared>) -> Router {
+fn router(shared: Arc<Shared>, others: Router) -> Router {
+    let guarded = from_fn_with_state(Arc::clone(&shared), guard);
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -113,8 +123,9 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/reload", post(reload))
         .route("/api/v1/openapi.json", get(async || axum::Json(openapi())))
         .route("/", get(page))
-        .layer(from_fn_with_state(Arc::clone(&shared), guard))
         .with_state(shared)
+        .merge(others)
+        .layer(guarded)
 }
 
 /// Refuses foreign hosts; every answer, that one too, gets the fields that hold a browser to this page.
@@ -165,7 +176,7 @@ async fn reload(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respon
 }
 
 /// Whether a request comes from no page at all, or from one of the host that it is sent to.
-fn is_same_origin(headers: &HeaderMap) -> bool {
+pub(crate) fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, rest)| rest);

@@ -8,11 +8,13 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use sluice_data::desk::DeskConfig;
 use sluice_data::{Gateway, IoDriver, Limits, UpstreamConfig};
 use sluice_patterns::Fault;
 use tokio::sync::Notify;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, RecordConfig};
+use crate::decide::Pool;
 
 /// What gives the configuration anew.
 type Read = dyn Fn() -> Result<Config, ConfigError> + Send + Sync;
@@ -48,6 +50,8 @@ fn url(upstream: &UpstreamConfig) -> String {
 /// Reads the configuration again, when asked.
 pub struct Reloads {
     gateway: Arc<Gateway>,
+    /// What decides requests; none where nothing does.
+    pool: Option<Arc<Pool>>,
     fixed: Fixed,
     read: Box<Read>,
     report: Box<Report>,
@@ -59,16 +63,26 @@ pub struct Reloads {
 }
 
 /// What only a start can set, besides what the gateway itself holds fixed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Fixed {
     admin: Option<SocketAddr>,
     io: IoDriver,
     limits: Limits,
+    record: Option<RecordConfig>,
+    desk: DeskConfig,
+    is_decided: bool,
 }
 
 impl Fixed {
     fn of(config: &Config) -> Fixed {
-        Fixed { admin: config.admin, io: config.gateway.io, limits: config.gateway.limits }
+        Fixed {
+            admin: config.admin,
+            io: config.gateway.io,
+            limits: config.gateway.limits,
+            record: config.record.clone(),
+            desk: config.desk.clone(),
+            is_decided: config.is_decided(),
+        }
     }
 
     /// What another configuration has otherwise.
@@ -77,6 +91,9 @@ impl Fixed {
             ("the address of the admin server", self.admin == other.admin),
             ("`io`", self.io == other.io),
             ("the limits of [gateway]", self.limits == other.limits),
+            ("[record]", self.record == other.record),
+            ("[decide]", self.desk == other.desk),
+            ("whether callers and policies decide at all", self.is_decided == other.is_decided),
         ];
         same.into_iter().find(|(_, is_same)| !is_same).map(|(what, _)| what)
     }
@@ -103,6 +120,7 @@ impl Reloads {
         let gateway = Arc::new(Gateway::start(config.gateway)?);
         Ok(Reloads {
             gateway,
+            pool: None,
             fixed,
             read: Box::new(read),
             report: Box::new(report),
@@ -111,6 +129,18 @@ impl Reloads {
             refused: AtomicU64::new(0),
             taken: Arc::default(),
         })
+    }
+
+    /// From now on reloads swap what this pool decides by, too.
+    #[must_use]
+    pub fn with_pool(self, pool: Option<Arc<Pool>>) -> Reloads {
+        Reloads { pool, ..self }
+    }
+
+    /// What decides requests.
+    #[must_use]
+    pub fn pool(&self) -> Option<&Arc<Pool>> {
+        self.pool.as_ref()
     }
 
     /// The gateway.
@@ -161,7 +191,12 @@ impl Reloads {
             return Err(refused(format!("{what} can't change while the gateway runs: it needs a restart")));
         }
         let next = InForce::new(lock(&self.in_force).version + 1, &config);
+        let deciders = self.pool.as_ref().map(|pool| pool.make(&config)).transpose();
+        let deciders = deciders.map_err(|e| refused(e.to_string()))?;
         self.gateway.reload(config.gateway.clone()).map_err(|e| refused(e.to_string()))?;
+        if let (Some(pool), Some(deciders)) = (&self.pool, deciders) {
+            pool.reload(deciders);
+        }
         *lock(&self.in_force) = next.clone();
         Ok(next)
     }

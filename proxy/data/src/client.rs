@@ -1,9 +1,11 @@
 //! What is known of who is at the other end of a connection: facts, told by the socket, the PROXY protocol and the listener.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::codec::head::{HeadLimits, HeadRules};
 use crate::config::ListenerConfig;
+use crate::tls::PeerIdentity;
 
 /// The client of one connection.
 #[derive(Clone, Debug)]
@@ -12,6 +14,8 @@ pub(crate) struct Client {
     pub(crate) peer: Option<SocketAddr>,
     /// The proxy in between, where it told of the client by the PROXY protocol.
     pub(crate) via: Option<SocketAddr>,
+    /// Its certificate, where it showed one that was verified.
+    pub(crate) certificate: Option<Arc<PeerIdentity>>,
     /// As it was when the connection was accepted.
     pub(crate) listener: ListenerConfig,
 }
@@ -19,7 +23,7 @@ pub(crate) struct Client {
 impl Client {
     /// Who connected without a proxy in between.
     pub(crate) fn new(peer: Option<SocketAddr>, listener: ListenerConfig) -> Client {
-        Client { peer, via: None, listener }
+        Client { peer, via: None, certificate: None, listener }
     }
 
     /// The connection is over TLS.

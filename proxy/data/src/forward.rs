@@ -7,6 +7,7 @@ use crate::codec::fields::Fields;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::config::{ResponseCoding, UpstreamConfig};
 use crate::content::{Accepts, Content, Unreadable, codings, strengthened, weakened};
+use crate::desk::SetField;
 use crate::forwarded::is_forwarded;
 use crate::mask::{Direction, Mask, MaskContext};
 use crate::problem::Problem;
@@ -88,13 +89,10 @@ pub(crate) fn request(
     let mask = match head.framing {
         Framing::Empty => None,
         Framing::Length(_) | Framing::Chunked | Framing::UntilClose if is_off => {
-            Some(Mask::off(masks, Direction::Request))
+            Some(Mask::off(masks, Direction::Request)?)
         }
         Framing::Length(_) | Framing::Chunked | Framing::UntilClose => {
-            let content = Content::of(&head.fields, Some(&head.target)).map_err(|why| match why {
-                Unreadable::Type => Problem::REQUEST_UNMASKABLE,
-                Unreadable::Coding => Problem::REQUEST_CODING_UNKNOWN,
-            })?;
+            let content = Content::of(&head.fields, Some(&head.target)).map_err(unreadable)?;
             Some(Mask::new(masks, &content, Direction::Request, false)?)
         }
     };
@@ -121,6 +119,65 @@ pub(crate) fn request(
     }
     let length = if mask.is_some() { BodyLength::Unknown } else { BodyLength::None };
     Ok(ForwardRequest { target: target(head, upstream), fields, length, mask })
+}
+
+/// Why a request's body can't be scanned.
+pub(crate) fn unreadable(why: Unreadable) -> Problem {
+    match why {
+        Unreadable::Type => Problem::REQUEST_UNMASKABLE,
+        Unreadable::Coding => Problem::REQUEST_CODING_UNKNOWN,
+    }
+}
+
+/// A target without these parameters of its query, and with those, in place of any of the same name (RFC 3986, section
+/// 3.4).
+pub(crate) fn with_query(target: &str, strip: &[String], set: &[SetField]) -> String {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let is_set = |parameter: &&str| {
+        let name = percent_decoded(parameter.split('=').next().unwrap_or_default());
+        set.iter().map(|field| &field.name).chain(strip).any(|other| other.as_bytes() == name)
+    };
+    let kept = query.split('&').filter(|parameter| !parameter.is_empty() && !is_set(parameter));
+    let mut parameters: Vec<String> = kept.map(str::to_owned).collect();
+    parameters.extend(set.iter().map(|SetField { name, value }| {
+        format!("{}={}", query_encoded(name.as_bytes()), query_encoded(value.bytes()))
+    }));
+    if parameters.is_empty() { path.to_owned() } else { format!("{path}?{}", parameters.join("&")) }
+}
+
+/// What is not unreserved is percent-encoded (RFC 3986, section 2.1).
+fn query_encoded(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let Some((&first, after)) = rest.split_first() {
+        let hex = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        match (first, after.split_at_checked(2)) {
+            (b'%', Some((pair, behind))) if pair.iter().all(u8::is_ascii_hexdigit) => {
+                out.extend(hex(pair));
+                rest = behind;
+            }
+            (b'+', _) => {
+                out.push(b' ');
+                rest = after;
+            }
+            _ => {
+                out.push(first);
+                rest = after;
+            }
+        }
+    }
+    out
 }
 
 fn target(head: &RequestHead, upstream: &UpstreamConfig) -> String {
@@ -156,6 +213,8 @@ pub(crate) struct ForwardResponse {
     pub(crate) mask: Option<Mask>,
     /// The head must not wait for the body.
     pub(crate) is_live: bool,
+    /// The body is events.
+    pub(crate) is_events: bool,
 }
 
 /// Plans a response to `request`.
@@ -170,18 +229,19 @@ pub(crate) fn response(
 ) -> Result<ForwardResponse, Problem> {
     if masks.masking.is_off {
         let mut fields = head.fields.forwarded(&["content-length", "sluice-request-id"]);
-        let mask = (head.framing != Framing::Empty).then(|| Mask::off(masks, Direction::Response));
+        let has_body = head.framing != Framing::Empty;
+        let mask = if has_body { Some(Mask::off(masks, Direction::Response)?) } else { None };
         let length = BodyLength::of(head.framing);
         if length == BodyLength::None && !is_bodiless(head, request) {
             fields.push("Content-Length", "0");
         }
-        return Ok(ForwardResponse { fields, length, mask, is_live: false });
+        return Ok(ForwardResponse { fields, length, mask, is_live: false, is_events: false });
     }
     if head.status == 206 || head.fields.has("content-range") {
         return Err(Problem::RESPONSE_UNMASKABLE);
     }
     let is_decoded = leaves_decoded(&head.fields, request, masks);
-    let mut is_live = false;
+    let (mut is_live, mut is_events) = (false, false);
     let mask = match head.framing {
         Framing::Empty => None,
         Framing::Length(_) | Framing::Chunked | Framing::UntilClose => {
@@ -190,6 +250,7 @@ pub(crate) fn response(
                 Unreadable::Coding => Problem::RESPONSE_CODING_UNKNOWN,
             })?;
             is_live = content.is_live();
+            is_events = content.format == Format::Sse;
             Some(Mask::new(masks, &content, Direction::Response, is_decoded)?)
         }
     };
@@ -207,7 +268,7 @@ pub(crate) fn response(
         fields.push("Content-Length", "0");
     }
     let length = if mask.is_some() { BodyLength::Unknown } else { BodyLength::None };
-    Ok(ForwardResponse { fields, length, mask, is_live })
+    Ok(ForwardResponse { fields, length, mask, is_live, is_events })
 }
 
 /// A response that has no body whatever its fields say (RFC 9110, section 6.4.1).
@@ -236,7 +297,7 @@ fn mask_fields(fields: &mut Fields, unscanned: &[&str], masks: &MaskContext<'_>,
     if masks.masking.is_off {
         return;
     }
-    let matches = masks.stats.matches(masks.ruleset);
+    let matches = masks.tally();
     fields.map_values(|name, value| {
         if unscanned.iter().any(|u| name.eq_ignore_ascii_case(u)) {
             return None;

@@ -127,6 +127,8 @@ impl Gateway {
                 table: Arc::clone(&gateway.table),
                 stats,
                 limits: config.limits,
+                desk: config.desk.clone(),
+                recording: config.recording.clone(),
                 control: Arc::clone(&gateway.control),
                 shards,
                 seed: seed ^ u64::from(number).rotate_left(32),

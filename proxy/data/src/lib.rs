@@ -17,15 +17,16 @@ mod client;
 pub mod codec;
 mod config;
 mod content;
+pub mod desk;
 mod edge;
 mod forward;
 mod forwarded;
 mod gateway;
 mod mask;
 mod problem;
-#[allow(dead_code, reason = "the edge takes it up")]
 mod rate;
 mod shard;
+mod size;
 mod stats;
 mod table;
 mod tls;
@@ -36,6 +37,7 @@ pub use config::{
     ResponseCoding, RetryConfig, RouteConfig, RouteLimits, RouteMatch, Routing, UpstreamConfig,
     UpstreamProtocol, UpstreamUrl, UpstreamUrlError,
 };
+pub use edge::recording::Recording;
 pub use forwarded::ForwardedFields;
 pub use gateway::{DrainReport, Gateway, ReloadError, StartError};
 pub use problem::Problem;

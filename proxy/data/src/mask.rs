@@ -8,19 +8,23 @@
 //! All that one push tells is flushed by its end, so that what the sender flushed arrives as soon as it may.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use sluice_engine::{
-    CodingError, CodingErrorKind, Decoder, Encoder, Format, FormatError, FormatErrorKind, Masker,
-    MaskerOptions, OnError, Ruleset, Scratch,
+    CodingError, CodingErrorKind, Decoder, Encoder, Finding, Format, FormatError, FormatErrorKind, Masker,
+    MaskerOptions, OnError, RuleId, Ruleset, Scratch,
 };
+use sluice_policy::ResponseLimits;
 
 use crate::config::Masking;
 use crate::content::{Content, hides_ascii};
+use crate::desk::Secret;
 use crate::problem::Problem;
+use crate::size::Size;
 use crate::stats::{Matches, ShardStats};
 
 /// Bytes of a coded body that are decoded, masked and coded again at once: it bounds what lies between.
@@ -64,12 +68,60 @@ pub(crate) struct Mask {
     /// None: what comes goes on as it is.
     text: Option<Text>,
     coded: Option<Coded>,
-    matches: Arc<Matches>,
+    matches: Tally,
     held: u64,
     scanned: u64,
     direction: Direction,
     /// Why its format can't be masked.
     fault: Option<FormatErrorKind>,
+    seen: Option<Seen>,
+    /// How much may come.
+    size: Option<Size>,
+    copy: Option<Copied>,
+}
+
+/// What leaves of a body, and what was found in it, for the record.
+#[derive(Default)]
+pub(crate) struct Copied {
+    /// Masked, without codings.
+    pub(crate) masked: Vec<u8>,
+    pub(crate) found: Vec<Found>,
+    /// The piece that is being masked, and where it lies in the body.
+    plain: Vec<u8>,
+    at: u64,
+}
+
+/// A value that was found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) finding: Finding,
+    /// The value as it was spelled, where it came in one piece.
+    pub(crate) value: Option<Secret>,
+}
+
+impl Copied {
+    fn begin(&mut self, plain: &[u8], at: u64) {
+        self.plain.clear();
+        self.plain.extend_from_slice(plain);
+        self.at = at;
+    }
+
+    fn find(&mut self, finding: Finding) {
+        let place = |at: u64| at.checked_sub(self.at).and_then(|at| usize::try_from(at).ok());
+        let value =
+            place(finding.start).zip(place(finding.end)).and_then(|(from, to)| self.plain.get(from..to));
+        let value = value.map(Secret::new);
+        self.found.push(Found { finding, value });
+    }
+}
+
+/// What was seen of a body that is watched.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// All of it, without codings.
+    pub(crate) plain: Vec<u8>,
+    /// How often rules, by their numbers, were found.
+    pub(crate) rules: BTreeMap<u32, u64>,
 }
 
 /// The content without its codings.
@@ -123,9 +175,36 @@ impl From<CodingError> for Fault {
 /// What the masks of one shard share.
 pub(crate) struct MaskContext<'a> {
     pub(crate) ruleset: &'a Arc<Ruleset>,
+    /// Under whose rules matches are counted: `ruleset`'s, or those that it was made of for one reader.
+    pub(crate) counted: &'a Arc<Ruleset>,
     pub(crate) masking: &'a Masking,
+    /// How much of a body its reader may get.
+    pub(crate) limits: ResponseLimits,
     pub(crate) places: &'a CodedPlaces,
     pub(crate) stats: &'a ShardStats,
+}
+
+impl MaskContext<'_> {
+    pub(crate) fn tally(&self) -> Tally {
+        let is_own = Arc::ptr_eq(self.ruleset, self.counted);
+        let rules = if is_own { usize::MAX } else { self.counted.rules().len() };
+        Tally { matches: self.stats.matches(self.counted), rules }
+    }
+}
+
+/// Where matches are counted.
+pub(crate) struct Tally {
+    matches: Arc<Matches>,
+    /// Numbers from here on are of fields that were declared for one reader: they have no count.
+    rules: usize,
+}
+
+impl Tally {
+    pub(crate) fn count(&self, rule: RuleId) {
+        if (rule.0 as usize) < self.rules {
+            self.matches.count(rule);
+        }
+    }
 }
 
 impl Mask {
@@ -139,8 +218,15 @@ impl Mask {
         direction: Direction,
         is_decoded: bool,
     ) -> Result<Mask, Problem> {
-        let MaskContext { ruleset, masking, places, stats } = context;
-        let options = MaskerOptions { on_error: masking.on_error, ..MaskerOptions::default() };
+        let MaskContext { ruleset, masking, places, stats, .. } = context;
+        let size = Size::new(context.limits, content.format).map_err(|()| Problem::RESPONSE_UNCUT)?;
+        let is_cut = ruleset.fields().is_some_and(|fields| fields.drops_others());
+        if is_cut && !matches!(content.format, Format::Json | Format::Ndjson | Format::Sse | Format::Form) {
+            return Err(Problem::RESPONSE_UNCUT);
+        }
+        // What is scanned as text has no paths and no rows.
+        let on_error = if is_cut || size.is_some() { OnError::Block } else { masking.on_error };
+        let options = MaskerOptions { on_error, ..MaskerOptions::default() };
         let text = Text {
             ruleset: Arc::clone(ruleset),
             options,
@@ -170,18 +256,63 @@ impl Mask {
         Ok(Mask {
             text: Some(text),
             coded,
-            matches: stats.matches(ruleset),
+            matches: context.tally(),
             held: 0,
             scanned: 0,
             direction,
             fault: None,
+            seen: None,
+            size,
+            copy: None,
         })
     }
 
     /// Lets a body pass as it is, and counts it.
-    pub(crate) fn off(context: &MaskContext<'_>, direction: Direction) -> Mask {
-        let matches = context.stats.matches(context.ruleset);
-        Mask { text: None, coded: None, matches, held: 0, scanned: 0, direction, fault: None }
+    ///
+    /// # Errors
+    /// It would have to be read to hold what its reader may get.
+    pub(crate) fn off(context: &MaskContext<'_>, direction: Direction) -> Result<Mask, Problem> {
+        let size = Size::new(context.limits, Format::Bytes).map_err(|()| Problem::RESPONSE_UNCUT)?;
+        if !Arc::ptr_eq(context.ruleset, context.counted) && context.ruleset.fields().is_some() {
+            return Err(Problem::RESPONSE_UNCUT);
+        }
+        Ok(Mask {
+            text: None,
+            coded: None,
+            matches: context.tally(),
+            held: 0,
+            scanned: 0,
+            direction,
+            fault: None,
+            seen: None,
+            size,
+            copy: None,
+        })
+    }
+
+    /// From now on what the body says and what is found in it is kept.
+    pub(crate) fn watch(&mut self) {
+        self.seen = Some(Seen::default());
+    }
+
+    /// From now on what leaves is copied.
+    pub(crate) fn copy(&mut self) {
+        self.copy = Some(Copied::default());
+    }
+
+    /// What left since this was last asked.
+    pub(crate) fn take_copy(&mut self) -> Option<Copied> {
+        let copy = self.copy.as_mut()?;
+        let (masked, found) = (std::mem::take(&mut copy.masked), std::mem::take(&mut copy.found));
+        Some(Copied { masked, found, ..Copied::default() })
+    }
+
+    pub(crate) fn seen(&self) -> Option<&Seen> {
+        self.seen.as_ref()
+    }
+
+    pub(crate) fn take_seen(&mut self) -> Seen {
+        self.seen.take().unwrap_or_default()
     }
 
     /// Masks the next bytes; `last`: none come after. Nothing of what is in `out` after an error may leave, but for a
@@ -200,8 +331,10 @@ impl Mask {
         if self.text.is_none() {
             out.extend_from_slice(content);
             self.scanned += content.len() as u64;
+            see(&mut self.seen, &mut self.size, content);
+            self.copy.iter_mut().for_each(|copy| copy.masked.extend_from_slice(content));
             ShardStats::count(&stats.bytes_passed_off, content.len() as u64);
-            return Ok(());
+            return self.within();
         }
         let started = Instant::now();
         let scanned = self.scanned;
@@ -214,7 +347,15 @@ impl Mask {
         ShardStats::count(counter, self.scanned - scanned);
         if let Some(masker) = self.text.as_mut().and_then(|text| text.masker.as_mut()) {
             ShardStats::count(&stats.bytes_passed_opaque, masker.take_unscanned());
-            masker.take_findings().iter().for_each(|f| self.matches.count(f.rule));
+            for finding in masker.take_findings() {
+                self.matches.count(finding.rule);
+                if let Some(seen) = &mut self.seen {
+                    *seen.rules.entry(finding.rule.0).or_default() += 1;
+                }
+                if let Some(copy) = &mut self.copy {
+                    copy.find(finding);
+                }
+            }
         }
         self.hold(stats, self.text.as_ref().map_or(0, Text::held) as u64);
         done.map_err(|fault| {
@@ -222,7 +363,13 @@ impl Mask {
                 self.fault = Some(kind);
             }
             self.problem(&fault)
-        })
+        })?;
+        self.within()
+    }
+
+    fn within(&self) -> Result<(), Problem> {
+        let is_over = self.size.as_ref().is_some_and(Size::is_over);
+        if is_over { Err(Problem::RESPONSE_TOO_LARGE) } else { Ok(()) }
     }
 
     /// Why the format of the body can't be masked, after an error.
@@ -240,19 +387,29 @@ impl Mask {
         let Some(text) = &mut self.text else { return Ok(()) };
         let Some(coded) = &mut self.coded else {
             self.scanned += content.len() as u64;
-            return text.push(scratch, content, last, out);
+            see(&mut self.seen, &mut self.size, content);
+            let Some(copy) = &mut self.copy else { return text.push(scratch, content, last, out) };
+            copy.begin(content, self.scanned - content.len() as u64);
+            let from = out.len();
+            let done = text.push(scratch, content, last, out);
+            copy.masked.extend_from_slice(out.get(from..).unwrap_or_default());
+            return done;
         };
         for piece in content.chunks(CODED_BYTES_AT_ONCE) {
             coded.has_begun = true;
             coded.decoder.push(piece, &mut coded.plain)?;
             self.scanned += coded.plain.len() as u64;
+            see(&mut self.seen, &mut self.size, &coded.plain);
             text.push(scratch, &coded.plain, false, &mut coded.masked)?;
+            self.copy.iter_mut().for_each(|copy| copy.masked.extend_from_slice(&coded.masked));
             coded.encode(out)?;
         }
         if last {
             coded.decoder.finish(&mut coded.plain)?;
             self.scanned += coded.plain.len() as u64;
+            see(&mut self.seen, &mut self.size, &coded.plain);
             text.push(scratch, &coded.plain, true, &mut coded.masked)?;
+            self.copy.iter_mut().for_each(|copy| copy.masked.extend_from_slice(&coded.masked));
         }
         coded.flush(last, out)
     }
@@ -281,6 +438,12 @@ impl Mask {
     pub(crate) fn close(&mut self, stats: &ShardStats) {
         self.hold(stats, 0);
     }
+}
+
+/// Bytes of the body without its codings, before they are masked.
+fn see(seen: &mut Option<Seen>, size: &mut Option<Size>, plain: &[u8]) {
+    seen.iter_mut().for_each(|seen| seen.plain.extend_from_slice(plain));
+    size.iter_mut().for_each(|size| size.see(plain));
 }
 
 impl Coded {
@@ -423,7 +586,14 @@ mod tests {
     ) -> (Vec<u8>, Option<Problem>) {
         let (stats, places) = (ShardStats::default(), CodedPlaces::new(1));
         let masking = Masking::default();
-        let context = MaskContext { ruleset, masking: &masking, places: &places, stats: &stats };
+        let context = MaskContext {
+            ruleset,
+            counted: ruleset,
+            masking: &masking,
+            limits: ResponseLimits::default(),
+            places: &places,
+            stats: &stats,
+        };
         let mut mask = Mask::new(&context, content, Direction::Request, is_decoded).unwrap();
         let (mut scratch, mut left) = (Scratch::new(), Vec::new());
         for (at, part) in parts.iter().enumerate() {

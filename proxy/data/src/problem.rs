@@ -43,6 +43,51 @@ impl Problem {
         "bad_request",
         "the path has segments `.` or `..`, which the gateway and the upstream could read differently",
     );
+    pub(crate) const UNDECIDED: Problem = Problem::new(
+        503,
+        "overloaded",
+        "nobody decided in time whether the request may go on, so it was refused: try again",
+    );
+    pub(crate) const NOT_EVENTS: Problem = Problem::new(
+        502,
+        "upstream_unreachable",
+        "the upstream answered the request, once it was approved, with other than events",
+    );
+    pub(crate) const UNRECORDED: Problem = Problem::new(
+        503,
+        "overloaded",
+        "the exchange could not be recorded, so it was not let on: try again",
+    );
+    pub(crate) const FACTS_TOO_LARGE: Problem = Problem::new(
+        431,
+        "too_large",
+        "the target, credentials and fields that decide about the request are larger than the limit",
+    );
+    pub(crate) const FACTS_NOT_TEXT: Problem =
+        Problem::new(400, "bad_request", "a field that decides about the request is not UTF-8 text");
+    pub(crate) const CERTIFICATE_EXPIRED: Problem =
+        Problem::new(401, "unauthenticated", "the client certificate has expired");
+    pub(crate) const CERTIFICATE_UNCLEAR: Problem =
+        Problem::new(401, "unauthenticated", "the client certificate does not name its owner without doubt");
+    pub(crate) const HELD_TOO_LARGE: Problem = Problem::new(
+        413,
+        "too_large",
+        "a policy reads the request's body, which is larger than what may be held for that",
+    );
+    pub(crate) const HELD_FULL: Problem =
+        Problem::new(503, "overloaded", "the gateway holds as many bytes of requests as it may");
+    pub(crate) const BODY_TIMED_OUT: Problem =
+        Problem::bad_request(408, "the request's body did not go on in time");
+    pub(crate) const RESPONSE_UNCUT: Problem = Problem::new(
+        403,
+        "denied",
+        "a policy limits what of the response may be passed on, and it is of a type in which that can't be held",
+    );
+    pub(crate) const RESPONSE_TOO_LARGE: Problem = Problem::new(
+        403,
+        "denied",
+        "the response has more bytes, rows or spans than the policy allows, so it was not passed on",
+    );
     pub(crate) const OVERLOADED: Problem =
         Problem::new(503, "overloaded", "the gateway serves as many connections as it may");
     pub(crate) const UPSTREAM_FULL: Problem =
@@ -180,14 +225,14 @@ pub(crate) fn status(problem: &Problem, shape: Shape) -> u16 {
 /// The code of gRPC (its `statuscodes.md`) for a problem.
 fn grpc_status(problem: &Problem) -> u8 {
     match (problem.code, problem.status) {
-        ("upstream_timeout", _) | (_, 408) => 4,          // DEADLINE_EXCEEDED
-        ("denied", _) => 7,                               // PERMISSION_DENIED
-        ("too_large", _) => 8,                            // RESOURCE_EXHAUSTED
-        ("no_route", _) => 12,                            // UNIMPLEMENTED
+        ("upstream_timeout", _) | (_, 408) => 4, // DEADLINE_EXCEEDED
+        ("denied" | "approval_pending" | "approval_denied", _) => 7, // PERMISSION_DENIED
+        ("too_large" | "rate_limited", _) => 8,  // RESOURCE_EXHAUSTED
+        ("no_route", _) => 12,                   // UNIMPLEMENTED
         ("overloaded" | "upstream_unreachable", _) => 14, // UNAVAILABLE
-        ("unauthenticated", _) => 16,                     // UNAUTHENTICATED
-        (_, 400..=499) => 3,                              // INVALID_ARGUMENT
-        _ => 13,                                          // INTERNAL
+        ("unauthenticated", _) => 16,            // UNAUTHENTICATED
+        (_, 400..=499) => 3,                     // INVALID_ARGUMENT
+        _ => 13,                                 // INTERNAL
     }
 }
 
@@ -245,7 +290,7 @@ pub(crate) fn reason(status: u16) -> &'static str {
 }
 
 /// The fields but for framing, and the body.
-pub(crate) fn parts(problem: &Problem, shape: Shape, id: RequestId) -> (Fields, String) {
+pub(crate) fn parts(problem: &Problem, detail: &str, shape: Shape, id: RequestId) -> (Fields, String) {
     let kind = match shape {
         Shape::Problem => "application/problem+json",
         Shape::OpenAi | Shape::Anthropic => "application/json",
@@ -256,8 +301,7 @@ pub(crate) fn parts(problem: &Problem, shape: Shape, id: RequestId) -> (Fields, 
     if let Shape::Grpc { .. } = shape {
         fields.push("Content-Type", kind);
         fields.push("grpc-status", grpc_status(problem).to_string());
-        // No detail has a letter that must be encoded there.
-        fields.push("grpc-message", problem.detail);
+        fields.push("grpc-message", percent_encoded(detail));
         fields.push("sluice-request-id", id.to_string());
         return (fields, String::new());
     }
@@ -266,6 +310,10 @@ pub(crate) fn parts(problem: &Problem, shape: Shape, id: RequestId) -> (Fields, 
     fields.push("Cache-Control", "no-store");
     if problem.retry_after_s > 0 {
         fields.push("Retry-After", problem.retry_after_s.to_string());
+    }
+    if problem.code == "unauthenticated" {
+        // RFC 6750, section 3.
+        fields.push("WWW-Authenticate", "Bearer");
     }
     if problem.status == 426 {
         // RFC 6455, section 4.4; RFC 9110, section 15.5.22.
@@ -280,12 +328,48 @@ pub(crate) fn parts(problem: &Problem, shape: Shape, id: RequestId) -> (Fields, 
         // RFC 9110, section 12.5.3: so that it is told apart from a type that is not known.
         fields.push("Accept-Encoding", "gzip, deflate, br, zstd");
     }
-    (fields, body(problem, shape, id))
+    (fields, body(problem, &json_escaped(detail), shape, id))
 }
 
-/// No text in it needs escaping: all are constants of this crate.
-fn body(problem: &Problem, shape: Shape, id: RequestId) -> String {
-    let Problem { status, code, detail, .. } = problem;
+/// As `grpc-message` has it: printable ASCII without `%`, the rest in percent-encoding (gRPC over HTTP/2, "Responses").
+fn percent_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'%' => out.push_str("%25"),
+            b' '..=b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// As it stands in a string of JSON (RFC 8259, section 7).
+fn json_escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => out.extend(['\\', letter]),
+            '\0'..='\x1f' => out.push_str(&format!("\\u{:04x}", u32::from(letter))),
+            _ => out.push(letter),
+        }
+    }
+    out
+}
+
+/// The same as an event, for a response of events that has begun: the shape in which each provider tells of an error then.
+pub(crate) fn event(problem: &Problem, detail: &str, shape: Shape, id: RequestId) -> String {
+    let body = body(problem, &json_escaped(detail), shape, id);
+    match shape {
+        // Their SDKs look at the data alone.
+        Shape::OpenAi => format!("data: {body}\n\n"),
+        Shape::Anthropic | Shape::Problem | Shape::Grpc { .. } => format!("event: error\ndata: {body}\n\n"),
+    }
+}
+
+/// `detail` is escaped; no other text in it needs that, for all are constants of this crate.
+fn body(problem: &Problem, detail: &str, shape: Shape, id: RequestId) -> String {
+    let Problem { status, code, .. } = problem;
     let title = reason(*status);
     let members = format!(r#""title":"{title}","status":{status},"detail":"{detail}","code":"{code}""#);
     let kind = match (shape, status) {
@@ -374,7 +458,7 @@ mod tests {
             (Problem::NO_ROUTE, "12"),
         ] {
             let shape = Shape::Grpc { is_web: false };
-            let (fields, body) = parts(&problem, shape, id);
+            let (fields, body) = parts(&problem, problem.detail, shape, id);
             assert_eq!(fields.text("grpc-status"), Some(code), "{problem:?}");
             assert_eq!(
                 (fields.text("content-type"), status(&problem, shape)),
@@ -390,7 +474,7 @@ mod tests {
     fn responses_are_whole() {
         let id = RequestIds::new(0, 0).next(0);
         for shape in [Shape::Problem, Shape::OpenAi, Shape::Anthropic] {
-            let (fields, body) = parts(&Problem::OVERLOADED, shape, id);
+            let (fields, body) = parts(&Problem::OVERLOADED, Problem::OVERLOADED.detail, shape, id);
             assert_eq!(fields.text("retry-after"), Some("1"));
             assert!(body.contains("\"code\":\"overloaded\"") && body.contains(&id.to_string()));
         }

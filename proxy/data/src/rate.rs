@@ -37,7 +37,12 @@ const BACK_MS_MAX: u64 = 60_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subject<'a> {
     /// An identity that was proved.
-    Proved(&'a str),
+    Proved {
+        /// Who vouches for it.
+        issuer: &'a str,
+        /// Its id there.
+        id: &'a str,
+    },
     /// An address. Of one of IPv6 the first 64 bits count: the rest is the client's to choose (RFC 4291, section
     /// 2.5.4).
     At(IpAddr),
@@ -46,7 +51,7 @@ pub(crate) enum Subject<'a> {
 impl Hash for Subject<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
-            Subject::Proved(name) => (0u8, name).hash(state),
+            Subject::Proved { issuer, id } => (0u8, issuer, id).hash(state),
             Subject::At(address) => match address.to_canonical() {
                 IpAddr::V4(v4) => (1u8, v4).hash(state),
                 IpAddr::V6(v6) => (2u8, Ipv6Addr::to_bits(v6) >> 64).hash(state),
@@ -165,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    const ANYONE: Subject<'static> = Subject::Proved("anyone");
+    const ANYONE: Subject<'static> = Subject::Proved { issuer: "i", id: "anyone" };
 
     fn limiter(requests: u32, window_ms: u64, burst: u32, by: RateBy) -> RateLimiter {
         RateLimiter::new(&RateLimit { requests, window_ms, burst, by })
@@ -247,7 +252,7 @@ mod tests {
         let names: Vec<String> = (0..2_000).map(|n| format!("subject {n}")).collect();
         let mut refused = 0;
         for name in &names {
-            let all = [(); 3].map(|()| limiter.take(Subject::Proved(name), 1).is_ok());
+            let all = [(); 3].map(|()| limiter.take(Subject::Proved { issuer: "i", id: name }, 1).is_ok());
             assert!(!all[2], "{name}: one past its burst");
             refused += usize::from(all != [true, true, false]);
         }
@@ -255,9 +260,13 @@ mod tests {
         assert!(refused < 100, "{refused} of {} met another", names.len());
         let by_route = self::limiter(1, 1_000_000, 2, RateBy::Route);
         assert!(
-            by_route.take(Subject::Proved("a"), 1).is_ok() && by_route.take(Subject::Proved("b"), 1).is_ok()
+            by_route.take(Subject::Proved { issuer: "i", id: "a" }, 1).is_ok()
+                && by_route.take(Subject::Proved { issuer: "i", id: "b" }, 1).is_ok()
         );
-        assert!(by_route.take(Subject::Proved("c"), 1).is_err(), "one count for all of the route");
+        assert!(
+            by_route.take(Subject::Proved { issuer: "i", id: "c" }, 1).is_err(),
+            "one count for all of the route"
+        );
     }
 
     #[test]
@@ -274,7 +283,7 @@ mod tests {
         ] {
             assert_eq!(hash(a) == hash(b), is_one, "{a} {b}");
         }
-        let named = key.hash_one(Subject::Proved("192.0.2.1"));
+        let named = key.hash_one(Subject::Proved { issuer: "i", id: "192.0.2.1" });
         assert_ne!(named, hash("192.0.2.1"), "a name is no address");
     }
 

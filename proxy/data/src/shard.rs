@@ -19,9 +19,11 @@ use sluice_audit::RequestIds;
 use sluice_engine::Scratch;
 
 use crate::config::{IoDriver, Limits, ListenerConfig};
+use crate::desk::{Desk, RulingCache};
 use crate::edge::connection::{Listener, Reader, Stream, Writer};
 use crate::edge::exchange::SessionContext;
 use crate::edge::http2::{self, server::Opening};
+use crate::edge::recording::Recording;
 use crate::edge::signal::Signal;
 use crate::edge::upstreams::Upstreams;
 use crate::edge::{health, http1, proxy_protocol};
@@ -44,6 +46,8 @@ pub(crate) struct ShardConfig {
     pub(crate) table: Arc<ArcSwap<Table>>,
     pub(crate) stats: Arc<ShardStats>,
     pub(crate) limits: Limits,
+    pub(crate) desk: Option<Arc<Desk>>,
+    pub(crate) recording: Option<Recording>,
     pub(crate) control: Arc<ShardControl>,
     pub(crate) seed: u64,
     /// How many there are.
@@ -119,6 +123,10 @@ async fn serve_all(config: ShardConfig, since: Instant, started: &Sender<std::io
         table: config.table,
         upstreams: Upstreams::new(Arc::clone(&config.stats), config.limits, config.seed, config.shards),
         places: CodedPlaces::new(config.limits.coded_bodies_max),
+        rulings: RulingCache::new(config.desk.as_ref().map_or(0, |desk| desk.config().cached_max)).into(),
+        desk: config.desk,
+        recording: config.recording,
+        held_bytes: Cell::new(0),
         limits: config.limits,
         stats: config.stats,
         scratch: Scratch::new().into(),
@@ -213,13 +221,20 @@ async fn connection(
     is_over: bool,
 ) {
     let admitted = proxy_protocol::admit(stream, peer, config, context.limits.head_ms_max).await;
-    let Some((stream, client)) = admitted else { return };
+    let Some((stream, mut client)) = admitted else { return };
     let socket = stream.as_raw_fd();
     let handshake = stream.split_server(client.listener.tls.as_ref());
     let limit = Duration::from_millis(context.limits.head_ms_max);
-    let Ok(Ok((read, write, alpn))) = monoio::time::timeout(limit, handshake).await else { return };
+    let Ok(Ok((read, write, agreed))) = monoio::time::timeout(limit, handshake).await else { return };
     let (mut reader, mut writer) = (Reader::new(read), Writer::new(write, context.limits.write_ms_max));
-    let is_agreed = alpn.as_deref() == Some(http2::ALPN);
+    let is_agreed = agreed.alpn.as_deref() == Some(http2::ALPN);
+    client.certificate = match agreed.certificate() {
+        Ok(certificate) => certificate,
+        Err(problem) => {
+            http1::turn_away(&context, &mut reader, &mut writer, &problem).await;
+            return;
+        }
+    };
     if is_over && !is_agreed {
         http1::turn_away(&context, &mut reader, &mut writer, &Problem::OVERLOADED).await;
         return;

@@ -11,7 +11,7 @@ use sluice_engine::{RuleId, Ruleset};
 pub const FIRST_BYTE_US: [u64; 8] = [50, 100, 200, 400, 800, 1_600, 6_400, 25_600];
 
 /// Codes of refusals, in the order of their counters.
-pub const REFUSALS: [&str; 10] = [
+pub const REFUSALS: [&str; 12] = [
     "bad_request",
     "unauthenticated",
     "denied",
@@ -22,6 +22,8 @@ pub const REFUSALS: [&str; 10] = [
     "overloaded",
     "no_route",
     "rate_limited",
+    "approval_pending",
+    "approval_denied",
 ];
 
 macro_rules! counters {
@@ -113,6 +115,12 @@ counters! {
     websocket_request_messages,
     /// Messages of WebSockets that went to the client.
     websocket_response_messages,
+    /// Questions whether a request may go on.
+    verdicts_asked,
+    /// Requests that went on by an answer to the same question before.
+    verdicts_remembered,
+    /// Questions that had no place, or no answer in time: each request was refused.
+    verdicts_missed,
     /// Panics caught at the edge of a session; each closed its connection.
     panics,
 }

@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Access {
     /// Anyone who reaches the gateway may call; what they send and get is masked all the same.
     Anonymous,
+    /// Callers prove who they are, and policies say what each may do.
+    Proved,
 }
 
 /// A gateway would serve callers that nobody asked for.

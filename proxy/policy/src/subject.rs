@@ -69,6 +69,9 @@ pub struct Subject {
     pub actor: Option<Arc<str>>,
     /// Whose agent or service it is: never the one who may approve what it asks.
     pub owner: Option<Arc<str>>,
+    /// What its credential is limited to: `upstream:NAME`, `route:NAME`, `method:NAME`; empty: nothing. Policies can only
+    /// narrow it further ([`Subject::is_within`]).
+    pub scopes: Vec<Arc<str>>,
     /// What proved it.
     pub proof: Proof,
 }
@@ -78,5 +81,39 @@ impl Subject {
     #[must_use]
     pub fn is_anonymous(&self) -> bool {
         self.proof == Proof::None
+    }
+
+    /// Whether its credential is for such a request: of each kind of scope that it has, one must be the request's.
+    #[must_use]
+    pub fn is_within(&self, upstream: &str, route: &str, method: &str) -> bool {
+        [("upstream:", upstream), ("route:", route), ("method:", method)].into_iter().all(|(kind, name)| {
+            let mut names = self.scopes.iter().filter_map(|scope| scope.strip_prefix(kind)).peekable();
+            names.peek().is_none() || names.any(|allowed| allowed == name)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_narrow_by_kind() {
+        let of = |scopes: &[&str]| Subject {
+            scopes: scopes.iter().map(|scope| Arc::from(*scope)).collect(),
+            ..Subject::default()
+        };
+        for (scopes, wanted) in [
+            (&[][..], true),
+            (&["upstream:a"], true),
+            (&["upstream:b"], false),
+            (&["upstream:b", "upstream:a"], true),
+            (&["upstream:a", "method:GET"], true),
+            (&["upstream:a", "method:POST"], false),
+            (&["route:r", "method:GET", "upstream:a"], true),
+            (&["route:"], false),
+        ] {
+            assert_eq!(of(scopes).is_within("a", "r", "GET"), wanted, "{scopes:?}");
+        }
     }
 }

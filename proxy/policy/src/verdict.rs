@@ -13,14 +13,27 @@ pub enum Decision {
 }
 
 /// Whether a request goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Action {
     /// It goes on, masked.
     Allow,
     /// It goes on once people have approved it.
     Approve(ApprovalTerms),
     /// It is refused.
+    #[default]
     Block,
+}
+
+impl Action {
+    /// As policies and records spell it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Action::Allow => "allow",
+            Action::Approve(_) => "approve",
+            Action::Block => "block",
+        }
+    }
 }
 
 /// Who must approve.
@@ -31,7 +44,7 @@ pub struct ApprovalTerms {
 }
 
 /// A decision and what made it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Whether the request goes on.
     pub action: Action,
@@ -49,6 +62,13 @@ pub struct Verdict {
     pub limits: ResponseLimits,
     /// The score and its parts.
     pub risk: Risk,
+    /// What the request does, the most exact name of each act: `llm.chat`, `tool:search`, `sql.delete_all`.
+    pub operations: Vec<Arc<str>>,
+    /// Policies in shadow that matched, and what each would have done. They changed nothing.
+    pub shadow: Vec<(Arc<str>, &'static str)>,
+    /// It depends on what went before (a chain, a quota, a first use): the same facts may be decided otherwise next
+    /// time, so it must not be cached.
+    pub is_once: bool,
 }
 
 /// Paths of a body, in the syntax of packs' fields.
@@ -69,6 +89,22 @@ pub struct ResponseLimits {
     pub rows_max: Option<u64>,
     /// Spans of a trace.
     pub spans_max: Option<u64>,
+}
+
+impl ResponseLimits {
+    /// The lesser of each.
+    #[must_use]
+    pub fn least(self, other: ResponseLimits) -> ResponseLimits {
+        let least = |a: Option<u64>, b: Option<u64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (one, None) | (None, one) => one,
+        };
+        ResponseLimits {
+            bytes_max: least(self.bytes_max, other.bytes_max),
+            rows_max: least(self.rows_max, other.rows_max),
+            spans_max: least(self.spans_max, other.spans_max),
+        }
+    }
 }
 
 /// A documented score of what could go wrong.

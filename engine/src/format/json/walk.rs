@@ -232,7 +232,7 @@ impl Handler for Writer<'_, '_> {
         }
         // Only containers restate texts; the bracket has been told.
         let path = texts.keys.path_of_container();
-        let dropped = texts.fields.as_ref().and_then(|f| f.find_told(&path));
+        let dropped = texts.fields.as_ref().and_then(|f| f.find_container(&path));
         let dropped = dropped.filter(|(_, action)| **action == FieldAction::Drop);
         let dropped = dropped.map(|(rule, _)| Telling::of(rule));
         if dropped.is_some() || llm::is_restating(&path) {
@@ -393,7 +393,7 @@ impl Writer<'_, '_> {
                 texts.opaque = false;
                 texts.declared = Declared::Null;
             }
-            None => {}
+            Some(FieldAction::Scan) | None => {}
         }
     }
 
@@ -427,7 +427,7 @@ impl Writer<'_, '_> {
                     fields::replacement(entity, strategy, 4, &mut text);
                     super::quote(&text, self.target.out);
                 }
-                Some(FieldAction::Drop | FieldAction::Allow) | None => {
+                Some(FieldAction::Drop | FieldAction::Allow | FieldAction::Scan) | None => {
                     self.target.out.extend_from_slice(b"null");
                 }
             }
@@ -457,7 +457,7 @@ impl Writer<'_, '_> {
                 fields::replacement(entity, strategy, digits.len(), &mut text);
                 super::quote(&text, out);
             }
-            None => return false,
+            Some(FieldAction::Scan) | None => return false,
         }
         true
     }

@@ -211,6 +211,11 @@ fn mask_data(
         walker.joined.end(b"", target);
         return Ok(());
     }
+    if walker.joined.fields.as_ref().is_some_and(|fields| fields.drops_others()) {
+        // A text is at no path, so nobody said that it may leave.
+        walker.joined.change(0, 0..read.len(), b"null".to_vec());
+        return Ok(());
+    }
     // The first event of the Model Context Protocol's older transport: the client waits for it, the server for the client.
     let named = lines.iter().rev().find(|l| l.is(event, b"event"));
     if named.is_some_and(|l| event.get(l.value.clone()) == Some(b"endpoint")) {

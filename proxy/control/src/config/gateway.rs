@@ -27,6 +27,7 @@ pub(super) struct Whole {
     pub(super) io: IoDriver,
     pub(super) drain_seconds: u64,
     pub(super) access: Option<Access>,
+    pub(super) allows_anonymous: bool,
     pub(super) limits: Limits,
 }
 
@@ -36,6 +37,7 @@ pub(super) fn read(source: &mut Source, document: &DeTable<'_>) -> Whole {
         io: IoDriver::Auto,
         drain_seconds: DRAIN_SECONDS,
         access: None,
+        allows_anonymous: false,
         limits: Limits::default(),
     };
     let keys = ["shards", "io", "drain_seconds", "allow_anonymous", "limits"];
@@ -46,10 +48,14 @@ pub(super) fn read(source: &mut Source, document: &DeTable<'_>) -> Whole {
         whole.io = source.word(table, "io", IO_DRIVERS).unwrap_or(IoDriver::Auto);
         let seconds = source.integer(table, "drain_seconds", 0, DRAIN_SECONDS_MAX);
         whole.drain_seconds = seconds.unwrap_or(DRAIN_SECONDS);
-        whole.access = Access::without_identity(source.switch(table, "allow_anonymous")).ok();
+        whole.allows_anonymous = source.switch(table, "allow_anonymous");
+        whole.access = Access::without_identity(whole.allows_anonymous).ok();
         if let Some((_, limits)) = source.inner(table, "limits", &number::keys(LIMITS, &[])) {
             number::read(source, limits, LIMITS, &mut whole.limits);
         }
+    }
+    if document.get("issuer").is_some() {
+        whole.access = Some(Access::Proved);
     }
     if whole.access.is_none() {
         let reason = "no identity is configured, so anyone who reaches the gateway could use it: \

@@ -5,30 +5,42 @@
 //! compiled, TLS files loaded, names resolved to indexes. Nothing is half taken: one fault, and there is no
 //! configuration. `serde` was rejected, as it stops at the first fault and tells places only in part.
 
+mod approvals;
 mod condition;
+mod credential;
 mod files;
 mod gateway;
+mod issuer;
 mod listener;
 mod number;
+mod policy;
 mod record;
 mod route;
 mod shown;
 mod source;
 mod upstream;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
+use sluice_data::desk::DeskConfig;
 use sluice_data::{GatewayConfig, PathMatch, Routing};
 use sluice_patterns::Fault;
+use sluice_policy::{PolicySet, Surface};
 use toml::de::DeTable;
 
+use crate::credential::Injection;
+use crate::identity::Issuer;
 pub use files::Files;
 pub use gateway::DRAIN_SECONDS;
+pub use issuer::IdentityFiles;
 use listener::Listener;
-pub use record::{RecordConfig, RecordNumbers};
+use policy::Policies;
+pub use record::{RecordConfig, RecordLimits, SIGNING_KEY_FILE};
 use route::Route;
 use shown::Shown;
 use source::Source;
@@ -50,11 +62,27 @@ pub struct Config {
     pub name: String,
     /// What the data plane is told.
     pub gateway: GatewayConfig,
+    /// Who vouches for callers.
+    pub issuers: Vec<Issuer>,
+    /// What is revoked, and the keys that the gateway issues.
+    pub identity: IdentityFiles,
+    /// What upstreams are asked with, by their names.
+    pub credentials: BTreeMap<String, Injection>,
     /// Where the admin server listens; none: there is none.
     pub admin: Option<SocketAddr>,
+    /// How approvals are run; none: there are none.
+    pub approvals: Option<crate::approvals::Settings>,
     /// Seconds that running exchanges get to finish in a drain.
     pub drain_seconds: u64,
-    /// The record that is kept; none: nothing is recorded.
+    /// Callers who prove nothing may call.
+    pub allows_anonymous: bool,
+    /// What is allowed; none: all that is proved.
+    pub policies: Option<Arc<PolicySet>>,
+    /// What is spoken on each route, by its name.
+    pub surfaces: BTreeMap<String, Arc<Surface>>,
+    /// How requests are asked about.
+    pub desk: DeskConfig,
+    /// Where exchanges are recorded; none: nowhere.
     pub record: Option<RecordConfig>,
     /// What is allowed and hardly meant, as `file:line: warning: reason`.
     pub warnings: Vec<Fault>,
@@ -141,8 +169,30 @@ impl Config {
         drain_seconds: u64,
         files: Files,
     ) -> Config {
-        let (name, warnings, shown) = ("sluice".to_owned(), Vec::new(), String::new());
-        Config { name, gateway, admin, drain_seconds, record: None, warnings, files, shown }
+        Config {
+            name: "sluice".to_owned(),
+            gateway,
+            issuers: Vec::new(),
+            identity: IdentityFiles::default(),
+            credentials: BTreeMap::new(),
+            admin,
+            approvals: None,
+            drain_seconds,
+            allows_anonymous: true,
+            policies: None,
+            surfaces: BTreeMap::new(),
+            desk: DeskConfig::default(),
+            record: None,
+            warnings: Vec::new(),
+            files,
+            shown: String::new(),
+        }
+    }
+
+    /// Requests are decided: there are policies, or callers prove who they are.
+    #[must_use]
+    pub fn is_decided(&self) -> bool {
+        self.policies.is_some() || !self.issuers.is_empty() || !self.credentials.is_empty()
     }
 
     /// The configuration as TOML with every default, a valid configuration itself. Files are named from the root;
@@ -155,7 +205,21 @@ impl Config {
 
 /// The configuration in a document; none, or one that counts for nothing, where there are faults.
 fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
-    source.reader.known_keys(document, &["gateway", "admin", "record", "listener", "upstream", "route"]);
+    let keys = [
+        "policies",
+        "gateway",
+        "admin",
+        "decide",
+        "record",
+        "approvals",
+        "identity",
+        "vault",
+        "issuer",
+        "listener",
+        "upstream",
+        "route",
+    ];
+    source.reader.known_keys(document, &keys);
     for key in ["listener", "upstream", "route"] {
         let is_empty = document.get(key).is_none_or(|v| v.get_ref().as_array().is_some_and(|a| a.is_empty()));
         if is_empty {
@@ -164,7 +228,12 @@ fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
     }
     let whole = gateway::read(source, document);
     let admin = gateway::admin(source, document);
+    let policies = policy::read(source, document);
+    let desk = policy::desk(source, document);
     let record = record::read(source, document);
+    let servers = credential::vaults(source, document);
+    let (issuers, identity) = issuer::read(source, document, &servers);
+    let approvals = approvals::read(source, document);
     let mut names = Vec::new();
     let mut listeners = Vec::new();
     for (value, table) in source.tables(document, "listener", LISTENERS_MAX) {
@@ -172,7 +241,7 @@ fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
     }
     let (mut upstreams, mut upstream_names) = (Vec::new(), Vec::new());
     for (value, table) in source.tables(document, "upstream", UPSTREAMS_MAX) {
-        upstreams.extend(upstream::read(source, value, table, &mut upstream_names));
+        upstreams.extend(upstream::read(source, value, table, &mut upstream_names, &servers));
     }
     let (mut routes, mut names) = (Vec::new(), Vec::new());
     for (value, table) in source.tables(document, "route", ROUTES_MAX) {
@@ -184,8 +253,22 @@ fn resolve(source: &mut Source, document: &DeTable<'_>) -> Option<Config> {
     if !source.reader.faults.is_empty() {
         return None;
     }
+    if !issuers.is_empty() && policies.is_none() {
+        let reason =
+            "callers prove who they are, and nothing says what they may do: name files in `policies`";
+        source.reader.fault(&(0..0), reason);
+        return None;
+    }
     check_use(source, &upstream_names, &routes);
-    assemble(&whole, admin.map(|(address, _)| address), record, &listeners, &upstreams, &routes)
+    let admin = admin.map(|(address, _)| address);
+    let identity_shown = format!("{}{}", servers.shown, issuer::shown(&issuers, &identity));
+    let parts = Parts { whole, policies, desk, record, identity_shown, admin, listeners, upstreams, routes };
+    let config = Config { issuers, identity, ..parts.assemble()? };
+    Some(approvals.into_iter().fold(config, |config, approvals| Config {
+        shown: format!("{}{}", config.shown, approvals.shown),
+        approvals: Some(approvals.settings),
+        ..config
+    }))
 }
 
 /// `connect` is of no use where no route takes that method, which has no path (RFC 9110, section 9.3.6).
@@ -216,37 +299,64 @@ fn check_use(source: &mut Source, upstreams: &[(String, usize)], routes: &[Route
     }
 }
 
-fn assemble(
-    whole: &gateway::Whole,
-    admin: Option<SocketAddr>,
+/// What a file says, without a fault.
+struct Parts {
+    whole: gateway::Whole,
+    policies: Option<Policies>,
+    desk: DeskConfig,
     record: Option<RecordConfig>,
-    listeners: &[Listener],
-    upstreams: &[Upstream],
-    routes: &[Route],
-) -> Option<Config> {
-    let routing = Routing {
-        upstreams: upstreams.iter().map(|u| u.config.clone()).collect(),
-        routes: routes.iter().map(|r| r.config.clone()).collect(),
-    };
-    let first = listeners.first()?.config.clone();
-    let mut gateway = GatewayConfig::new(first, routing, whole.access?);
-    gateway.listeners = listeners.iter().map(|l| l.config.clone()).collect();
-    gateway.shards = whole.shards.unwrap_or(gateway.shards);
-    gateway.io = whole.io;
-    gateway.limits = whole.limits;
-    let drain_seconds = whole.drain_seconds;
-    let shown = Shown {
-        gateway: &gateway,
-        admin,
-        record: record.as_ref(),
-        drain_seconds,
-        listeners,
-        upstreams,
-        routes,
-    };
-    let shown = shown.to_string();
-    Some(Config { shown, record, ..Config::from_flags(gateway, admin, drain_seconds, Files::default()) })
+    identity_shown: String,
+    admin: Option<SocketAddr>,
+    listeners: Vec<Listener>,
+    upstreams: Vec<Upstream>,
+    routes: Vec<Route>,
 }
 
+impl Parts {
+    fn assemble(self) -> Option<Config> {
+        let Parts { whole, policies, desk, record, identity_shown, admin, listeners, upstreams, routes } =
+            self;
+        let routing = Routing {
+            upstreams: upstreams.iter().map(|u| u.config.clone()).collect(),
+            routes: routes.iter().map(|r| r.config.clone()).collect(),
+        };
+        let first = listeners.first()?.config.clone();
+        let mut gateway = GatewayConfig::new(first, routing, whole.access?);
+        gateway.listeners = listeners.iter().map(|l| l.config.clone()).collect();
+        gateway.shards = whole.shards.unwrap_or(gateway.shards);
+        gateway.io = whole.io;
+        gateway.limits = whole.limits;
+        let shown = Shown {
+            gateway: &gateway,
+            whole: &whole,
+            policies: policies.as_ref(),
+            desk: &desk,
+            record: record.as_ref(),
+            admin,
+            listeners: &listeners,
+            upstreams: &upstreams,
+            routes: &routes,
+            identity: &identity_shown,
+        };
+        let shown = shown.to_string();
+        let surfaces = routes.into_iter().map(|route| (route.config.name, Arc::new(route.surface))).collect();
+        let credential = |upstream: Upstream| Some((upstream.config.name, upstream.credential?));
+        let credentials = upstreams.into_iter().filter_map(credential).collect();
+        let flags = Config::from_flags(gateway, admin, whole.drain_seconds, Files::default());
+        Some(Config {
+            shown,
+            allows_anonymous: whole.allows_anonymous,
+            policies: policies.map(|policies| policies.set),
+            surfaces,
+            desk,
+            record,
+            credentials,
+            ..flags
+        })
+    }
+}
+
+#[cfg(test)]
+mod identity_tests;
 #[cfg(test)]
 mod tests;

@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
+use sluice_data::desk::DeskConfig;
 use sluice_data::{HealthCheck, HealthConfig, Limits, PoolLimits, RetryConfig, RouteLimits};
 use toml::de::DeTable;
 
-use super::record::RecordNumbers;
+use super::record::RecordLimits;
 use super::source::Source;
+use crate::approvals;
 
 /// A number among settings `T`.
 pub(super) struct Number<T> {
@@ -51,6 +53,29 @@ numbers! {
         write_ms_max: 1 to HOUR_MS,
         interim_max: 0 to 1_000,
         h2_streams_max: 1 to 10_000,
+    }
+}
+
+numbers! {
+    /// `[decide]`.
+    DECIDE: DeskConfig {
+        questions_max: 1 to COUNT_MAX,
+        answer_ms_max: 1 to HOUR_MS,
+        facts_bytes_max: 1_024 to 1 << 20,
+        body_bytes_max: 1 to 1 << 30,
+        held_bytes_max: 1 to 1 << 40,
+        cached_max: 0 to COUNT_MAX,
+    }
+}
+
+numbers! {
+    /// `[record]`.
+    RECORD: RecordLimits {
+        segment_bytes_max: 65_536 to 1 << 40,
+        segment_seconds_max: 1 to 31_536_000,
+        queue_records_max: 1 to COUNT_MAX,
+        queue_bytes_max: 1_048_576 to 1 << 40,
+        sync_ms: 1 to HOUR_MS,
     }
 }
 
@@ -101,13 +126,17 @@ numbers! {
 }
 
 numbers! {
-    /// `[record]`.
-    RECORD: RecordNumbers {
-        segment_bytes_max: 65_536 to 1 << 32,
-        segment_seconds_max: 1 to 86_400,
-        queue_records_max: 16 to COUNT_MAX,
-        queue_bytes_max: 2_097_152 to 1 << 34,
-        sync_ms: 10 to 60_000,
+    /// `[approvals]`.
+    APPROVALS: approvals::Settings {
+        pending_ms: 1_000 to DAY_MS,
+        grant_ms: 1_000 to DAY_MS,
+        denial_ms: 0 to DAY_MS,
+        kept_ms: 3_600_000 to 400 * DAY_MS,
+        op_ms_max: 10 to 60_000,
+        retry_after_s: 1 to 3_600,
+        pending_max: 1 to 1_000_000,
+        pending_of_subject_max: 1 to 1_000_000,
+        tries_max: 1 to 100,
     }
 }
 

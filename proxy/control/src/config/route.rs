@@ -5,10 +5,12 @@ use sluice_data::{
     RouteConfig, RouteLimits, RouteMatch,
 };
 use sluice_engine::OnError;
+use sluice_policy::Surface;
 use toml::de::DeTable;
 
 use super::condition;
 use super::number::{self, TIMEOUTS};
+use super::policy;
 use super::source::{Source, Value};
 
 const KEYS: &[&str] = &[
@@ -29,6 +31,9 @@ const KEYS: &[&str] = &[
     "timeouts",
     "rate",
     "concurrency",
+    "speaks",
+    "sql",
+    "sql_dialect",
 ];
 
 pub(super) const ON_ERROR: &[(&str, OnError)] = &[("block", OnError::Block), ("text", OnError::Text)];
@@ -58,6 +63,8 @@ const QUEUE_MS: u64 = 1_000;
 pub(super) struct Route {
     pub(super) config: RouteConfig,
     pub(super) packs: Vec<String>,
+    /// What is spoken there.
+    pub(super) surface: Surface,
     /// Line of its `[[route]]`.
     pub(super) line: usize,
 }
@@ -77,6 +84,7 @@ pub(super) fn read(
     let ruleset = packs.as_ref().and_then(|packs| source.ruleset(packs));
     let masking = masking(source, table);
     let limits = limits(source, table);
+    let surface = policy::surface(source, table);
     let config = RouteConfig {
         name: name?,
         matches: matches?,
@@ -86,7 +94,7 @@ pub(super) fn read(
         limits: limits?,
         forwarded: source.word(table, "forwarded", FORWARDED).unwrap_or_default(),
     };
-    Some(Route { config, packs: packs?, line: source.reader.line(&value.span()) })
+    Some(Route { config, packs: packs?, surface, line: source.reader.line(&value.span()) })
 }
 
 fn upstream(

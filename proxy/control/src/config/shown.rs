@@ -3,40 +3,55 @@
 use std::fmt::{self, Display, Write};
 use std::path::Path;
 
+use sluice_data::desk::DeskConfig;
 use sluice_data::{
     EndpointAddress, GatewayConfig, ListenAddress, PathMatch, ServerTlsFiles, UpstreamConfig, UpstreamUrl,
 };
+use sluice_policy::SQL_DIALECTS;
 
-use super::gateway::IO_DRIVERS;
+use super::credential::shown_injection;
+use super::gateway::{IO_DRIVERS, Whole};
 use super::listener::Listener;
-use super::number::{self, CHECK, HEALTH, LIMITS, POOL, RECORD, RETRY, TIMEOUTS};
-use super::record::{DURABILITIES, RecordConfig};
+use super::number::{self, CHECK, DECIDE, HEALTH, LIMITS, POOL, RECORD, RETRY, TIMEOUTS};
+use super::policy::{self, PROTOCOLS as PROTOCOLS_SPOKEN, Policies};
+use super::record::{MODES, RecordConfig};
 use super::route::{FORWARDED, ON_ERROR, RATE_BY, RESPONSE_CODINGS, Route};
 use super::upstream::{PROTOCOLS, Upstream};
 
 /// All of it.
 pub(super) struct Shown<'a> {
     pub(super) gateway: &'a GatewayConfig,
-    pub(super) admin: Option<std::net::SocketAddr>,
+    pub(super) whole: &'a Whole,
+    pub(super) policies: Option<&'a Policies>,
+    pub(super) desk: &'a DeskConfig,
     pub(super) record: Option<&'a RecordConfig>,
-    pub(super) drain_seconds: u64,
+    pub(super) admin: Option<std::net::SocketAddr>,
     pub(super) listeners: &'a [Listener],
     pub(super) upstreams: &'a [Upstream],
     pub(super) routes: &'a [Route],
+    /// Issuers and servers of secrets, as TOML.
+    pub(super) identity: &'a str,
 }
 
 impl Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let GatewayConfig { shards, io, limits, .. } = self.gateway;
+        if let Some(policies) = self.policies {
+            let files: Vec<String> = policies.files.iter().map(|path| absolute(path)).collect();
+            writeln!(f, "policies = {}\n", list(&files))?;
+        }
         writeln!(f, "[gateway]\nshards = {shards}\nio = {}", word(IO_DRIVERS, io))?;
-        writeln!(f, "drain_seconds = {}\nallow_anonymous = true", self.drain_seconds)?;
+        let Whole { drain_seconds, allows_anonymous, .. } = self.whole;
+        writeln!(f, "drain_seconds = {drain_seconds}\nallow_anonymous = {allows_anonymous}")?;
         write!(f, "\n[gateway.limits]\n{}", number::lines(LIMITS, limits))?;
         if let Some(admin) = self.admin {
             writeln!(f, "\n[admin]\nlisten = {}", text(&admin))?;
         }
+        write!(f, "\n[decide]\n{}", number::lines(DECIDE, self.desk))?;
         if let Some(record) = self.record {
             show_record(f, record)?;
         }
+        f.write_str(self.identity)?;
         self.listeners.iter().try_for_each(|listener| show_listener(f, listener))?;
         self.upstreams.iter().try_for_each(|upstream| show_upstream(f, upstream))?;
         self.routes.iter().try_for_each(|route| {
@@ -47,13 +62,17 @@ impl Display for Shown<'_> {
 }
 
 fn show_record(f: &mut fmt::Formatter<'_>, record: &RecordConfig) -> fmt::Result {
-    writeln!(f, "\n[record]\ndir = {}", file(&record.dir))?;
-    writeln!(f, "durability = {}", word(DURABILITIES, &record.durability))?;
-    writeln!(f, "strict_response = {}", record.strict_response)?;
-    for (name, reference) in record.references() {
-        writeln!(f, "{name} = {}", text(reference))?;
+    writeln!(f, "\n[record]\nfolder = {}\nmode = {}", file(&record.folder), word(MODES, &record.mode))?;
+    writeln!(f, "strict_response = {}\nsigning_key = {}", record.strict_response, file(&record.signing_key))?;
+    let RecordConfig { previous_key, encryption_key, digest_key, .. } = record;
+    for (name, path) in
+        [("previous_key", previous_key), ("encryption_key", encryption_key), ("digest_key", digest_key)]
+    {
+        if let Some(path) = path {
+            writeln!(f, "{name} = {}", file(path))?;
+        }
     }
-    write!(f, "{}", number::lines(RECORD, &record.numbers))
+    write!(f, "{}", number::lines(RECORD, &record.limits))
 }
 
 fn show_listener(f: &mut fmt::Formatter<'_>, listener: &Listener) -> fmt::Result {
@@ -104,6 +123,9 @@ fn show_upstream(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt::Result
         if let Some(name) = &files.server_name {
             writeln!(f, "server_name = {}", text(name))?;
         }
+    }
+    if let Some(injection) = &upstream.credential {
+        writeln!(f, "credential = {}", shown_injection(injection))?;
     }
     writeln!(f, "protocol = {}", word(PROTOCOLS, &config.protocol))?;
     writeln!(f, "pool = {{ {} }}", number::inline(POOL, &config.pool))?;
@@ -159,6 +181,12 @@ fn show_route(f: &mut fmt::Formatter<'_>, route: &Route, upstream: &str) -> fmt:
     writeln!(f, "response_coding = {}", word(RESPONSE_CODINGS, &config.masking.response_coding))?;
     writeln!(f, "coding_ratio_max = {}", config.masking.coding_limits.ratio_max)?;
     writeln!(f, "forwarded = {}", word(FORWARDED, &config.forwarded))?;
+    let surface = &route.surface;
+    writeln!(f, "speaks = {}", word(PROTOCOLS_SPOKEN, &surface.protocol))?;
+    if !surface.sql.is_empty() {
+        let places: Vec<String> = surface.sql.iter().map(policy::spelled).collect();
+        writeln!(f, "sql = {}\nsql_dialect = {}", list(&places), word(SQL_DIALECTS, &surface.dialect))?;
+    }
     let limits = &config.limits;
     if let Some(bytes) = limits.body_bytes_max {
         writeln!(f, "body_bytes_max = {bytes}")?;
@@ -185,16 +213,16 @@ fn show_route(f: &mut fmt::Formatter<'_>, route: &Route, upstream: &str) -> fmt:
 }
 
 /// A string of TOML.
-fn text(text: &(impl Display + ?Sized)) -> String {
+pub(super) fn text(text: &(impl Display + ?Sized)) -> String {
     toml::Value::String(text.to_string()).to_string()
 }
 
-fn list<T: Display>(items: &[T]) -> String {
+pub(super) fn list<T: Display>(items: &[T]) -> String {
     format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(", "))
 }
 
 /// The word that stands for a value.
-fn word<T: PartialEq>(words: &[(&str, T)], value: &T) -> String {
+pub(super) fn word<T: PartialEq>(words: &[(&str, T)], value: &T) -> String {
     text(words.iter().find(|(_, other)| other == value).map_or("", |(word, _)| word))
 }
 
@@ -203,6 +231,6 @@ fn file(path: &Path) -> String {
 }
 
 /// From the root, so that the text is valid wherever it is put.
-fn absolute(path: &Path) -> String {
+pub(super) fn absolute(path: &Path) -> String {
     std::path::absolute(path).as_deref().unwrap_or(path).display().to_string()
 }

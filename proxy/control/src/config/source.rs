@@ -172,7 +172,7 @@ impl Source {
     }
 
     /// A path.
-    fn path(&mut self, value: &Value<'_>) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, value: &Value<'_>) -> Option<PathBuf> {
         let text = self.reader.string(value)?;
         if text.is_empty() || text.contains('\0') {
             self.reader.fault(&value.span(), "expected the path of a file");

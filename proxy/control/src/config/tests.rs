@@ -7,11 +7,6 @@ use super::*;
 
 const WHOLE: &str = r#"gateway = { allow_anonymous = true, shards = 2, limits = { fields_max = 64 } }
 admin = { listen = "[::1]:9090" }
-[record]
-dir = "record"
-durability = "relaxed"
-strict_response = true
-segment_bytes_max = 65536
 [[listener]]
 name = "a"
 listen = "127.0.0.1:80"
@@ -96,5 +91,60 @@ fn a_text_without_a_byte_or_a_line_is_refused_or_shown() {
     for left_out in 0..lines.len() {
         let rest = lines.iter().enumerate().filter(|(n, _)| *n != left_out);
         is_taken(&rest.map(|(_, line)| format!("{line}\n")).collect::<String>());
+    }
+}
+
+const APPROVALS: &str = r#"
+[approvals]
+database = "sqlite:a.db"
+grant_ms = 1000
+across_issuers = "by_id"
+page = "https://g.test/approvals"
+break_glass = { groups = ["oncall"] }
+slack = { url = "env:PATH", signing_secret = "file:keys.toml" }
+[[approvals.person]]
+name = "alice"
+accounts = ["corp:alice", "hub:ally"]
+groups = []
+[[approvals.webhook]]
+name = "w"
+url = "env:PATH"
+secret = "env:PATH"
+"#;
+
+#[test]
+fn approvals_are_taken_and_shown_without_their_secrets() {
+    let text = format!("{WHOLE}{APPROVALS}");
+    assert!(is_taken(&text));
+    let config = Config::parse(&file(), &text).unwrap();
+    let settings = config.approvals.as_ref().unwrap();
+    assert_eq!((settings.grant_ms, settings.pending_ms), (1_000, 900_000));
+    assert_eq!(settings.people.persons[0].groups.as_deref(), Some(&[][..]), "nothing counts for her");
+    let secret = std::env::var("PATH").unwrap();
+    assert!(!config.to_toml().contains(&secret) && !format!("{config:?}").contains(&secret));
+}
+
+#[test]
+fn faults_of_approvals_are_told() {
+    for (from, to, wanted) in [
+        ("database = \"sqlite:a.db\"", "", "needs `database`"),
+        ("sqlite:a.db", "sqlite:", "expected sqlite:PATH"),
+        ("sqlite:a.db", "postgres://u:p@h/d", "a secret does not stand in the file"),
+        ("sqlite:a.db", "env:SLUICE_IS_NOT_SET", "has no such variable"),
+        ("sqlite:a.db", "env:PATH", "holds no URL"),
+        ("grant_ms = 1000", "grant_ms = 1", "`grant_ms`"),
+        ("by_id", "all", "across_issuers"),
+        ("https://g.test", "ftp://g.test", "approvals page"),
+        ("groups = [\"oncall\"]", "groups = []", "needs `groups`"),
+        ("hub:ally", "corp:alice", "linked already"),
+        ("hub:ally", "ally", "issuer:id"),
+        ("signing_secret = \"file:keys.toml\"", "", "`signing_secret` is needed"),
+        ("file:keys.toml", "s3cret", "a secret does not stand in the file"),
+        ("name = \"w\"", "name = \"slack\"", "slack"),
+        ("grant_ms", "grant_s", "grant_s"),
+    ] {
+        let text = format!("{WHOLE}{}", APPROVALS.replacen(from, to, 1));
+        let error = Config::parse(&file(), &text).unwrap_err().to_string();
+        assert!(error.contains(wanted) && !error.contains("u:p@h"), "{wanted}: {error}");
     }
 }

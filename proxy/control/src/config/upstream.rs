@@ -8,9 +8,11 @@ use sluice_data::{
 };
 use toml::de::DeTable;
 
+use super::credential::{self, Servers};
 use super::listener::socket_path;
 use super::number::{self, CHECK, HEALTH, POOL, RETRY};
 use super::source::{Source, Value};
+use crate::credential::Injection;
 
 /// Endpoints of one upstream.
 const ENDPOINTS_MAX: usize = 256;
@@ -28,6 +30,7 @@ const KEYS: &[&str] = &[
     "pool",
     "health",
     "retry",
+    "credential",
 ];
 
 pub(super) const PROTOCOLS: &[(&str, UpstreamProtocol)] = &[
@@ -41,6 +44,8 @@ pub(super) const PROTOCOLS: &[(&str, UpstreamProtocol)] = &[
 pub(super) struct Upstream {
     pub(super) config: UpstreamConfig,
     pub(super) tls: Option<ClientTlsFiles>,
+    /// What it is asked with, in place of the caller's own.
+    pub(super) credential: Option<Injection>,
 }
 
 /// Where its endpoints are, and what they have in common.
@@ -56,6 +61,7 @@ pub(super) fn read(
     value: &Value<'_>,
     table: &DeTable<'_>,
     names: &mut Vec<(String, usize)>,
+    servers: &Servers,
 ) -> Option<Upstream> {
     source.reader.known_keys(table, KEYS);
     let name = source.name(value, table, "upstream", names);
@@ -73,6 +79,7 @@ pub(super) fn read(
         number::read(source, inner, RETRY, &mut retry);
     }
     let health = health(source, table);
+    let credential = credential::injection(source, table, servers);
     let (place, (files, tls)) = (place?, tls?);
     let Place { endpoints, authority, base, .. } = place;
     let config = UpstreamConfig {
@@ -86,7 +93,7 @@ pub(super) fn read(
         health: health?,
         retry,
     };
-    Some(Upstream { config, tls: files })
+    Some(Upstream { config, tls: files, credential })
 }
 
 fn place(source: &mut Source, value: &Value<'_>, table: &DeTable<'_>) -> Option<Place> {

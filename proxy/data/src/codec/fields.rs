@@ -147,6 +147,12 @@ impl Fields {
         self.only(|name| !is_in(name, HOP_BY_HOP) && !is_in(name, dropped) && (!options || !is_option(name)))
     }
 
+    /// All fields but those named, in lower case; a name with `_` for `-` is the same name.
+    #[must_use]
+    pub fn without(&self, names: &[&str]) -> Fields {
+        self.only(|name| !is_in(name, names))
+    }
+
     /// The fields that may stand in trailers.
     #[must_use]
     pub fn as_trailers(&self) -> Fields {

@@ -7,8 +7,12 @@ mod route;
 mod upstream;
 
 use std::fmt;
+use std::sync::Arc;
 
 use sluice_policy::Access;
+
+use crate::desk::Desk;
+use crate::edge::recording::Recording;
 
 pub use limits::Limits;
 pub use listener::{ListenAddress, ListenerConfig};
@@ -37,6 +41,10 @@ pub struct GatewayConfig {
     pub io: IoDriver,
     /// Limits and timeouts of connections.
     pub limits: Limits,
+    /// Where requests are decided; none: all go on, masked. Stays while the gateway runs.
+    pub desk: Option<Arc<Desk>>,
+    /// Where exchanges are recorded; none: nowhere. Stays while the gateway runs.
+    pub recording: Option<Recording>,
 }
 
 /// Where requests go: what a running gateway can be given anew.
@@ -68,6 +76,8 @@ impl GatewayConfig {
             shards,
             io: IoDriver::Auto,
             limits: Limits::default(),
+            desk: None,
+            recording: None,
         }
     }
 }

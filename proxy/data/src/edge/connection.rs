@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use monoio::BufResult;
@@ -11,12 +12,13 @@ use monoio::io::{
 };
 use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use monoio_rustls::{ClientTlsStream, ServerTlsStream, TlsAcceptor, TlsConnector};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::balance::TargetAddress;
 use crate::config::Limits;
+use crate::problem::Problem;
 use crate::shard::ListenSocket;
-use crate::tls::{ClientTls, ServerTls};
+use crate::tls::{ClientTls, PeerIdentity, ServerTls};
 
 /// The reading half of a stream.
 pub(crate) enum ReadIo {
@@ -64,6 +66,25 @@ impl Listener {
 /// The protocol that TLS agreed on.
 pub(crate) type Alpn = Option<Vec<u8>>;
 
+/// What a client and TLS agreed on.
+#[derive(Default)]
+pub(crate) struct Agreed {
+    pub(crate) alpn: Alpn,
+    /// The client's certificates, verified, its own first; empty where it showed none.
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl Agreed {
+    /// Who the client is by its certificate.
+    pub(crate) fn certificate(&self) -> Result<Option<Arc<PeerIdentity>>, Problem> {
+        if self.chain.is_empty() {
+            return Ok(None);
+        }
+        let identity = PeerIdentity::of(&self.chain);
+        identity.map(|identity| Some(Arc::new(identity))).map_err(|_| Problem::CERTIFICATE_UNCLEAR)
+    }
+}
+
 /// A connected socket.
 pub(crate) enum Stream {
     Tcp(TcpStream),
@@ -85,18 +106,24 @@ impl Stream {
     }
 
     /// Both halves, after the handshake as a server where there is TLS.
-    pub(crate) async fn split_server(self, tls: Option<&ServerTls>) -> io::Result<(ReadIo, WriteIo, Alpn)> {
+    pub(crate) async fn split_server(self, tls: Option<&ServerTls>) -> io::Result<(ReadIo, WriteIo, Agreed)> {
         match (self, tls) {
             (Stream::Tcp(stream), Some(tls)) => {
                 let stream =
                     TlsAcceptor::from(tls.config()).accept(stream).await.map_err(io::Error::other)?;
-                let alpn = stream.alpn_protocol();
-                let (read, write) = stream.into_split();
-                Ok((ReadIo::Server(read), WriteIo::Server(write), alpn))
+                let (io, session) = stream.into_parts();
+                let chain =
+                    session.peer_certificates().map(|c| c.iter().map(|c| c.clone().into_owned()).collect());
+                let agreed = Agreed {
+                    alpn: session.alpn_protocol().map(<[u8]>::to_vec),
+                    chain: chain.unwrap_or_default(),
+                };
+                let (read, write) = ServerTlsStream::new(io, session).into_split();
+                Ok((ReadIo::Server(read), WriteIo::Server(write), agreed))
             }
             (stream, None) => {
                 let (read, write) = stream.split();
-                Ok((read, write, None))
+                Ok((read, write, Agreed::default()))
             }
             (Stream::Unix(_), Some(_)) => Err(io::ErrorKind::Unsupported.into()),
         }

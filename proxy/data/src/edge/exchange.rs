@@ -8,17 +8,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::net::{IpAddr, Ipv4Addr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use sluice_audit::{RequestId, RequestIds};
+use sluice_audit::{FrameKind, RequestId, RequestIds};
 use sluice_engine::Scratch;
+use sluice_policy::ResponseLimits;
 
 use super::body::{Head, Sink, Source, SourceFault};
+use super::gate::{AtGate, Barred, Permit};
+use super::recording::{Log, Recording};
 use super::signal::Signal;
 use super::upstream::{Answer, AnswerFault, ConnectFault, Pool, Running, Spoken};
 use super::upstreams::Upstreams;
@@ -29,11 +31,11 @@ use crate::codec::body::Framing;
 use crate::codec::fields::Fields;
 use crate::codec::head::{HeadLimits, RequestHead, ResponseHead};
 use crate::config::Limits;
+use crate::desk::{Desk, Refusal, RulingCache};
 use crate::forward::{self, BodyLength};
 use crate::forwarded;
-use crate::mask::{CodedPlaces, Mask, MaskContext};
+use crate::mask::{CodedPlaces, Direction, Mask, MaskContext};
 use crate::problem::{self, Problem, Shape};
-use crate::rate::Subject;
 use crate::stats::ShardStats;
 use crate::table::{Route, Table, has_dot_segments};
 
@@ -45,6 +47,13 @@ pub(crate) struct SessionContext {
     pub(crate) limits: Limits,
     pub(crate) stats: Arc<ShardStats>,
     pub(crate) scratch: RefCell<Scratch>,
+    /// Where requests are decided; none: all go on.
+    pub(crate) desk: Option<Arc<Desk>>,
+    pub(crate) rulings: RefCell<RulingCache>,
+    /// Bytes of requests' bodies that are held.
+    pub(crate) held_bytes: Cell<u64>,
+    /// Where exchanges are recorded; none: nowhere.
+    pub(crate) recording: Option<Recording>,
     pub(crate) ids: RefCell<RequestIds>,
     pub(crate) drain: Signal,
     pub(crate) since: Instant,
@@ -62,7 +71,9 @@ impl SessionContext {
     pub(super) fn masks<'a>(&'a self, route: &'a Route) -> MaskContext<'a> {
         MaskContext {
             ruleset: &route.config.ruleset,
+            counted: &route.config.ruleset,
             masking: &route.config.masking,
+            limits: ResponseLimits::default(),
             places: &self.places,
             stats: &self.stats,
         }
@@ -88,7 +99,7 @@ pub(crate) enum After {
 pub(crate) async fn refuse(
     context: &SessionContext,
     sink: &mut Sink<'_>,
-    problem: &Problem,
+    (problem, detail): (&Problem, &str),
     shape: Shape,
     id: RequestId,
     bodiless: bool,
@@ -97,7 +108,7 @@ pub(crate) async fn refuse(
     context.stats.refusal(problem.code);
     let status = problem::status(problem, shape);
     context.stats.response(status);
-    let (mut fields, body) = problem::parts(problem, shape, id);
+    let (mut fields, body) = problem::parts(problem, detail, shape, id);
     let head = Head::Response { status, persists };
     if bodiless || body.is_empty() {
         fields.push("Content-Length", body.len().to_string());
@@ -155,13 +166,26 @@ pub(crate) async fn exchange(
     let bodiless = head.method == "HEAD";
     // A request without a body leaves the connection at the start of the next one.
     let reusable = head.keep_alive && head.framing == Framing::Empty && !context.drain.is_set();
-    let problem = match routed(context, client, head, id, source, sink).await {
+    let begun = Cell::new(false);
+    let refusal;
+    let request = Request { context, client, head, id, begun: &begun };
+    let (problem, detail) = match routed(&request, source, sink).await {
         Ok(after) => return after,
-        Err(Attempt::Problem(problem)) => problem,
+        Err(Attempt::Problem(problem)) => (problem, problem.detail),
+        Err(Attempt::Refused(refused)) => {
+            refusal = refused;
+            (Problem::of_refusal(&refusal), refusal.detail.as_str())
+        }
         Err(Attempt::Abort) => return After::Abort,
-        Err(Attempt::Again { .. }) => Problem::UNREACHABLE,
+        Err(Attempt::Again { .. }) => (Problem::UNREACHABLE, Problem::UNREACHABLE.detail),
     };
-    let sent = refuse(context, sink, &problem, shape, id, bodiless, reusable).await;
+    if begun.get() {
+        context.stats.refusal(problem.code);
+        sink.content().extend_from_slice(problem::event(&problem, detail, shape, id).as_bytes());
+        sink.end(Fields::default());
+        return if sink.flush().await.is_ok() { After::Close } else { After::Abort };
+    }
+    let sent = refuse(context, sink, (&problem, detail), shape, id, bodiless, reusable).await;
     match (sent, reusable) {
         (true, true) => After::KeepAlive,
         (true, false) => After::Close,
@@ -169,14 +193,22 @@ pub(crate) async fn exchange(
     }
 }
 
-async fn routed(
-    context: &SessionContext,
-    client: &Client,
-    head: &RequestHead,
+/// A request whose head is in.
+struct Request<'a> {
+    context: &'a SessionContext,
+    client: &'a Client,
+    head: &'a RequestHead,
     id: RequestId,
+    /// A byte of the response has been sent.
+    begun: &'a Cell<bool>,
+}
+
+async fn routed(
+    request: &Request<'_>,
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
 ) -> Result<After, Attempt> {
+    let Request { context, client, head, id, begun } = *request;
     if has_dot_segments(&head.target) {
         return Err(Attempt::Problem(Problem::DOT_SEGMENTS));
     }
@@ -193,16 +225,62 @@ async fn routed(
         return Err(Attempt::Problem(Problem::NOT_TLS));
     }
     let handshake = Handshake::of(head, id).map_err(Attempt::Problem)?;
+    let gate = AtGate { context, client, table: &table, route, head, id, begun };
+    let permit = match gate.pass(source, sink).await {
+        Ok(permit) => permit,
+        Err(barred) => {
+            if let (Some(mut log), Some((code, status))) =
+                (Log::new(context, &table, route, id, None), barred.outcome())
+            {
+                log.refused(context, head, code, status);
+            }
+            return Err(barred.into());
+        }
+    };
+    let log = Log::new(context, &table, route, id, Some(&permit));
+    if let Some(log) = &log {
+        Box::pin(log.request(context, head)).await.map_err(|e| Attempt::Problem(e.into()))?;
+    }
+    let asked = Asked {
+        context,
+        client,
+        table: &table,
+        number,
+        route,
+        permit: &permit,
+        log: log.as_ref(),
+        head,
+        id,
+        begun,
+        handshake,
+    };
+    let done = admitted(&asked, source, sink).await;
+    if let Some(log) = &log {
+        match &done {
+            Ok(After::KeepAlive | After::Close) => log.end("complete", None),
+            Ok(After::Abort) | Err(Attempt::Abort) => log.end("aborted", None),
+            Err(Attempt::Problem(problem)) => log.end(problem.code, Some(problem.status)),
+            Err(Attempt::Refused(refusal)) => log.end(Problem::of_refusal(refusal).code, None),
+            Err(Attempt::Again { .. }) => {
+                log.end(Problem::UNREACHABLE.code, Some(Problem::UNREACHABLE.status))
+            }
+        }
+    }
+    done
+}
+
+/// A request that may go on, where and when there is room for it.
+async fn admitted(asked: &Asked<'_>, source: &mut Source<'_>, sink: &mut Sink<'_>) -> Result<After, Attempt> {
+    let Asked { context, client, table, number, route, permit, head, .. } = *asked;
     if let Some(rate) = &route.rate {
         let now_ms = context.since.elapsed().as_millis() as u64;
-        let address = forwarded::client_address(&head.fields, client);
-        let subject = Subject::At(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        let subject = permit.subject(forwarded::client_address(&head.fields, client));
         rate.take(subject, now_ms).map_err(|limited| {
             let seconds = limited.retry_after_ms.div_ceil(1000).min(u64::from(u32::MAX)) as u32;
             Attempt::Problem(Problem { retry_after_s: seconds, ..Problem::RATE_LIMITED })
         })?;
     }
-    let _slot = match (context.upstreams.slots(&table, number), &limits.concurrency) {
+    let _slot = match (context.upstreams.slots(table, number), &route.config.limits.concurrency) {
         (Some(slots), Some(limit)) => {
             let full = Attempt::Problem(Problem::ROUTE_FULL);
             let Ok(waiting) = slots.acquire() else { return Err(full) };
@@ -211,13 +289,12 @@ async fn routed(
         }
         (Some(_) | None, _) => None,
     };
-    let pool = context.upstreams.pool(&table, route.config.upstream);
+    let pool = context.upstreams.pool(table, route.config.upstream);
     let pool = pool.ok_or(Attempt::Problem(Problem::NO_ROUTE))?;
     let _place = pool.admit().ok_or(Attempt::Problem(Problem::UPSTREAM_FULL))?;
     let mut tries = Tries { may_reuse: true, tried: Vec::new() };
-    let asked = Asked { context, client, pool: &pool, route, head, id, handshake };
     loop {
-        match attempt(&asked, source, sink, &mut tries).await {
+        match attempt(asked, &pool, source, sink, &mut tries).await {
             // A connection that had been idle was closed: that is no fault of the request's.
             Err(Attempt::Again { is_free: true }) if tries.may_reuse => tries.may_reuse = false,
             Err(Attempt::Again { .. })
@@ -240,6 +317,8 @@ struct Tries {
 /// Why an attempt came to nothing.
 enum Attempt {
     Problem(Problem),
+    /// It was decided that it does not go on.
+    Refused(Box<Refusal>),
     Abort,
     /// Nothing of the request's body was taken and nothing was received: it can be made again.
     Again {
@@ -248,26 +327,49 @@ enum Attempt {
     },
 }
 
+impl From<Barred> for Attempt {
+    fn from(barred: Barred) -> Attempt {
+        match barred {
+            Barred::Problem(problem) => Attempt::Problem(problem),
+            Barred::Refused(refusal) => Attempt::Refused(Box::new(refusal)),
+            Barred::Gone => Attempt::Abort,
+        }
+    }
+}
+
 /// A request, and what was decided of it.
 struct Asked<'a> {
     context: &'a SessionContext,
     client: &'a Client,
-    pool: &'a Pool,
+    table: &'a Table,
+    /// Of its route.
+    number: usize,
     route: &'a Route,
+    permit: &'a Permit<'a>,
+    log: Option<&'a Log<'a>>,
     head: &'a RequestHead,
     id: RequestId,
+    /// A byte of the response has been sent.
+    begun: &'a Cell<bool>,
     /// It asks for a WebSocket.
     handshake: Option<Handshake>,
 }
 
 async fn attempt(
     asked: &Asked<'_>,
+    pool: &Pool,
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
     tries: &mut Tries,
 ) -> Result<After, Attempt> {
-    let Asked { context, client, pool, route, head, id, ref handshake } = *asked;
-    let mut plan = forward::request(head, pool.config(), &context.masks(route)).map_err(Attempt::Problem)?;
+    let Asked { context, client, route, permit, log, head, id, begun, ref handshake, .. } = *asked;
+    let masks = permit.masks(context, Direction::Request);
+    let mut plan = forward::request(head, pool.config(), &masks).map_err(Attempt::Problem)?;
+    permit.apply(&mut plan.target, &mut plan.fields);
+    if begun.get() {
+        plan.fields = plan.fields.without(&["accept-encoding"]);
+        plan.fields.push("Accept-Encoding", "identity");
+    }
     forwarded::write(&mut plan.fields, head, client, route.config.forwarded);
     if let Some(handshake) = handshake {
         plan = websocket::request(handshake, plan, route.config.masking.is_off);
@@ -290,22 +392,25 @@ async fn attempt(
     let (mut up_sink, answer) = upstream.split();
     let request_head = Head::Request { method: &head.method, target: &plan.target };
     up_sink.head(request_head, plan.fields, plan.length);
-    if head.expects_continue && head.framing != Framing::Empty && !source.is_ready() {
+    let waits = head.expects_continue && permit.held().is_none();
+    if waits && head.framing != Framing::Empty && !source.is_ready() {
         sink.go_on().await.map_err(|_| Attempt::Abort)?;
     }
     let body_taken = Cell::new(false);
     let request_done = Cell::new(false);
-    let begun = Cell::new(false);
-    let request = RequestSide { context, route, mask: plan.mask, taken: &body_taken };
+    let request = RequestSide { context, route, permit, log, mask: plan.mask, taken: &body_taken };
     let response = ResponseSide {
         context,
         route,
+        permit,
+        log,
         running: &running,
         head,
         id,
         asks_for_websocket: handshake.is_some(),
         request_done: &request_done,
-        begun: &begun,
+        begun,
+        continues: begun.get(),
     };
     let (request, response) = {
         let (request, response) = (pin!(request.run(source, &mut up_sink)), pin!(response.run(answer, sink)));
@@ -330,7 +435,7 @@ async fn attempt(
         Some(Err(ResponseFault::Problem(problem))) => Err(Attempt::Problem(problem)),
         Some(Err(ResponseFault::Upgraded(answer))) => {
             let Some(handshake) = handshake else { return Err(Attempt::Problem(Problem::BAD_RESPONSE)) };
-            let session = Session { context, route, head, handshake, id };
+            let session = Session { context, route, permit, log, head, handshake, id };
             let (mut up_sink, messages) = upstream.split();
             let messages = messages.body(Framing::Empty);
             let mut messages = messages.ok_or(Attempt::Problem(Problem::BAD_RESPONSE))?;
@@ -345,7 +450,7 @@ async fn attempt(
         Some(Err(fault @ (ResponseFault::Nothing | ResponseFault::Refused))) => {
             running.judge(if is_reused { Outcome::Neutral } else { Outcome::Fault });
             tries.tried.extend(running.target().filter(|_| !is_reused));
-            let is_whole_upstream = head.framing == Framing::Empty;
+            let is_whole_upstream = head.framing == Framing::Empty || permit.held().is_some();
             // Without its body a request is not complete: the upstream can't have acted on it.
             let is_safe = !is_whole_upstream || is_idempotent(&head.method);
             if !body_taken.get() && is_safe && matches!(fault, ResponseFault::Nothing) {
@@ -399,6 +504,8 @@ where
 struct RequestSide<'a> {
     context: &'a SessionContext,
     route: &'a Route,
+    permit: &'a Permit<'a>,
+    log: Option<&'a Log<'a>>,
     mask: Option<Mask>,
     /// A byte of the body has been taken from the client.
     taken: &'a Cell<bool>,
@@ -409,6 +516,9 @@ impl RequestSide<'_> {
         let Some(mut mask) = self.mask.take() else {
             return upstream.flush().await.map_err(|_| RequestFault::Upstream);
         };
+        if let Some(log) = self.log {
+            log.watch(&mut mask);
+        }
         let result = self.pump(&mut mask, source, upstream).await;
         mask.close(&self.context.stats);
         result
@@ -425,13 +535,19 @@ impl RequestSide<'_> {
         let mut content = Vec::new();
         let mut taken_bytes = 0u64;
         loop {
-            if !source.is_ready() {
+            if self.permit.held().is_none() && !source.is_ready() {
                 // The head, or what came before, must not wait for what comes.
                 upstream.flush().await.map_err(|_| RequestFault::Upstream)?;
             }
             content.clear();
-            let done = source.next(limits.body_ms_max, &mut content).await.map_err(request_fault)?;
-            self.taken.set(true);
+            let done = if let Some(held) = self.permit.held() {
+                content.extend_from_slice(held);
+                true
+            } else {
+                let done = source.next(limits.body_ms_max, &mut content).await.map_err(request_fault)?;
+                self.taken.set(true);
+                done
+            };
             taken_bytes += content.len() as u64;
             let pushed = mask.push(&mut scratch.borrow_mut(), stats, &content, done, upstream.content());
             // Decoded it may be the larger one.
@@ -440,8 +556,12 @@ impl RequestSide<'_> {
                 return Err(RequestFault::Problem(Problem::BODY_TOO_LARGE));
             }
             pushed.map_err(RequestFault::Problem)?;
+            if let Some(log) = self.log {
+                let recorded = Box::pin(log.body(mask, Direction::Request, FrameKind::Body)).await;
+                recorded.map_err(|e| RequestFault::Problem(e.into()))?;
+            }
             if done {
-                let masks = self.context.masks(self.route);
+                let masks = self.permit.masks(self.context, Direction::Request);
                 upstream.end(forward::trailers(source.trailers(), &masks, &mut scratch.borrow_mut()));
             }
             upstream.flush().await.map_err(|_| RequestFault::Upstream)?;
@@ -455,9 +575,7 @@ impl RequestSide<'_> {
 fn request_fault(fault: SourceFault) -> RequestFault {
     match fault {
         SourceFault::Gone => RequestFault::Gone,
-        SourceFault::TimedOut => {
-            RequestFault::Problem(Problem::bad_request(408, "the request's body did not go on in time"))
-        }
+        SourceFault::TimedOut => RequestFault::Problem(Problem::BODY_TIMED_OUT),
         SourceFault::Framing(reason) => RequestFault::Problem(Problem::bad_request(400, reason)),
     }
 }
@@ -466,6 +584,8 @@ fn request_fault(fault: SourceFault) -> RequestFault {
 struct ResponseSide<'a> {
     context: &'a SessionContext,
     route: &'a Route,
+    permit: &'a Permit<'a>,
+    log: Option<&'a Log<'a>>,
     running: &'a Running<'a>,
     head: &'a RequestHead,
     id: RequestId,
@@ -473,6 +593,8 @@ struct ResponseSide<'a> {
     request_done: &'a Cell<bool>,
     /// A byte of the response has been sent.
     begun: &'a Cell<bool>,
+    /// The gate has begun it: events follow, without codings.
+    continues: bool,
 }
 
 impl ResponseSide<'_> {
@@ -509,21 +631,33 @@ impl ResponseSide<'_> {
                 ResponseFault::Problem(Problem::BAD_RESPONSE)
             });
         }
-        let masks = self.context.masks(self.route);
+        let masks = self.permit.masks(self.context, Direction::Response);
         let plan = forward::response(&head, self.head, &masks, &mut scratch.borrow_mut());
         let mut plan = plan.map_err(ResponseFault::Problem)?;
-        let persists = sink.persists(plan.length);
+        if let Some(log) = self.log {
+            let recorded = Box::pin(log.response(self.context, head.status, &plan.fields)).await;
+            recorded.map_err(|e| ResponseFault::Problem(e.into()))?;
+        }
+        if self.continues && !(head.status == 200 && plan.is_events && !plan.fields.has("content-encoding")) {
+            return Err(ResponseFault::Problem(Problem::NOT_EVENTS));
+        }
+        let persists = sink.persists(plan.length) && !self.continues;
         let downstream = self.head.keep_alive && self.request_done.get() && persists;
         plan.fields.push("sluice-request-id", self.id.to_string());
         let first =
             Head::Response { status: head.status, persists: downstream && !self.context.drain.is_set() };
-        sink.head(first, plan.fields, plan.length);
+        if !self.continues {
+            sink.head(first, plan.fields, plan.length);
+        }
         let Some(mut mask) = plan.mask else {
             self.send(head.status, sink).await?;
             return Ok(Sent { downstream, upstream: head.keep_alive });
         };
         if plan.is_live {
             self.send(head.status, sink).await?;
+        }
+        if let Some(log) = self.log {
+            log.watch(&mut mask);
         }
         let mut body = upstream.body(head.framing).ok_or(ResponseFault::Abort)?;
         let result = self.pump(&mut mask, head.status, &mut body, sink).await;
@@ -574,8 +708,12 @@ impl ResponseSide<'_> {
             let started = Instant::now();
             let pushed = mask.push(&mut scratch.borrow_mut(), stats, &content, done, sink.content());
             pushed.map_err(|problem| self.fault(problem))?;
+            if let Some(log) = self.log {
+                let recorded = Box::pin(log.body(mask, Direction::Response, FrameKind::Body)).await;
+                recorded.map_err(|e| self.fault(e.into()))?;
+            }
             if done {
-                let masks = self.context.masks(self.route);
+                let masks = self.permit.masks(self.context, Direction::Response);
                 sink.end(forward::trailers(upstream.trailers(), &masks, &mut scratch.borrow_mut()));
             }
             if std::mem::take(&mut first) {

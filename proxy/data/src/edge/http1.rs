@@ -112,7 +112,8 @@ pub(crate) async fn turn_away(
     problem: &Problem,
 ) {
     let mut sink = Sink::Http1(Http1Sink::new(writer, true));
-    refuse(context, &mut sink, problem, Shape::Problem, context.new_id(), false, false).await;
+    refuse(context, &mut sink, (problem, problem.detail), Shape::Problem, context.new_id(), false, false)
+        .await;
     linger(reader, writer).await;
 }
 

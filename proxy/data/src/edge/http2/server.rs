@@ -302,7 +302,8 @@ async fn serve_stream(
                 let bodiless = parts.method == http::Method::HEAD;
                 let problem = problem.unwrap_or(Problem::OVERLOADED);
                 let id = context.new_id();
-                let sent = refuse(&context, &mut sink, &problem, shape, id, bodiless, true).await;
+                let sent =
+                    refuse(&context, &mut sink, (&problem, problem.detail), shape, id, bodiless, true).await;
                 if sent { After::Close } else { After::Abort }
             }
         }

@@ -25,11 +25,13 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use sluice_audit::RequestId;
+use sluice_audit::{FrameKind, RequestId};
 use sluice_engine::{Codings, Format, FormatErrorKind, WebSocketSide};
 
 use super::body::{Head, Sink, Source, SourceFault};
 use super::exchange::{After, SessionContext};
+use super::gate::Permit;
+use super::recording::Log;
 use super::signal::Signal;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::content::Content;
@@ -96,6 +98,8 @@ pub(crate) fn request(handshake: &Handshake, plan: ForwardRequest, is_off: bool)
 pub(crate) struct Session<'a> {
     pub(crate) context: &'a SessionContext,
     pub(crate) route: &'a Route,
+    pub(crate) permit: &'a Permit<'a>,
+    pub(crate) log: Option<&'a Log<'a>>,
     pub(crate) head: &'a RequestHead,
     pub(crate) handshake: &'a Handshake,
     pub(crate) id: RequestId,
@@ -113,11 +117,14 @@ impl Session<'_> {
         (client, to_client): (&mut Source<'_>, &mut Sink<'_>),
     ) -> Result<After, Problem> {
         let SessionContext { stats, scratch, drain, .. } = self.context;
-        let masks = self.context.masks(self.route);
+        let masks = self.permit.masks(self.context, Direction::Response);
         self.handshake.check(answer, masks.masking.is_off)?;
         let plan = forward::response(answer, self.head, &masks, &mut scratch.borrow_mut())?;
         let mut fields = self.handshake.response(&plan.fields, masks.masking.is_off);
         fields.push("sluice-request-id", self.id.to_string());
+        if let Some(log) = self.log {
+            log.response(self.context, answer.status, &fields).await?;
+        }
         let shared = Shared::default();
         let mut requests = self.way(WebSocketSide::Client, &shared)?;
         let mut responses = self.way(WebSocketSide::Server, &shared)?;
@@ -150,19 +157,23 @@ impl Session<'_> {
     }
 
     fn way<'a>(&'a self, from: WebSocketSide, shared: &'a Shared) -> Result<Way<'a>, Problem> {
-        let masks = self.context.masks(self.route);
         let (direction, key) = match from {
             WebSocketSide::Client => (Direction::Request, Some(self.handshake.mask())),
             WebSocketSide::Server => (Direction::Response, None),
         };
+        let masks = self.permit.masks(self.context, direction);
         let is_off = masks.masking.is_off;
-        let mask = if is_off {
-            Mask::off(&masks, direction)
+        let mut mask = if is_off {
+            Mask::off(&masks, direction)?
         } else {
             let content = Content { format: Format::WebSocket(from), codings: Codings::default() };
             Mask::new(&masks, &content, direction, false)?
         };
-        Ok(Way { context: self.context, shared, from, key, mask, is_off, has_closed: false })
+        if let Some(log) = self.log {
+            log.watch(&mut mask);
+        }
+        let Session { context, log, .. } = *self;
+        Ok(Way { context, log, shared, direction, from, key, mask, is_off, has_closed: false })
     }
 }
 
@@ -225,7 +236,9 @@ impl Shared {
 /// From one side to the other.
 struct Way<'a> {
     context: &'a SessionContext,
+    log: Option<&'a Log<'a>>,
     shared: &'a Shared,
+    direction: Direction,
     from: WebSocketSide,
     /// Of closes of our own.
     key: Option<[u8; 4]>,
@@ -258,7 +271,7 @@ impl Way<'_> {
             if !self.has_closed {
                 self.pass(&content, is_last, sink);
                 self.shared.last.set(Instant::now());
-                let is_gone = sink.flush().await.is_err();
+                let is_gone = !self.record().await || sink.flush().await.is_err();
                 self.has_closed |= is_gone;
                 if is_gone || is_last && !self.has_closed {
                     self.shared.stop(End::Broken);
@@ -302,6 +315,14 @@ impl Way<'_> {
         }
     }
 
+    /// Whether what was laid down is recorded: else it does not leave.
+    async fn record(&mut self) -> bool {
+        match self.log {
+            Some(log) => log.body(&mut self.mask, self.direction, FrameKind::Body).await.is_ok(),
+            None => true,
+        }
+    }
+
     /// Sends the close that the end asks for; whether there is one and it was sent.
     async fn say_goodbye(&mut self, sink: &mut Sink<'_>) -> bool {
         let to = match self.from {
@@ -314,6 +335,9 @@ impl Way<'_> {
         let Some(code) = end.code(to) else { return false };
         if end == End::Away {
             self.pass(&[], true, sink);
+            if !self.record().await {
+                return false;
+            }
         }
         if !self.has_closed {
             sink.content().extend(close(code, self.key));

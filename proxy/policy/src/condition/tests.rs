@@ -1,0 +1,1 @@
+//! Conditions: what is refused when they are read, and what holds.

@@ -1,0 +1,1 @@
+//! Sets of policies: faults, and who may do what.

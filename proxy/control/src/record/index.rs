@@ -348,20 +348,26 @@ impl Index {
     /// # Errors
     /// Where the index can't be read.
     pub async fn list(&mut self, filter: &Filter) -> Result<Vec<Session>, IndexError> {
+        let mut labels = [("entity", &filter.entity), ("policy", &filter.policy)]
+            .into_iter()
+            .filter_map(|(kind, name)| Some((kind, name.clone()?)));
         let mut query = QueryBuilder::<Sqlite>::new("SELECT s.* FROM ");
-        let labels = [("entity", &filter.entity), ("policy", &filter.policy)];
-        let mut by = "s";
-        for (kind, name) in labels.iter().filter_map(|(kind, name)| name.as_ref().map(|name| (*kind, name))) {
-            query.push(format_args!("labels {kind} CROSS JOIN "));
-            let _ = name;
-            by = if by == "s" { kind } else { by };
-        }
-        query.push("sessions s WHERE 1");
-        for (kind, name) in labels.iter().filter_map(|(kind, name)| name.as_ref().map(|name| (*kind, name))) {
-            query.push(format_args!(
-                " AND {kind}.session = s.session AND {kind}.kind = '{kind}' AND {kind}.name = "
-            ));
-            query.push_bind(name);
+        // One label leads to its sessions, the newest first; another one is looked up for each of them.
+        let by = match labels.next() {
+            Some((kind, name)) => {
+                query.push("labels l CROSS JOIN sessions s WHERE l.session = s.session AND l.kind = ");
+                query.push_bind(kind).push(" AND l.name = ").push_bind(name);
+                "l"
+            }
+            None => {
+                query.push("sessions s WHERE 1");
+                "s"
+            }
+        };
+        for (kind, name) in labels {
+            query.push(" AND EXISTS (SELECT 1 FROM labels o WHERE o.kind = ").push_bind(kind);
+            query.push(" AND o.name = ").push_bind(name);
+            query.push(" AND o.started_ns = s.started_ns AND o.session = s.session)");
         }
         let verdict = filter.verdict.map(|verdict| verdict.name().to_owned());
         for (column, value) in [

@@ -323,8 +323,10 @@ fn check_scope(upstream: &str, scope: &Scope) -> Result<(), ApprovalError> {
     let is_name =
         |text: &str| !text.is_empty() && text.len() <= TEXT_BYTES_MAX && !text.chars().any(char::is_control);
     // `*` alone would be everything.
-    let is_operation =
-        |text: &Arc<str>| is_name(text) && **text != *"*" && !text.trim_end_matches('*').contains('*');
+    let is_operation = |text: &Arc<str>| {
+        let start = text.strip_suffix('*').unwrap_or(text);
+        is_name(text) && !start.is_empty() && !start.contains('*')
+    };
     let fields = scope.fields.as_deref().unwrap_or_default();
     let is_small =
         scope.operations.len() <= SCOPE_MAX && scope.reveal.len() <= SCOPE_MAX && fields.len() <= SCOPE_MAX;

@@ -85,10 +85,12 @@ pub struct People {
 }
 
 impl People {
-    /// The person an account is linked to.
+    /// The person an account is linked to. The case of letters in its id makes no other account.
     #[must_use]
     pub fn of(&self, account: &Account) -> Option<&Person> {
-        self.persons.iter().find(|person| person.accounts.contains(account))
+        let is_it =
+            |other: &Account| other.issuer == account.issuer && other.id.eq_ignore_ascii_case(&account.id);
+        self.persons.iter().find(|person| person.accounts.iter().any(is_it))
     }
 
     /// The person with this id in Slack.
@@ -139,12 +141,10 @@ impl People {
         named.map(|name| self.is_named(account, name, &subject.issuer)).fold(own, worse)
     }
 
-    /// Whether a name out of a token (an owner, an actor) means `account`. It is `issuer:id`, the name of a person, or
-    /// an id at the token's own issuer.
+    /// Whether a name out of a token (an owner, an actor) means `account`. It is `issuer:id` or `issuer/id`, the name of a
+    /// person, or an id at the token's own issuer.
     fn is_named(&self, account: &Account, name: &str, issuer: &str) -> Sameness {
-        if name.eq_ignore_ascii_case(&account.id)
-            || name.eq_ignore_ascii_case(&format!("{}/{}", account.issuer, account.id))
-        {
+        if name.eq_ignore_ascii_case(&account.id) {
             return Sameness::Same;
         }
         let is_person = |person: &&Person| {
@@ -157,7 +157,10 @@ impl People {
                 || *other.issuer == *issuer
                 || self.persons.iter().any(|p| p.accounts.iter().any(|a| a.issuer == other.issuer))
         };
-        let spelled = Account::parse(name).filter(knows_issuer);
+        let with_colon = Account::parse(name).filter(knows_issuer);
+        let with_slash =
+            name.split_once('/').and_then(|(issuer, id)| Account::parse(&format!("{issuer}:{id}")));
+        let spelled = with_colon.or(with_slash.filter(knows_issuer));
         let at_issuer = || Account { issuer: issuer.into(), id: name.into() };
         self.compare(account, &spelled.or(known).unwrap_or_else(at_issuer))
     }

@@ -26,6 +26,7 @@ fn two_accounts_are_two_people_only_where_that_is_known() {
     for (a, b, linked, by_id) in [
         ("corp:alice", "corp:alice", Same, Same),
         ("corp:alice", "hub:ally", Same, Same),
+        ("corp:ALICE", "hub:Ally", Same, Same),
         ("corp:alice", "hub:bobby", Distinct, Distinct),
         ("corp:t1", "corp:t2", Same, Same),
         ("corp:carol", "corp:dave", Distinct, Distinct),

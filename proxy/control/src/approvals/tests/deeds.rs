@@ -73,7 +73,7 @@ mod scenario {
 
     pub(super) async fn nobody_decides_for_their_own_agent(database: Database) {
         let desk = Desk::with(linked(database)).await;
-        let alices = ["alice", "ALICE", "corp:alice", "corp/alice", "hub:ally"];
+        let alices = ["alice", "ALICE", "corp:alice", "corp:ALICE", "corp/alice", "hub:ally", "hub/ally"];
         for (n, owner) in alices.iter().enumerate() {
             let asked = request(&agent("corp", "bot", Some(owner)), &n.to_string(), &[("leads", 1)]);
             let id = desk.pending(&asked).await;

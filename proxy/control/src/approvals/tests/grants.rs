@@ -104,8 +104,12 @@ mod scenario {
         }
         let mut tasks = Vec::new();
         for some in all.chunks(50) {
-            for desk in [&one, &other] {
-                let (approvals, some) = (Arc::clone(&desk.approvals), some.to_vec());
+            // One from the front, the other from the back: neither is always first.
+            for (desk, is_back) in [(&one, false), (&other, true)] {
+                let (approvals, mut some) = (Arc::clone(&desk.approvals), some.to_vec());
+                if is_back {
+                    some.reverse();
+                }
                 tasks.push(tokio::spawn(async move {
                     let mut won = 0;
                     for asked in some {

@@ -208,7 +208,7 @@ async fn windows_delegations_and_reviews_are_reached() {
     assert_eq!(status, 200, "{made}");
     let id = made["id"].as_str().unwrap();
     let lent = json!({ "to": "corp:carol", "groups": ["leads"], "hours": 2, "reason": "away" });
-    assert_eq!(site.act("/delegations", "carol/", lent.clone()).await.0, 403);
+    assert_eq!(site.act("/delegations", "eve/", lent.clone()).await.0, 403);
     let (status, lent) = site.act("/delegations", "bob/leads", lent).await;
     assert_eq!(status, 200);
     assert_eq!(site.get("/delegations", "carol/").await.1["delegations"][0]["id"], lent["id"]);

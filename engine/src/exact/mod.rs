@@ -466,13 +466,17 @@ impl ExactSet {
             if block & begin != begin {
                 break;
             }
-            if n + 1 == words.len() && !end && len - start <= self.bytes_max {
+            // A character that is cut at the end says no sooner that the last word is whole.
+            if n + 1 == words.len() && !end && len - start <= self.bytes_max + CUT_BYTES_MAX {
                 return Chain::Open;
             }
         }
         longest.map_or(Chain::None, Chain::Found)
     }
 }
+
+/// Bytes of a character that is not whole.
+const CUT_BYTES_MAX: usize = 3;
 
 /// The spans that the sets find in a whole text, said again without the filter and the beginnings: every value from a word
 /// to a word is asked for.

@@ -259,7 +259,8 @@ impl Scan {
         };
         let (from, visits) = (candidate.at, scratch.lazy.visits());
         let progress = candidate.run(rule, &mut scratch.lazy, &self.text, self.base);
-        scratch.work.steps += candidate.at - from + (scratch.lazy.visits() - visits);
+        // One whose table has ended begins anew: those steps are visits.
+        scratch.work.steps += candidate.at.saturating_sub(from) + (scratch.lazy.visits() - visits);
         if progress == Progress::Live {
             return true;
         }

@@ -63,6 +63,8 @@ impl Running {
             }
             (admin, ..) => admin,
         };
+        let key_routes = pool.as_ref().and_then(Pool::key_routes);
+        let admin = admin.map(|admin| key_routes.into_iter().fold(admin, Admin::with_routes));
         config.gateway.recording = record.as_ref().map(RunningRecord::recording);
         let reloads = Reloads::start(config, handed, read, move |done| match done {
             Ok(in_force) => {
@@ -74,7 +76,7 @@ impl Running {
                 tell("sluice: nothing of it was taken; what was in force before stays so");
             }
         });
-        let reloads = Arc::new(reloads.map_err(Failure::usage)?.with_pool(pool));
+        let reloads = Arc::new(reloads.map_err(Failure::usage)?.with_pool(pool).with_record(record.as_ref()));
         for failed in keep_resolving(&reloads).await {
             tell(format_args!("sluice: {failed}; it is tried again"));
         }
@@ -240,9 +242,9 @@ async fn start_pool(
     let (pool, faults) = Pool::start(Arc::clone(&desk), config, approvals).await.map_err(Failure::usage)?;
     faults.iter().for_each(|fault| tell(format_args!("{fault}; it is tried again")));
     tokio::spawn(Arc::clone(&pool).run());
-    tokio::spawn(
-        Arc::clone(&pool).keep_fresh(|fault| tell(format_args!("sluice: {fault}; it is tried again"))),
-    );
+    let told = |fault: &str| tell(format_args!("sluice: {fault}; it is tried again"));
+    tokio::spawn(Arc::clone(&pool).keep_revocations(told));
+    tokio::spawn(Arc::clone(&pool).keep_fresh(told));
     config.gateway.desk = Some(desk);
     Ok(Some(pool))
 }

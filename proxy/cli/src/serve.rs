@@ -18,6 +18,9 @@ use crate::running::Running;
 use crate::terminal::{Terminal, print, tell};
 
 pub(crate) fn run(args: ServeArgs, terminal: &Terminal) -> Result<u8, Failure> {
+    // It holds credentials: no core is dumped, and no process of the same user reads its memory. Where the kernel has no
+    // such switch it serves all the same.
+    let _ = nix_process::sys::prctl::set_dumpable(false);
     let file = args.config.clone();
     let read: Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync> = match file {
         Some(file) => Box::new(move || Config::read(&file)),

@@ -5,9 +5,11 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
+use sluice_audit::RecorderStats;
 use sluice_data::{FIRST_BYTE_US, GatewayStats, REFUSALS, StatsSnapshot, UpstreamSnapshot};
 use std::sync::Arc;
 
+use crate::decide::Numbers;
 use crate::reload::{InForce, Reloads};
 
 /// All metrics of `stats` and `reloads`, as text.
@@ -17,6 +19,8 @@ pub(crate) fn encode(stats: &Arc<GatewayStats>, reloads: &Reloads) -> Result<Str
         stats: stats.snapshot(),
         in_force: reloads.in_force(),
         reloads_refused: reloads.refused(),
+        decided: reloads.pool().map(|pool| pool.numbers()),
+        record: reloads.record_stats(),
     }));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
@@ -28,6 +32,8 @@ struct Counters {
     stats: StatsSnapshot,
     in_force: InForce,
     reloads_refused: u64,
+    decided: Option<Numbers>,
+    record: Option<RecorderStats>,
 }
 
 impl Collector for Counters {
@@ -64,7 +70,7 @@ impl Collector for Counters {
         family(e, "coded_bodies", "Bodies that came with content codings", "direction", coded)?;
         let scanned = [("request", stats.request_bytes_scanned), ("response", stats.response_bytes_scanned)];
         bytes_family(e, "scanned", "Bytes of bodies scanned, decoded", "direction", scanned)?;
-        let passed = [("opaque_field", stats.bytes_passed_opaque)];
+        let passed = [("opaque_field", stats.bytes_passed_opaque), ("off", stats.bytes_passed_off)];
         bytes_family(e, "passed", "Bytes of bodies passed without a scan, by reason", "reason", passed)?;
         counter(e, "websockets", "WebSockets that were opened", stats.websockets)?;
         gauge(e, "websockets_open", "WebSockets that are open", stats.websockets_open)?;
@@ -92,6 +98,7 @@ impl Collector for Counters {
         first_byte(e, stats)?;
         gauge(e, "shards_stalled", "Shards that have not run for two seconds", stats.shards_stalled)?;
         counter(e, "panics", "Panics caught; each closed its connection", stats.panics)?;
+        self.decisions(e)?;
         let taken = self.in_force.version.saturating_sub(1);
         let reloads = [("taken", taken), ("refused", self.reloads_refused)];
         family(e, "reloads", "Times the configuration was read again", "result", reloads)?;
@@ -102,6 +109,32 @@ impl Collector for Counters {
 }
 
 impl Counters {
+    /// Verdicts, approvals, and the record.
+    fn decisions(&self, e: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let stats = &self.stats;
+        let verdicts = [
+            ("asked", stats.verdicts_asked),
+            ("remembered", stats.verdicts_remembered),
+            ("missed", stats.verdicts_missed),
+        ];
+        let help = "Questions whether a request may go on: asked, remembered, and without an answer in time";
+        family(e, "verdicts", help, "result", verdicts)?;
+        if let Some(decided) = &self.decided {
+            gauge(e, "desk_questions", "Questions that nobody has taken", decided.waiting)?;
+            gauge(e, "approvals_pending", "Requests that people are to decide", decided.pending)?;
+            let unproved = decided.unproved.iter().copied();
+            family(e, "unproved", "Callers who were not proved, by reason", "reason", unproved)?;
+        }
+        if let Some(record) = &self.record {
+            counter(e, "records", "Records written", record.records)?;
+            counter(e, "records_refused", "Records refused: each exchange went no further", record.refused)?;
+            counter(e, "records_lost", "Records taken and not written; a gap tells of them", record.lost)?;
+            gauge(e, "record_queue", "Records that wait for the disk", record.queued)?;
+            gauge(e, "record_failing", "1: nothing can be recorded", u64::from(record.is_failing))?;
+        }
+        Ok(())
+    }
+
     /// What is counted by the names of the configuration.
     fn by_name(&self, e: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let routes = self.stats.routes.iter().map(|(name, n)| (name.as_str(), *n));

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use sluice_audit::RecorderStats;
 use sluice_data::desk::DeskConfig;
 use sluice_data::{Gateway, IoDriver, Limits, ListenSockets, UpstreamConfig};
 use sluice_patterns::Fault;
@@ -15,6 +16,7 @@ use tokio::sync::Notify;
 
 use crate::config::{Config, ConfigError};
 use crate::decide::Pool;
+use crate::recorder::RunningRecord;
 
 /// What gives the configuration anew.
 type Read = dyn Fn() -> Result<Config, ConfigError> + Send + Sync;
@@ -52,6 +54,8 @@ pub struct Reloads {
     gateway: Arc<Gateway>,
     /// What decides requests; none where nothing does.
     pool: Option<Arc<Pool>>,
+    /// How the record is doing, where there is one.
+    record: Option<Box<dyn Fn() -> RecorderStats + Send + Sync>>,
     fixed: Fixed,
     read: Box<Read>,
     report: Box<Report>,
@@ -126,6 +130,7 @@ impl Reloads {
         Ok(Reloads {
             gateway,
             pool: None,
+            record: None,
             fixed,
             read: Box::new(read),
             report: Box::new(report),
@@ -140,6 +145,19 @@ impl Reloads {
     #[must_use]
     pub fn with_pool(self, pool: Option<Arc<Pool>>) -> Reloads {
         Reloads { pool, ..self }
+    }
+
+    /// From now on the metrics tell of this record, too.
+    #[must_use]
+    pub fn with_record(self, record: Option<&RunningRecord>) -> Reloads {
+        let record = record.map(|record| Box::new(record.stats()) as _);
+        Reloads { record, ..self }
+    }
+
+    /// How the record is doing; none where there is none.
+    #[must_use]
+    pub fn record_stats(&self) -> Option<RecorderStats> {
+        self.record.as_ref().map(|stats| stats())
     }
 
     /// What decides requests.

@@ -20,7 +20,7 @@ fn policy() -> &'static str {
     static PATH: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     PATH.get_or_init(|| {
         let path = std::env::temp_dir().join(format!("sluice-identity-policy-{}.toml", std::process::id()));
-        std::fs::write(&path, "[[policy]]\nid = \"all\"\naction = \"allow\"\n").unwrap();
+        std::fs::write(&path, "[[policy]]\nid = \"all\"\naction = \"allow\"\nwhen = \"true\"\n").unwrap();
         path.display().to_string()
     })
 }

@@ -14,15 +14,16 @@ mod approve;
 mod credentials;
 mod facts;
 mod rules;
+mod upkeep;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use axum::Router;
 use axum::http::HeaderMap;
 use sluice_data::desk::{Answer, CREDENTIAL_FIELDS, Desk, Question, Refusal, RefusalKind, Rulesets, Ruling};
 use sluice_engine::Ruleset;
@@ -32,14 +33,15 @@ use tokio::sync::Semaphore;
 
 use crate::approvals::{Approvals, Authenticate, Authenticated, Settings, Unauthenticated};
 use crate::config::Config;
-use crate::identity::SetupError;
-use crate::identity::{Identity, Presented, Proved, Revocations, Unproved};
-use crate::keys::Keys;
+use crate::identity::{Identity, Presented, Proved, Revocations, SetupError, Unproved};
+use crate::keys::{self, Keys};
 use crate::reload::lock;
 use approve::{Approved, Case};
 use credentials::{Credentials, Injected, Missing};
 use facts::Surfaces;
 use rules::ReaderRules;
+pub(crate) use upkeep::Numbers;
+use upkeep::revoked;
 
 /// Questions that are decided at once.
 pub const QUESTIONS_MAX: usize = 1024;
@@ -49,9 +51,6 @@ const REMEMBERED_MAX: Duration = Duration::from_secs(60);
 
 /// The same, of one with a credential: it may have been renewed.
 const CREDENTIAL_REMEMBERED_MAX: Duration = Duration::from_secs(5);
-
-/// How often it is looked whether something was revoked or renewed.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Seconds after which a caller may ask again whose issuer could not be asked.
 const RETRY_S: u32 = 1;
@@ -77,11 +76,15 @@ impl Deciders {
     ///
     /// # Errors
     /// Its issuers can't be set up.
-    pub(crate) fn new(config: &Config, keys: Option<&Arc<Keys>>) -> Result<Deciders, SetupError> {
+    fn new(
+        config: &Config,
+        keys: Option<&Arc<Keys>>,
+        revocations: &Arc<Revocations>,
+    ) -> Result<Deciders, SetupError> {
         let identity = match config.issuers.is_empty() && keys.is_none() {
             true => None,
             false => {
-                let identity = Identity::new(config.issuers.clone(), Arc::default())?;
+                let identity = Identity::new(config.issuers.clone(), Arc::clone(revocations))?;
                 Some(Arc::new(match keys {
                     Some(keys) => identity.with_keys(Arc::clone(keys)),
                     None => identity,
@@ -125,6 +128,8 @@ pub struct Pool {
     keys: Option<Arc<Keys>>,
     /// Where people decide; none: what needs them is refused.
     approvals: Option<Arc<Approvals>>,
+    /// What is revoked: by a file, and by who says so.
+    revocations: Arc<Revocations>,
     /// What went before: chains, quotas, first uses. It outlives reloads.
     memory: Mutex<Memory>,
     since: Instant,
@@ -161,9 +166,11 @@ impl Pool {
             }
             None => None,
         };
-        let deciders = Deciders::new(config, keys.as_ref()).map_err(|e| PoolError(e.to_string()))?;
+        let revocations = Arc::default();
+        let deciders =
+            Deciders::new(config, keys.as_ref(), &revocations).map_err(|e| PoolError(e.to_string()))?;
         let faults = deciders.prepare().await;
-        Ok((Arc::new(Pool::new(desk, deciders, keys, approvals)), faults))
+        Ok((Arc::new(Pool::new(desk, deciders, keys, approvals, revocations)), faults))
     }
 
     /// As a configuration says, in place of what was: whole, or not at all. It waits for files and compilers: not for a
@@ -172,7 +179,7 @@ impl Pool {
     /// # Errors
     /// Its issuers can't be set up.
     pub(crate) fn make(&self, config: &Config) -> Result<Deciders, SetupError> {
-        let deciders = Deciders::new(config, self.keys.as_ref())?;
+        let deciders = Deciders::new(config, self.keys.as_ref(), &self.revocations)?;
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             // What can't be had yet is tried again.
             let _ = runtime.block_on(deciders.prepare());
@@ -185,6 +192,7 @@ impl Pool {
         deciders: Deciders,
         keys: Option<Arc<Keys>>,
         approvals: Option<Arc<Approvals>>,
+        revocations: Arc<Revocations>,
     ) -> Pool {
         let pool = Pool {
             desk,
@@ -193,6 +201,7 @@ impl Pool {
             places: Arc::new(Semaphore::new(QUESTIONS_MAX)),
             keys,
             approvals,
+            revocations,
             memory: Memory::new(MemoryLimits::default()).into(),
             since: Instant::now(),
         };
@@ -206,34 +215,12 @@ impl Pool {
         self.look();
     }
 
-    /// Keeps what decides fresh for as long as it is polled: keys of issuers, credentials, revocations. What was decided
-    /// before is forgotten within [`LOOK_EVERY`] of what is revoked. `report` is told what goes wrong, once for each
-    /// time that it begins to.
-    pub async fn keep_fresh(self: Arc<Self>, report: impl Fn(&str)) {
-        let (mut version, mut known): (Option<(usize, u64)>, BTreeSet<String>) = (None, BTreeSet::new());
-        loop {
-            let deciders = self.deciders.load_full();
-            let mut faults: BTreeSet<String> = BTreeSet::new();
-            if let Some(identity) = &deciders.identity {
-                let revocations = identity.revocations();
-                if let Some(path) = &deciders.revocations {
-                    faults.extend(revoked(revocations, path).await);
-                }
-                let now = Some((Arc::as_ptr(identity).addr(), revocations.version()));
-                if std::mem::replace(&mut version, now) != now {
-                    self.desk.forget();
-                }
-                let without = identity.keep_fresh(SystemTime::now()).await;
-                faults.extend(
-                    without.iter().map(|name| format!("the issuer `{name}` can't be asked for its keys")),
-                );
-            }
-            let credentials = deciders.credentials.prepare(SystemTime::now()).await;
-            faults.extend(credentials.into_iter().map(|fault| fault.reason));
-            faults.difference(&known).for_each(|fault| report(fault));
-            known = faults;
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
+    /// The routes of issued keys, to be merged into those of the admin server; none where there are no such keys.
+    #[must_use]
+    pub fn key_routes(self: &Arc<Self>) -> Option<Router> {
+        let keys = Arc::clone(self.keys.as_ref()?);
+        let pool = Arc::clone(self);
+        Some(keys::routes(Arc::new(move || pool.deciders.load().identity.clone()), keys))
     }
 
     /// From now on these are the people who decide.
@@ -431,17 +418,6 @@ impl Pool {
             set_query,
             remembered,
         }))
-    }
-}
-
-/// Reads a file of revocations again; what is wrong with it.
-async fn revoked(revocations: &Arc<Revocations>, path: &Path) -> Option<String> {
-    let (all, file) = (Arc::clone(revocations), path.to_owned());
-    let read = tokio::task::spawn_blocking(move || all.read(&file)).await;
-    match read {
-        Ok(Ok(())) => None,
-        Ok(Err(e)) => Some(format!("{}: {e}", path.display())),
-        Err(_) => Some(format!("{}: it can't be read", path.display())),
     }
 }
 

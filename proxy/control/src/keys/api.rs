@@ -22,9 +22,11 @@ use crate::identity::{Identity, Presented, Unproved};
 /// Bytes of a wish.
 pub const WISH_BYTES_MAX: usize = 16 * 1024;
 
-#[derive(Debug)]
+/// Gives the identity that is in force: a reload puts another in its place.
+pub type InForce = Arc<dyn Fn() -> Option<Arc<Identity>> + Send + Sync>;
+
 struct Shared {
-    identity: Arc<Identity>,
+    identity: InForce,
     keys: Arc<Keys>,
 }
 
@@ -42,7 +44,7 @@ struct Body {
 }
 
 /// The routes, to be merged into those of the admin server.
-pub fn routes(identity: Arc<Identity>, keys: Arc<Keys>) -> Router {
+pub fn routes(identity: InForce, keys: Arc<Keys>) -> Router {
     Router::new()
         .route("/api/v1/keys", post(mint).get(list))
         .route("/api/v1/keys/{id}", delete(revoke))
@@ -59,9 +61,12 @@ fn problem(status: StatusCode, detail: &str) -> Response {
 impl Shared {
     /// Who asks.
     async fn caller(&self, headers: &HeaderMap) -> Result<Arc<Subject>, Response> {
+        let Some(identity) = (self.identity)() else {
+            return Err(problem(StatusCode::SERVICE_UNAVAILABLE, "nobody can prove who they are"));
+        };
         let fields = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let proved = match Presented::read(fields, self.identity.context_names(), None, None) {
-            Ok(presented) => self.identity.prove(&presented, SystemTime::now()).await,
+        let proved = match Presented::read(fields, identity.context_names(), None, None) {
+            Ok(presented) => identity.prove(&presented, SystemTime::now()).await,
             Err(reason) => Err(reason),
         };
         if proved.as_ref().is_ok_and(|subject| matches!(subject.proof, Proof::Key { .. })) {

@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use crate::credential::Secret;
 use crate::identity::Unproved;
-pub use api::{WISH_BYTES_MAX, routes};
+pub use api::{InForce, WISH_BYTES_MAX, routes};
 use store::Store;
 
 /// What every key begins with.

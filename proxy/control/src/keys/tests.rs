@@ -124,7 +124,8 @@ async fn server(name: &str) -> (String, Signer, Arc<Identity>) {
     let keys = Arc::new(Keys::open(&store(name), &secret()).await.unwrap());
     let identity = Identity::new(vec![issuer], Arc::default()).unwrap().with_keys(Arc::clone(&keys));
     let identity = Arc::new(identity);
-    let routes = routes(Arc::clone(&identity), keys);
+    let in_force = Arc::clone(&identity);
+    let routes = routes(Arc::new(move || Some(Arc::clone(&in_force))), keys);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/api/v1/keys", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, routes).await });

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use sluice_audit::{Archive, ArchiveError, Cursor, Entry, Kind, Place, Record, VerdictName};
@@ -215,6 +216,9 @@ impl Index {
     /// # Errors
     /// Where the file is no index or can't be written, or the record can't be read.
     pub async fn open(file: &Path, archive: Archive) -> Result<Index, IndexError> {
+        // It tells who asked for what: its owner alone may read it, from the first byte on.
+        let made = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file);
+        made.map_err(sqlx::Error::Io)?;
         let options = SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true)

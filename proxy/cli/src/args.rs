@@ -158,7 +158,7 @@ pub(crate) enum PackCommand {
         #[arg(long, short, value_name = "OUT")]
         out: Option<PathBuf>,
     },
-    /// Hash values, one a line of standard input, for a pack's [[allow]]; the values are not kept
+    /// Hash values, one a line of standard input, for a pack's `[[allow]]`; the values are not kept
     Hash {
         /// At least 8 bytes as digits of hex [default: 16 random bytes]
         #[arg(long, value_name = "HEX")]
@@ -189,7 +189,7 @@ pub(crate) enum PackCommand {
 pub(crate) struct ScoreArgs {
     #[command(flatten)]
     pub(crate) packs: PackArgs,
-    /// Write what was found, a JSON object a row: {"id","spans":[[start,end,rule]…]}
+    /// Write what was found, a JSON object a row: `{"id","spans":[[start,end,rule]…]}`
     #[arg(long, value_name = "OUT")]
     pub(crate) predictions: Option<PathBuf>,
     /// Matches gained and lost from OLD to NEW: packs, or files of predictions (*.jsonl)

@@ -13,7 +13,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 impl Pool {
     /// Keeps revocations fresh for as long as it is polled, and waits for nothing else: what is revoked counts within
-    /// [`LOOK_EVERY`] of that. `report` is told what goes wrong, once for each time that it begins to.
+    /// half a second of that. `report` is told what goes wrong, once for each time that it begins to.
     pub async fn keep_revocations(self: Arc<Self>, report: impl Fn(&str)) {
         let (mut version, mut known) = (None, None);
         loop {

@@ -323,7 +323,7 @@ impl Ruleset {
             let field = if parts.is_some_and(|p| p.end.is_some()) { Field::Begin } else { Field::Regex };
             CompileError::new(vec![RuleError { rule, field, reason: fault.reason }])
         })?;
-        Ok(Ruleset { hyperscan: Some(Arc::new(hyperscan)), ..self })
+        Ok(Ruleset { hyperscan: hyperscan.map(Arc::new), ..self })
     }
 
     /// These rules and fields, and then those rules, compiled together: it takes as long as the first time. Rules keep
